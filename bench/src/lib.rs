@@ -1,0 +1,1 @@
+//! Load test: bots, handoff latency, comparisons.

@@ -1,0 +1,1 @@
+//! The mesh's private CA: issues node, coordinator and server identities.

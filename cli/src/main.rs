@@ -1,0 +1,3 @@
+//! One binary for a whole mesh.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The player's side: connect, send inputs, follow handoffs.

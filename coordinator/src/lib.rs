@@ -1,0 +1,1 @@
+//! Assigns cells to nodes, notifies them of crossings, admits players.
