@@ -7,5 +7,17 @@
 
 #![allow(missing_debug_implementations, reason = "rkyv generates archived types without Debug")]
 
+pub mod cell_map;
+pub mod config;
+pub mod coordinator;
+pub mod grid;
+pub mod handoff;
 pub mod id;
+pub mod limits;
+pub mod node;
+pub mod plan;
+pub mod roster;
+pub mod snapshot;
 pub mod time;
+pub mod token;
+pub mod wire;

@@ -1,0 +1,247 @@
+//! What can be set on the machines, checked once.
+
+use core::time::Duration;
+
+use crate::grid::GridConfig;
+
+/// The settings of a mesh that every node must share; the coordinator hands them out at registration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorldConfig {
+    /// The grid. Default: 4 x 4 cells of 100 m.
+    pub grid: GridConfig,
+    /// Time between two ticks. Default: 33,333 us (30 Hz). Shorter costs CPU time, longer makes the game coarser.
+    pub tick_interval: Duration,
+    /// How far across a border entities are replicated, in metres. Default: 30. Too small and players see others pop
+    /// up; too large and every node replicates everything.
+    pub interest_margin_m: f64,
+}
+
+impl Default for WorldConfig {
+    fn default() -> Self {
+        Self {
+            grid: GridConfig::default(),
+            tick_interval: Duration::from_micros(33_333),
+            interest_margin_m: 30.0,
+        }
+    }
+}
+
+/// Why a configuration can't be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ConfigError {
+    /// A setting that must be a positive, finite number isn't.
+    #[error("{name} is {value}: it must be a finite number greater than zero")]
+    NotPositive {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A length that must stay below a cell's edge doesn't.
+    #[error("{name} is {value} m, but a cell's edge is {cell_edge_m} m: make it smaller or the cells larger")]
+    LongerThanCell {
+        /// The setting.
+        name: &'static str,
+        /// Its value in metres.
+        value: f64,
+        /// The cell's edge in metres.
+        cell_edge_m: f64,
+    },
+    /// A duration is zero.
+    #[error("{name} is zero")]
+    ZeroDuration {
+        /// The setting.
+        name: &'static str,
+    },
+    /// The grid itself is refused.
+    #[error("the grid is refused: {0}")]
+    Grid(#[from] crate::grid::GridError),
+}
+
+impl WorldConfig {
+    /// Checks what the type doesn't say.
+    ///
+    /// # Errors
+    /// Names the setting that is out of range and its value.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        crate::grid::Grid::new(self.grid.clone())?;
+        if self.tick_interval.is_zero() {
+            return Err(ConfigError::ZeroDuration { name: "tick_interval" });
+        }
+        below_cell("interest_margin_m", self.interest_margin_m, self.grid.cell_edge_m)
+    }
+}
+
+fn below_cell(name: &'static str, value: f64, cell_edge_m: f64) -> Result<(), ConfigError> {
+    if !value.is_finite() || value <= 0.0 {
+        return Err(ConfigError::NotPositive { name, value });
+    }
+    if value >= cell_edge_m {
+        return Err(ConfigError::LongerThanCell { name, value, cell_edge_m });
+    }
+    Ok(())
+}
+
+/// How one node hands off, forwards and forgets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeConfig {
+    /// A crossing forecast to happen within this time is prepared. Default: 500 ms. Too short and crossings take the
+    /// cold path; too long and many preparations are for crossings that never come.
+    pub prepare_lead: Duration,
+    /// An entity this close to a border is prepared whatever its velocity, in metres. Default: 2.
+    pub prepare_margin_m: f64,
+    /// How deep past the border an entity must be before it is handed off, in metres. Default: 1. Too small and
+    /// entities ping-pong; too large and they are simulated far inside another node's cells.
+    pub hysteresis_m: f64,
+    /// The least time between two handoffs of one entity. Default: 500 ms.
+    pub dwell_min: Duration,
+    /// How long the coordinator may take to answer a `PrepareRequest` before the target is asked directly. Default: 100 ms.
+    pub coordinator_patience: Duration,
+    /// Pause between repeats of an unanswered preparation. Default: 200 ms.
+    pub prepare_retry: Duration,
+    /// A candidate that the forecast no longer names is given up after this. Default: 1 s.
+    pub candidate_keep: Duration,
+    /// Pause between refreshes of a pre-copy. Default: 500 ms. Shorter means fewer changed components at the cutover
+    /// and more background traffic.
+    pub precopy_refresh: Duration,
+    /// Pause between repeats of an unanswered `Transfer` or `Cancel`. Default: 100 ms.
+    pub transfer_retry: Duration,
+    /// After this long without an answer the source asks to cancel. Default: 1 s. It never thaws by itself.
+    pub transfer_patience: Duration,
+    /// First pause after an aborted handoff or a refusal; doubles up to 16 x. Default: 500 ms.
+    pub backoff: Duration,
+    /// A target keeps a reservation this long after the source's last sign. Default: 10 s.
+    pub reservation_ttl: Duration,
+    /// How long a token is good. Default: 10 s.
+    pub token_ttl: Duration,
+    /// How long a tombstone forwards late inputs; then it answers `Moved`. Default: 5 s.
+    pub forward_for: Duration,
+    /// How long a player without a client stays in the world. Default: 30 s.
+    pub linger: Duration,
+    /// A ghost that was not refreshed for this long vanishes. Default: 500 ms.
+    pub ghost_ttl: Duration,
+    /// How far a client sees, in metres. Default: 60.
+    pub client_interest_m: f64,
+    /// Pause between heartbeats to the coordinator. Default: 250 ms.
+    pub heartbeat: Duration,
+    /// Entities that this node holds before it refuses preparations and joins. Default: 20,000.
+    pub entities_max: usize,
+    /// The oldest snapshot schema that this node's game reads. Default: 1.
+    pub schema_min: u32,
+    /// The newest snapshot schema that this node's game reads, and the one it writes. Default: 1.
+    pub schema_max: u32,
+    /// A known bug to build in, so that a checker can prove that it sees it.
+    #[cfg(feature = "planted-bugs")]
+    pub planted_bug: Option<PlantedBug>,
+}
+
+/// Bugs that the checkers must see.
+#[cfg(feature = "planted-bugs")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlantedBug {
+    /// A frozen source simulates on when the target stays silent.
+    ThawOnTimeout,
+    /// A target activates whatever epoch arrives.
+    IgnoreEpochs,
+    /// A token admits more than once.
+    ReuseTokens,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            prepare_lead: Duration::from_millis(500),
+            prepare_margin_m: 2.0,
+            hysteresis_m: 1.0,
+            dwell_min: Duration::from_millis(500),
+            coordinator_patience: Duration::from_millis(100),
+            prepare_retry: Duration::from_millis(200),
+            candidate_keep: Duration::from_secs(1),
+            precopy_refresh: Duration::from_millis(500),
+            transfer_retry: Duration::from_millis(100),
+            transfer_patience: Duration::from_secs(1),
+            backoff: Duration::from_millis(500),
+            reservation_ttl: Duration::from_secs(10),
+            token_ttl: Duration::from_secs(10),
+            forward_for: Duration::from_secs(5),
+            linger: Duration::from_secs(30),
+            ghost_ttl: Duration::from_millis(500),
+            client_interest_m: 60.0,
+            heartbeat: Duration::from_millis(250),
+            entities_max: 20_000,
+            schema_min: 1,
+            schema_max: 1,
+            #[cfg(feature = "planted-bugs")]
+            planted_bug: None,
+        }
+    }
+}
+
+impl NodeConfig {
+    /// Checks what the types don't say, against the world that the node joins.
+    ///
+    /// # Errors
+    /// Names the setting that is out of range and its value.
+    pub fn check(&self, world: &WorldConfig) -> Result<(), ConfigError> {
+        let edge = world.grid.cell_edge_m;
+        below_cell("hysteresis_m", self.hysteresis_m, edge)?;
+        below_cell("prepare_margin_m", self.prepare_margin_m, edge)?;
+        if !self.client_interest_m.is_finite() || self.client_interest_m <= 0.0 {
+            return Err(ConfigError::NotPositive {
+                name: "client_interest_m",
+                value: self.client_interest_m,
+            });
+        }
+        for (name, duration) in [
+            ("prepare_lead", self.prepare_lead),
+            ("prepare_retry", self.prepare_retry),
+            ("precopy_refresh", self.precopy_refresh),
+            ("transfer_retry", self.transfer_retry),
+            ("transfer_patience", self.transfer_patience),
+            ("reservation_ttl", self.reservation_ttl),
+            ("token_ttl", self.token_ttl),
+            ("heartbeat", self.heartbeat),
+        ] {
+            if duration.is_zero() {
+                return Err(ConfigError::ZeroDuration { name });
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn has_bug(&self, bug: PlantedBug) -> bool {
+        self.planted_bug == Some(bug)
+    }
+}
+
+/// How the coordinator keeps the mesh.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CoordinatorConfig {
+    /// What every node must share.
+    pub world: WorldConfig,
+    /// A node that sent no heartbeat for this long is reported as lost. Default: 3 s.
+    pub lease: Duration,
+    /// Pause between repeats of a question to a node. Default: 200 ms.
+    pub retry: Duration,
+    /// How long a player waits at the door before they are refused. Default: 5 s.
+    pub entry_patience: Duration,
+    /// Cells pinned to nodes by configuration; the others are cut into contiguous runs.
+    pub pinned: std::collections::BTreeMap<crate::grid::CellId, crate::id::NodeId>,
+    /// Nodes that must have registered before cells are assigned. Default: 1. With more, entities aren't moved
+    /// about while a mesh starts.
+    pub nodes_min: usize,
+}
+
+impl Default for CoordinatorConfig {
+    fn default() -> Self {
+        Self {
+            world: WorldConfig::default(),
+            lease: Duration::from_secs(3),
+            retry: Duration::from_millis(200),
+            entry_patience: Duration::from_secs(5),
+            pinned: std::collections::BTreeMap::new(),
+            nodes_min: 1,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What goes into a `Coordinator` and what comes out of it.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::id::{EntityId, Incarnation, NodeId, Peer, SessionId, Term};
+use crate::time::Time;
+use crate::wire::{CensusEntry, Lane, Message, SessionReply, SessionRequest};
+
+/// What a coordinator is told.
+#[derive(Clone, Debug)]
+pub enum CoordinatorInput {
+    /// A link to a node is up.
+    LinkUp {
+        /// Which node.
+        node: NodeId,
+    },
+    /// It is down.
+    LinkDown {
+        /// Which node.
+        node: NodeId,
+    },
+    /// A node said something, decoded and checked.
+    Message {
+        /// The node that the link proved.
+        from: NodeId,
+        /// The life it claims in its hello; none before it registered.
+        incarnation: Option<Incarnation>,
+        /// What.
+        message: Message,
+        /// And what came with it.
+        blob: Bytes,
+    },
+    /// Somebody at the door asks something.
+    Session {
+        /// Names the question; the answer carries it.
+        request: u64,
+        /// What.
+        message: SessionRequest,
+    },
+    /// The authenticator has decided.
+    Authenticated {
+        /// Which question.
+        request: u64,
+        /// The character's name to play, or why not.
+        verdict: Result<String, String>,
+    },
+    /// The store has looked.
+    CharacterLoaded {
+        /// Which question.
+        request: u64,
+        /// The character as it last left, if it is known; the store's own error otherwise.
+        character: Result<Option<Bytes>, String>,
+    },
+    /// The store has saved, or failed.
+    CharacterSaved {
+        /// Whose.
+        session: SessionId,
+        /// From which node.
+        node: NodeId,
+        /// How it went.
+        result: Result<(), String>,
+    },
+    /// Somebody asks who holds what.
+    CensusAsked {
+        /// Names the question.
+        request: u64,
+    },
+}
+
+/// What a coordinator wants done.
+#[derive(Clone, Debug)]
+pub enum CoordinatorOutput {
+    /// Send a mesh message to a node; dropped if there is no link.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// On which lane.
+        lane: Lane,
+        /// What.
+        message: Message,
+        /// And what goes with it.
+        blob: Bytes,
+    },
+    /// Ask the authenticator.
+    Authenticate {
+        /// Names the question.
+        request: u64,
+        /// Who says they are here.
+        name: String,
+        /// What they show.
+        credential: Vec<u8>,
+    },
+    /// Ask the character store.
+    LoadCharacter {
+        /// Names the question.
+        request: u64,
+        /// Whose character.
+        name: String,
+    },
+    /// Tell the character store; answered by `CharacterSaved`.
+    SaveCharacter {
+        /// The session that it was played in.
+        session: SessionId,
+        /// The node that sent it.
+        node: NodeId,
+        /// Whose character.
+        name: String,
+        /// A whole snapshot.
+        character: Bytes,
+    },
+    /// Answer at the door.
+    Reply {
+        /// Which question.
+        request: u64,
+        /// The answer.
+        reply: SessionReply,
+    },
+    /// The answer to `CensusAsked`.
+    Census {
+        /// Which question.
+        request: u64,
+        /// What each node holds.
+        nodes: Vec<(NodeId, Vec<CensusEntry>)>,
+        /// Who did not answer in time.
+        missing: Vec<NodeId>,
+    },
+    /// A link to this node is of no more use: close it.
+    CloseLink {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// Something happened that is logged or shown.
+    Event(CoordinatorEvent),
+}
+
+/// What is logged or shown.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CoordinatorEvent {
+    /// A node registered.
+    NodeJoined {
+        /// In this life.
+        peer: Peer,
+    },
+    /// A node's lease ran out without a heartbeat.
+    LeaseExpired {
+        /// Whose.
+        peer: Peer,
+        /// When it was heard last, by the coordinator's clock.
+        last_heard: Time,
+    },
+    /// It is heard again.
+    LeaseRenewed {
+        /// Whose.
+        peer: Peer,
+    },
+    /// Cells were assigned anew.
+    MapChanged {
+        /// The new version.
+        version: u64,
+        /// Cells whose owner changed.
+        cells_moved: usize,
+    },
+    /// Two nodes claimed one authority, or ticks overlap: invariant A1 is broken.
+    AuthorityViolation {
+        /// Whose.
+        entity: EntityId,
+        /// What was seen.
+        what: String,
+    },
+    /// A node claimed what can't be.
+    NodeMisbehaved {
+        /// Which.
+        node: NodeId,
+        /// What it did.
+        what: String,
+    },
+    /// A character could not be loaded or saved.
+    StoreFailed {
+        /// What the store said.
+        error: String,
+    },
+}
+
+/// A node as the coordinator sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeStatus {
+    /// Its id.
+    pub node: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Whether its lease runs.
+    pub alive: bool,
+    /// Whether a link to it is up.
+    pub linked: bool,
+    /// Microseconds since it was heard last.
+    pub last_heard_us: u64,
+    /// Where other nodes reach it.
+    pub mesh_addr: String,
+    /// Where clients reach it.
+    pub client_addr: String,
+    /// Cells that it owns.
+    pub cells: usize,
+    /// Entities that it holds, by its own count.
+    pub entities: u32,
+    /// Of these, players.
+    pub players: u32,
+    /// Ghosts that it keeps.
+    pub ghosts: u32,
+    /// Its client connections.
+    pub clients: u32,
+    /// Handoffs that it received since its start.
+    pub handoffs_in: u64,
+}
+
+/// The coordinator at a glance.
+#[derive(Clone, Debug, Serialize)]
+pub struct CoordinatorStatus {
+    /// Its term.
+    pub term: Term,
+    /// Mesh time in microseconds.
+    pub mesh_time_us: u64,
+    /// The cell map's version.
+    pub map_version: u64,
+    /// Cells of the base grid.
+    pub cells: usize,
+    /// Of these, without an owner.
+    pub cells_without_owner: usize,
+    /// The nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// Sessions that are open.
+    pub sessions: usize,
+    /// Entities in the directory.
+    pub entities: usize,
+    /// Preparations notified since the start.
+    pub prepares_notified: u64,
+    /// Preparations refused since the start.
+    pub prepares_refused: u64,
+    /// Changes of authority reported since the start.
+    pub authority_changes: u64,
+    /// Breaches of A1 seen in those reports.
+    pub authority_violations: u64,
+}

@@ -1,0 +1,643 @@
+//! The client's part: follow the entity from node to node, repeat what is not acknowledged, never mix up authorities.
+//!
+//! The machine serves one player. It asks the coordinator's door where to enter, connects, connects ahead where it is
+//! told to (`Preconnect`), and switches when a node with a higher epoch says `Attached` or shows a state. Whoever lost
+//! every connection asks the door again.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use core::time::Duration;
+
+use crate::id::{AuthorityEpoch, EntityId, InputSeq, SessionId};
+use crate::limits::{INPUT_BYTES_MAX, INPUT_WINDOW};
+use crate::time::Time;
+use crate::token::Token;
+use crate::wire::{
+    ByeReason, ClientMessage, InputMessage, Invitation, ServerMessage, SessionReply, SessionRequest,
+};
+
+/// One connection that the machine asked for; never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnectionId(pub u64);
+
+/// Connections that a client keeps at once: the current one and up to three prepared ones.
+pub const CONNECTIONS_MAX: usize = 4;
+/// Bytes of inputs in one datagram: with headers it stays below the smallest MTU that QUIC allows.
+const DATAGRAM_INPUT_BYTES: usize = 900;
+const INPUT_OVERHEAD_BYTES: usize = 24;
+
+/// How a client waits and repeats.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientConfig {
+    /// Pause before unacknowledged inputs are repeated though no new one was made. Default: 50 ms.
+    pub repeat: Duration,
+    /// Without any connection for this long the door is asked. Default: 500 ms.
+    pub lost_patience: Duration,
+    /// Without any state for this long the door is asked, though a connection stands. Default: 3 s.
+    pub silence_patience: Duration,
+    /// Pause between questions at the door. Default: 500 ms.
+    pub door_retry: Duration,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            repeat: Duration::from_millis(50),
+            lost_patience: Duration::from_millis(500),
+            silence_patience: Duration::from_secs(3),
+            door_retry: Duration::from_millis(500),
+        }
+    }
+}
+
+/// What a client is told.
+#[derive(Clone, Debug)]
+pub enum ClientInput {
+    /// The player wants in.
+    Enter {
+        /// The character's name.
+        name: String,
+        /// What the authenticator asks for.
+        credential: Vec<u8>,
+    },
+    /// The door answered.
+    Door(SessionReply),
+    /// The door can't be reached.
+    DoorFailed,
+    /// A connection stands; its first message (the token) was sent with it.
+    Connected {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// A connection failed or ended.
+    Closed {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// A node said something.
+    Message {
+        /// On which connection.
+        connection: ConnectionId,
+        /// What.
+        message: ServerMessage,
+    },
+    /// The player acts: the next input.
+    Act(Bytes),
+    /// The player wants out.
+    Logout,
+}
+
+/// What a client wants done.
+#[derive(Clone, Debug)]
+pub enum ClientOutput {
+    /// Ask the coordinator's door.
+    Ask(SessionRequest),
+    /// Connect, and show the invitation's token as the first message.
+    Connect {
+        /// Names the connection from now on.
+        connection: ConnectionId,
+        /// Where, and with what.
+        invitation: Invitation,
+    },
+    /// Send; `Inputs` as a datagram, all else reliably.
+    Send {
+        /// On which connection.
+        connection: ConnectionId,
+        /// What.
+        message: ClientMessage,
+    },
+    /// Close a connection that is of no more use.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// Tell the player's program.
+    Event(ClientEvent),
+}
+
+/// What the player's program hears.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientEvent {
+    /// The player is in the world: inputs take effect from now on.
+    Entered {
+        /// The session.
+        session: SessionId,
+        /// The entity to play.
+        entity: EntityId,
+    },
+    /// A fresh state, always of the newest authority: a [`ServerMessage::State`].
+    State(ServerMessage),
+    /// Another node simulates the player now.
+    Switched {
+        /// At which epoch.
+        epoch: AuthorityEpoch,
+        /// `client_gap`: time between the last state from the old node and the first from the new one, less the tick
+        /// interval.
+        gap: Duration,
+        /// Whether the connection had been prepared (no `Redirect` was needed).
+        prepared: bool,
+    },
+    /// The window of unacknowledged inputs is full: the input was not taken. Slow down.
+    InputRefused,
+    /// Two nodes claimed one epoch, or an older one went on past a newer one's start: invariant A1 is broken.
+    TwoAuthorities {
+        /// The epoch that was claimed twice.
+        epoch: AuthorityEpoch,
+    },
+    /// Every connection is lost; the door is asked.
+    Lost,
+    /// The door said no.
+    Refused {
+        /// Why.
+        reason: String,
+        /// Whether it is asked again.
+        retry: bool,
+    },
+    /// It is over: logged out, or the session ended.
+    Over {
+        /// Why, if a node said so.
+        reason: Option<ByeReason>,
+    },
+}
+
+/// Why `handle_timeout` is to be called.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ClientTimeout {
+    /// Inputs or a log-out are repeated.
+    Repeat,
+    /// Connections are lost or silent.
+    Lost,
+    /// The door is asked again.
+    Door,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Dialling,
+    Parked,
+    Attached,
+}
+
+#[derive(Debug)]
+struct Connection {
+    invitation: Invitation,
+    phase: Phase,
+    prepared: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Outside,
+    Entering { name: String, credential: Vec<u8> },
+    InWorld(Box<InWorld>),
+    Over,
+}
+
+#[derive(Debug)]
+struct InWorld {
+    session: SessionId,
+    secret: Token,
+    entity: EntityId,
+    epoch: AuthorityEpoch,
+    epoch_addr: Option<String>,
+    current: Option<ConnectionId>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    /// The last `Redirect` whose token was not used yet.
+    redirect: Option<Invitation>,
+    last_state_at: Option<Time>,
+    /// Set at a switch until the first state from the new node: the last state from the old one.
+    switched: Option<(Time, bool)>,
+    quiet_since: Time,
+    lost_since: Option<Time>,
+    entered: bool,
+    logout: bool,
+}
+
+/// The client's machine. See the module's page.
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    stage: Stage,
+    next_connection: u64,
+    next_seq: InputSeq,
+    tick_interval: Duration,
+    unacknowledged: VecDeque<InputMessage>,
+    repeat_at: Option<Time>,
+    door_at: Option<Time>,
+    outputs: VecDeque<ClientOutput>,
+}
+
+impl Client {
+    /// Makes a client that is not in any world yet.
+    #[must_use]
+    pub fn new(config: ClientConfig) -> Self {
+        Self {
+            config,
+            stage: Stage::Outside,
+            next_connection: 0,
+            next_seq: InputSeq(1),
+            tick_interval: Duration::ZERO,
+            unacknowledged: VecDeque::new(),
+            repeat_at: None,
+            door_at: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The number of the last input that was taken from the player; 0 before the first.
+    #[must_use]
+    pub fn last_input(&self) -> InputSeq {
+        InputSeq(self.next_seq.0 - 1)
+    }
+
+    /// Inputs that no node has acknowledged as applied yet.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.unacknowledged.len()
+    }
+
+    /// Whether the player is attached to a node right now.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        matches!(&self.stage, Stage::InWorld(world) if world.current.is_some())
+    }
+
+    /// Takes one input. Never fails.
+    pub fn handle(&mut self, input: ClientInput, now: Time) {
+        match input {
+            ClientInput::Enter { name, credential } => {
+                if matches!(self.stage, Stage::Outside) {
+                    self.stage = Stage::Entering { name, credential };
+                    self.ask_door(now);
+                }
+            }
+            ClientInput::Door(reply) => self.on_door(reply, now),
+            ClientInput::DoorFailed => self.ask_later(now),
+            ClientInput::Connected { connection } => {
+                if let Stage::InWorld(world) = &mut self.stage
+                    && let Some(held) = world.connections.get_mut(&connection)
+                    && held.phase == Phase::Dialling
+                {
+                    held.phase = Phase::Parked;
+                }
+            }
+            ClientInput::Closed { connection } => self.on_closed(connection, now),
+            ClientInput::Message { connection, message } => self.on_message(connection, message, now),
+            ClientInput::Act(bytes) => self.on_act(bytes, now),
+            ClientInput::Logout => {
+                match &mut self.stage {
+                    Stage::InWorld(world) => world.logout = true,
+                    Stage::Outside | Stage::Entering { .. } | Stage::Over => {
+                        self.finish(None);
+                        return;
+                    }
+                }
+                self.repeat(now);
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.repeat_at.is_some_and(|at| at <= now) {
+            self.repeat(now);
+        }
+        if self.door_at.is_some_and(|at| at <= now) {
+            self.ask_door(now);
+        } else if self.door_at.is_none() && self.lost_at().is_some_and(|at| at <= now) {
+            self.outputs.push_back(ClientOutput::Event(ClientEvent::Lost));
+            self.ask_door(now);
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<ClientOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call `handle_timeout`, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Time, ClientTimeout)> {
+        let repeat = self.repeat_at.map(|at| (at, ClientTimeout::Repeat));
+        let door = self.door_at.map(|at| (at, ClientTimeout::Door));
+        let lost = match self.door_at {
+            None => self.lost_at().map(|at| (at, ClientTimeout::Lost)),
+            Some(_) => None,
+        };
+        [repeat, door, lost].into_iter().flatten().min()
+    }
+
+    /// When the connections count as lost or silent, if nothing happens.
+    fn lost_at(&self) -> Option<Time> {
+        let Stage::InWorld(world) = &self.stage else {
+            return None;
+        };
+        let lost = world.lost_since.map(|since| since + self.config.lost_patience);
+        let silent = world.quiet_since + self.config.silence_patience;
+        Some(lost.map_or(silent, |lost| lost.min(silent)))
+    }
+
+    fn ask_door(&mut self, now: Time) {
+        let request = match &self.stage {
+            Stage::Entering { name, credential } => {
+                SessionRequest::Enter { name: name.clone(), credential: credential.clone() }
+            }
+            Stage::InWorld(world) => {
+                SessionRequest::Resume { session: world.session, secret: world.secret.clone() }
+            }
+            Stage::Outside | Stage::Over => return,
+        };
+        // An answer may never come: ask again then. The door answers within its own patience of 5 s.
+        self.door_at = Some(now + self.config.door_retry.saturating_mul(12));
+        self.outputs.push_back(ClientOutput::Ask(request));
+    }
+
+    fn ask_later(&mut self, now: Time) {
+        if matches!(self.stage, Stage::Entering { .. } | Stage::InWorld(_)) {
+            self.door_at = Some(now + self.config.door_retry);
+        }
+    }
+
+    fn on_door(&mut self, reply: SessionReply, now: Time) {
+        if self.door_at.is_none() {
+            return;
+        }
+        match reply {
+            SessionReply::Entered { session, secret, entity, invitation } => {
+                self.door_at = None;
+                match &mut self.stage {
+                    Stage::Entering { .. } => {
+                        self.stage = Stage::InWorld(Box::new(InWorld::new(session, secret, entity, now)));
+                    }
+                    Stage::InWorld(world) if world.session == session => {
+                        world.secret = secret;
+                        world.quiet_since = now;
+                    }
+                    Stage::InWorld(_) | Stage::Outside | Stage::Over => return,
+                }
+                self.connect(invitation, false);
+            }
+            SessionReply::Refused { reason, retry } => {
+                self.outputs.push_back(ClientOutput::Event(ClientEvent::Refused { reason, retry }));
+                if retry {
+                    self.ask_later(now);
+                } else {
+                    self.finish(None);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, invitation: Invitation, prepared: bool) {
+        let Stage::InWorld(world) = &mut self.stage else {
+            return;
+        };
+        if world.connections.len() >= CONNECTIONS_MAX {
+            // The oldest that isn't in use makes room: a newer invitation is the likelier one.
+            let current = world.current;
+            let Some(oldest) = world.connections.keys().copied().find(|id| Some(*id) != current) else {
+                return;
+            };
+            world.connections.remove(&oldest);
+            self.outputs.push_back(ClientOutput::Close { connection: oldest });
+        }
+        self.next_connection += 1;
+        let connection = ConnectionId(self.next_connection);
+        let held = Connection { invitation: invitation.clone(), phase: Phase::Dialling, prepared };
+        world.connections.insert(connection, held);
+        world.lost_since = None;
+        self.outputs.push_back(ClientOutput::Connect { connection, invitation });
+    }
+
+    fn on_closed(&mut self, connection: ConnectionId, now: Time) {
+        let Stage::InWorld(world) = &mut self.stage else {
+            return;
+        };
+        let Some(closed) = world.connections.remove(&connection) else {
+            return;
+        };
+        if world.current == Some(connection) {
+            world.current = None;
+        }
+        let redirect = world.redirect.take_if(|redirect| redirect.addr == closed.invitation.addr);
+        if let Some(invitation) = redirect {
+            self.connect(invitation, false);
+        } else if world.connections.is_empty() {
+            world.lost_since = Some(now);
+        }
+    }
+
+    fn on_message(&mut self, connection: ConnectionId, message: ServerMessage, now: Time) {
+        let Stage::InWorld(world) = &mut self.stage else {
+            return;
+        };
+        if !world.connections.contains_key(&connection) {
+            return;
+        }
+        match message {
+            ServerMessage::Parked { .. } => {}
+            ServerMessage::Attached { entity, epoch, applied, tick_interval_us, .. } => {
+                if entity != world.entity {
+                    return;
+                }
+                self.tick_interval = Duration::from_micros(tick_interval_us);
+                if self.follow(connection, epoch, now) {
+                    self.acknowledge(applied);
+                    // Whoever comes back without a memory of its inputs goes on behind what the world has seen.
+                    self.next_seq = self.next_seq.max(applied.next());
+                    self.repeat(now);
+                }
+            }
+            ServerMessage::State { entity, epoch, applied, .. } => {
+                if entity != world.entity || !self.follow(connection, epoch, now) {
+                    return;
+                }
+                self.acknowledge(applied);
+                self.on_state(message, epoch, now);
+            }
+            ServerMessage::Preconnect { invitation } => {
+                let known = world.connections.values().any(|held| {
+                    held.invitation.token == invitation.token
+                        || (held.invitation.addr == invitation.addr && held.phase != Phase::Dialling)
+                });
+                if !known {
+                    self.connect(invitation, true);
+                }
+            }
+            ServerMessage::Redirect { epoch, invitation } => {
+                if epoch <= world.epoch {
+                    return;
+                }
+                let known = world.connections.values().any(|held| held.invitation.addr == invitation.addr);
+                if known {
+                    world.redirect = Some(invitation);
+                } else {
+                    self.connect(invitation, false);
+                }
+            }
+            ServerMessage::Bye { reason } => self.on_bye(connection, reason, now),
+        }
+    }
+
+    /// Takes the word of a connection that claims `epoch`: true if it is the newest authority's.
+    fn follow(&mut self, connection: ConnectionId, epoch: AuthorityEpoch, now: Time) -> bool {
+        let Stage::InWorld(world) = &mut self.stage else {
+            return false;
+        };
+        if epoch < world.epoch {
+            return false;
+        }
+        let Some(held) = world.connections.get_mut(&connection) else {
+            return false;
+        };
+        let addr = &held.invitation.addr;
+        if epoch == world.epoch && world.epoch_addr.as_ref().is_some_and(|known| known != addr) {
+            self.outputs.push_back(ClientOutput::Event(ClientEvent::TwoAuthorities { epoch }));
+            return false;
+        }
+        let moved = world.epoch_addr.as_ref().is_some_and(|known| known != addr);
+        world.epoch = epoch;
+        world.epoch_addr = Some(addr.clone());
+        held.phase = Phase::Attached;
+        let prepared = held.prepared;
+        if moved && let Some(last) = world.last_state_at {
+            world.switched = Some((last, prepared));
+        }
+        if world.current != Some(connection) {
+            let former = world.current.replace(connection);
+            world.redirect = None;
+            world.lost_since = None;
+            world.quiet_since = now;
+            if let Some(former) = former {
+                world.connections.remove(&former);
+                self.outputs.push_back(ClientOutput::Close { connection: former });
+            }
+        }
+        if !world.entered {
+            world.entered = true;
+            let (session, entity) = (world.session, world.entity);
+            self.outputs.push_back(ClientOutput::Event(ClientEvent::Entered { session, entity }));
+        }
+        true
+    }
+
+    fn on_state(&mut self, state: ServerMessage, epoch: AuthorityEpoch, now: Time) {
+        let Stage::InWorld(world) = &mut self.stage else {
+            return;
+        };
+        world.quiet_since = now;
+        world.last_state_at = Some(now);
+        self.door_at = None;
+        if let Some((last, prepared)) = world.switched.take() {
+            let gap = now.since(last).saturating_sub(self.tick_interval);
+            self.outputs.push_back(ClientOutput::Event(ClientEvent::Switched { epoch, gap, prepared }));
+        }
+        self.outputs.push_back(ClientOutput::Event(ClientEvent::State(state)));
+    }
+
+    fn on_bye(&mut self, connection: ConnectionId, reason: ByeReason, now: Time) {
+        match reason {
+            ByeReason::LoggedOut | ByeReason::Gone | ByeReason::Refused => self.finish(Some(reason)),
+            ByeReason::BadToken
+            | ByeReason::Full
+            | ByeReason::Superseded
+            | ByeReason::NotNeeded
+            | ByeReason::Moved
+            | ByeReason::Misbehaved => {
+                self.outputs.push_back(ClientOutput::Close { connection });
+                self.on_closed(connection, now);
+            }
+        }
+    }
+
+    fn finish(&mut self, reason: Option<ByeReason>) {
+        if matches!(self.stage, Stage::Over) {
+            return;
+        }
+        if let Stage::InWorld(world) = &mut self.stage {
+            for connection in core::mem::take(&mut world.connections).into_keys() {
+                self.outputs.push_back(ClientOutput::Close { connection });
+            }
+        }
+        self.stage = Stage::Over;
+        self.repeat_at = None;
+        self.door_at = None;
+        self.outputs.push_back(ClientOutput::Event(ClientEvent::Over { reason }));
+    }
+
+    fn on_act(&mut self, bytes: Bytes, now: Time) {
+        let full = self.unacknowledged.len() >= INPUT_WINDOW as usize;
+        if full || bytes.len() > INPUT_BYTES_MAX || !matches!(self.stage, Stage::InWorld(_)) {
+            self.outputs.push_back(ClientOutput::Event(ClientEvent::InputRefused));
+            return;
+        }
+        self.unacknowledged.push_back(InputMessage { seq: self.next_seq, bytes: bytes.to_vec() });
+        self.next_seq = self.next_seq.next();
+        self.repeat(now);
+    }
+
+    fn acknowledge(&mut self, applied: InputSeq) {
+        while self.unacknowledged.front().is_some_and(|input| input.seq <= applied) {
+            self.unacknowledged.pop_front();
+        }
+        let logging_out = matches!(&self.stage, Stage::InWorld(world) if world.logout);
+        if self.unacknowledged.is_empty() && !logging_out {
+            self.repeat_at = None;
+        }
+    }
+
+    /// Sends what is not acknowledged: the newest input, and as many of the oldest as fit.
+    fn repeat(&mut self, now: Time) {
+        let Stage::InWorld(world) = &self.stage else {
+            return;
+        };
+        if self.unacknowledged.is_empty() && !world.logout {
+            self.repeat_at = None;
+            return;
+        }
+        self.repeat_at = Some(now + self.config.repeat);
+        let Some(connection) = world.current else {
+            return;
+        };
+        if let Some((newest, older)) = self.unacknowledged.make_contiguous().split_last() {
+            let cost = |input: &InputMessage| input.bytes.len() + INPUT_OVERHEAD_BYTES;
+            let mut room = DATAGRAM_INPUT_BYTES.saturating_sub(cost(newest));
+            let fitting = older.iter().take_while(|input| match room.checked_sub(cost(input)) {
+                Some(rest) => {
+                    room = rest;
+                    true
+                }
+                None => false,
+            });
+            let inputs = fitting.chain(core::iter::once(newest)).cloned().collect();
+            let message = ClientMessage::Inputs { entity: world.entity, inputs };
+            self.outputs.push_back(ClientOutput::Send { connection, message });
+        } else if world.logout {
+            // Only once every input was acknowledged: the last ones count, too.
+            let message = ClientMessage::Logout;
+            self.outputs.push_back(ClientOutput::Send { connection, message });
+        }
+    }
+}
+
+impl InWorld {
+    fn new(session: SessionId, secret: Token, entity: EntityId, now: Time) -> Self {
+        Self {
+            session,
+            secret,
+            entity,
+            epoch: AuthorityEpoch::default(),
+            epoch_addr: None,
+            current: None,
+            connections: BTreeMap::new(),
+            redirect: None,
+            last_state_at: None,
+            switched: None,
+            quiet_since: now,
+            lost_since: None,
+            entered: false,
+            logout: false,
+        }
+    }
+}

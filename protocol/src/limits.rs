@@ -1,0 +1,54 @@
+//! Every bound of the core, in one place, with what happens when it is reached.
+
+/// Entities that one node holds. A spawn, a join or a reservation past it is refused.
+pub const ENTITIES_MAX: usize = 65_536;
+/// Reservations that one node keeps. A preparation past it is refused with `Overloaded`.
+pub const RESERVATIONS_MAX: usize = 16_384;
+/// Targets prepared at once for one entity. Further candidates wait.
+pub const CANDIDATES_MAX: usize = 3;
+/// Bytes of one input. A longer one is dropped and counted.
+pub const INPUT_BYTES_MAX: usize = 128;
+/// How far ahead of the last applied input one may be numbered. One further ahead is dropped: the client repeats it.
+pub const INPUT_WINDOW: u32 = 256;
+/// Inputs in one datagram or relay.
+pub const INPUTS_PER_MESSAGE_MAX: usize = 256;
+/// Bytes of the small state that a game publishes beside an entity's motion. More is an error of the game.
+pub const STATE_BYTES_MAX: usize = 64;
+/// Bytes of one client datagram's worth of entities: what does not fit is left out, farthest first.
+pub const CLIENT_STATE_ENTITIES_MAX: usize = 16;
+/// Ghosts in one datagram.
+pub const GHOSTS_PER_DATAGRAM: usize = 16;
+/// Ghosts that one node keeps. Further ones are ignored and counted.
+pub const GHOSTS_MAX: usize = 65_536;
+/// Entities whose epochs a node remembers after they left. The oldest are forgotten first.
+pub const LEDGER_MAX: usize = 1_048_576;
+/// Tombstones that one node keeps; past it the oldest whose forwarding time is over goes first.
+pub const TOMBSTONES_MAX: usize = 65_536;
+/// Changes of authority in one report to the coordinator; further ones go in the next.
+pub const AUTHORITY_CHANGES_PER_MESSAGE: usize = 256;
+/// Bytes of a player's name.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Bytes of a credential that a player shows at the door.
+pub const CREDENTIAL_BYTES_MAX: usize = 4_096;
+/// Bytes of an address or a server name in a message.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// Bytes of a reason in a message; longer ones are cut.
+pub const REASON_BYTES_MAX: usize = 512;
+/// Bytes of a wire message without its blob.
+pub const HEAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of the blob behind a wire message: a snapshot or a report.
+pub const BLOB_BYTES_MAX: usize = 1024 * 1024 + 4096;
+/// Bytes of a message from a client.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// How often an input or a request is forwarded from tombstone to tombstone before it is dropped.
+pub const HOPS_MAX: u8 = 8;
+/// Client connections that one node admits. Further ones are refused.
+pub const CLIENTS_MAX: usize = 16_384;
+/// Sessions that one coordinator keeps. Further players are refused.
+pub const SESSIONS_MAX: usize = 262_144;
+/// Nodes of one mesh. A further registration is refused.
+pub const NODES_MAX: usize = 1_024;
+
+const _: () = assert!(INPUT_WINDOW as usize <= INPUTS_PER_MESSAGE_MAX);
+const _: () = assert!(INPUTS_PER_MESSAGE_MAX * (INPUT_BYTES_MAX + 16) <= CLIENT_MESSAGE_BYTES_MAX);
+const _: () = assert!(RESERVATIONS_MAX <= ENTITIES_MAX);

@@ -1,0 +1,501 @@
+//! What goes into a `Node` and what comes out of it: closed enums, so that a run can be recorded and replayed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use core::time::Duration;
+
+use crate::cell_map::CellMap;
+use crate::grid::{Grid, Motion, Position};
+use crate::handoff::Path;
+use crate::id::{
+    AuthorityEpoch, ClientId, EntityId, HandoffId, Incarnation, InputSeq, NodeId, Peer, ReservationId,
+    SessionId, Term,
+};
+use crate::snapshot::{Assembled, CapturedSnapshot, ComponentVersions};
+use crate::time::{Tick, Time};
+use crate::token::Token;
+use crate::wire::{ByeReason, ClientMessage, Lane, Message, RefuseReason, ServerMessage};
+
+/// Who sent a mesh message, as the link proved it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Sender {
+    /// A node, in one of its lives.
+    Node(Peer),
+    /// The coordinator.
+    Coordinator,
+}
+
+/// Where a mesh message goes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Destination {
+    /// A node. What is sent without a link is dropped: the core repeats what matters.
+    Node(NodeId),
+    /// The coordinator.
+    Coordinator,
+}
+
+/// What a node is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The link to the coordinator is up: register.
+    CoordinatorUp,
+    /// It is down.
+    CoordinatorDown,
+    /// A link to another node is up.
+    LinkUp {
+        /// Whose life the link's hello named.
+        peer: Peer,
+    },
+    /// It is down.
+    LinkDown {
+        /// Whose.
+        node: NodeId,
+    },
+    /// A mesh message arrived, decoded and checked.
+    Message {
+        /// From whom.
+        from: Sender,
+        /// What.
+        message: Message,
+        /// And what came with it.
+        blob: Bytes,
+    },
+    /// A client connected and showed a token.
+    ClientHello {
+        /// The connection.
+        client: ClientId,
+        /// What it showed.
+        token: Token,
+    },
+    /// A client said something.
+    ClientMessage {
+        /// The connection.
+        client: ClientId,
+        /// What it said.
+        message: ClientMessage,
+    },
+    /// A client's connection is gone.
+    ClientClosed {
+        /// The connection.
+        client: ClientId,
+    },
+    /// The game reports.
+    Game(GameReport),
+    /// The runtime's measurements, as JSON, for the coordinator's status page.
+    Report(Bytes),
+}
+
+/// What a node wants done.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send a mesh message.
+    Send {
+        /// To whom.
+        to: Destination,
+        /// On which lane.
+        lane: Lane,
+        /// What.
+        message: Message,
+        /// And what goes with it.
+        blob: Bytes,
+    },
+    /// Say something to a client. `State` goes as a datagram, all else reliably.
+    Client {
+        /// The connection.
+        client: ClientId,
+        /// What.
+        message: ServerMessage,
+    },
+    /// Close a client's connection, after what was said to it.
+    CloseClient {
+        /// The connection.
+        client: ClientId,
+        /// Why.
+        reason: ByeReason,
+    },
+    /// Tell the game.
+    Game(GameCommand),
+    /// This node is registered: set the links' hello, start the ticks.
+    Registered(Registration),
+    /// The cell map changed: keep links to its nodes, tell the game side.
+    MapChanged(Arc<CellMap>),
+    /// The offset from this node's clock to mesh time, in microseconds, was estimated anew.
+    ClockOffset {
+        /// Add this to the node's clock.
+        offset_us: i64,
+    },
+    /// Something happened that is measured, logged or shown.
+    Event(NodeEvent),
+}
+
+/// What a registration gave.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// This node, in this life.
+    pub me: Peer,
+    /// The coordinator's term.
+    pub term: Term,
+    /// The grid of the world.
+    pub grid: Grid,
+    /// Time between two ticks.
+    pub tick_interval: Duration,
+}
+
+/// What the core wants of the game, in order. The runtime passes it through the [`Roster`](crate::roster::Roster).
+#[derive(Clone, Debug)]
+pub enum GameCommand {
+    /// A player enters.
+    Join {
+        /// The player's entity.
+        entity: EntityId,
+        /// The grant under which it will be simulated.
+        grant: AuthorityEpoch,
+        /// The player's session.
+        session: SessionId,
+        /// The player's name.
+        name: String,
+        /// Where the player enters.
+        entry: Position,
+        /// The character as it last left, if it is known.
+        baseline: Option<Assembled>,
+    },
+    /// A player leaves the world: capture the character, then forget it.
+    Leave {
+        /// The player's entity.
+        entity: EntityId,
+        /// The grant that ends.
+        grant: AuthorityEpoch,
+        /// Why.
+        why: LeaveReason,
+    },
+    /// Capture a pre-copy.
+    Capture {
+        /// Of which entity.
+        entity: EntityId,
+        /// For which preparation.
+        reservation: ReservationId,
+        /// What the target already has.
+        have: ComponentVersions,
+    },
+    /// From now on, freeze the entity where it is past the border of an armed target. Replaces the former set.
+    Arm {
+        /// Which entity.
+        entity: EntityId,
+        /// The grant under which it is simulated.
+        grant: AuthorityEpoch,
+        /// The targets; empty disarms.
+        targets: Vec<ArmedTarget>,
+    },
+    /// A pre-copy arrived: build the entity, don't simulate it; the time to refuse.
+    Warm {
+        /// Which entity.
+        entity: EntityId,
+        /// For which preparation.
+        reservation: ReservationId,
+        /// What is known of it so far.
+        snapshot: Assembled,
+    },
+    /// This node holds the entity now: simulate it from this tick on.
+    Restore {
+        /// Which entity.
+        entity: EntityId,
+        /// The grant under which.
+        grant: AuthorityEpoch,
+        /// Its whole state.
+        snapshot: Assembled,
+    },
+    /// The cold path: warm, and if the game agrees restore, and report.
+    Admit {
+        /// Which handoff.
+        id: HandoffId,
+        /// The entity's whole state.
+        snapshot: Assembled,
+    },
+    /// This node no longer holds the entity, or gives up a warmed one.
+    Release {
+        /// Which entity.
+        entity: EntityId,
+        /// Only if it is simulated under this grant or an earlier one.
+        grant: AuthorityEpoch,
+        /// Why.
+        why: ReleaseReason,
+    },
+    /// The next input of a player.
+    Input {
+        /// Whose.
+        entity: EntityId,
+        /// Only under this grant.
+        grant: AuthorityEpoch,
+        /// Its number.
+        seq: InputSeq,
+        /// What it says.
+        bytes: Bytes,
+    },
+    /// A ghost appeared, moved or vanished.
+    Ghost(GhostChange),
+}
+
+/// A target that an entity may be handed to without asking further.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArmedTarget {
+    /// Who is ready for it.
+    pub target: Peer,
+    /// Under which reservation.
+    pub reservation: ReservationId,
+    /// What the target has of it. Empty on the cold path.
+    pub have: ComponentVersions,
+    /// Not before this (the node's own clock): minimum dwell and back-off.
+    pub not_before: Time,
+}
+
+/// Why a player leaves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum LeaveReason {
+    /// They logged out.
+    Logout,
+    /// Their client was away for too long.
+    Lingered,
+}
+
+/// Why an entity is released.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ReleaseReason {
+    /// It is frozen and on its way to another node. If that fails, `restore` brings it back.
+    Frozen,
+    /// A warmed entity will not come after all.
+    NotComing,
+    /// It was simulated in good faith under a grant that turned out void.
+    Void,
+}
+
+/// A change of a ghost.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum GhostChange {
+    /// First sight.
+    Appeared {
+        /// Which entity.
+        entity: EntityId,
+        /// Where and how it moves.
+        motion: Motion,
+        /// At which tick of its owner.
+        tick: Tick,
+    },
+    /// News.
+    Moved {
+        /// Which entity.
+        entity: EntityId,
+        /// Where and how it moves.
+        motion: Motion,
+        /// At which tick of its owner.
+        tick: Tick,
+    },
+    /// Out of sight, gone, or held by this node itself now.
+    Vanished {
+        /// Which entity.
+        entity: EntityId,
+    },
+}
+
+/// What the game published of one entity in one tick.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Published {
+    /// Which entity.
+    pub entity: EntityId,
+    /// The grant under which it was simulated.
+    pub grant: AuthorityEpoch,
+    /// Where it is and how it moves.
+    pub motion: Motion,
+    /// The last input applied.
+    pub applied: InputSeq,
+    /// Small state for its own client.
+    pub state: Bytes,
+}
+
+/// What the game side reports.
+#[derive(Clone, Debug)]
+pub enum GameReport {
+    /// A tick is done.
+    Frame {
+        /// Which.
+        tick: Tick,
+        /// What was published in it.
+        published: Vec<Published>,
+    },
+    /// The game spawned an entity.
+    Spawned {
+        /// Which.
+        entity: EntityId,
+        /// Where and how it moves.
+        motion: Motion,
+        /// In which tick.
+        tick: Tick,
+    },
+    /// The game let a player in, or refused.
+    Joined {
+        /// The player's entity.
+        entity: EntityId,
+        /// Whether it is simulated now.
+        accepted: bool,
+        /// Where, if it is.
+        motion: Option<Motion>,
+        /// The first tick.
+        tick: Tick,
+    },
+    /// The game removed an entity.
+    Despawned {
+        /// Which.
+        entity: EntityId,
+        /// Under which grant.
+        grant: AuthorityEpoch,
+        /// After which tick.
+        tick: Tick,
+    },
+    /// A player's character was captured and is forgotten by the game.
+    Left {
+        /// The player's entity.
+        entity: EntityId,
+        /// Under which grant.
+        grant: AuthorityEpoch,
+        /// The character, if it could be captured.
+        snapshot: Option<CapturedSnapshot>,
+        /// After which tick.
+        tick: Tick,
+    },
+    /// A pre-copy.
+    Captured {
+        /// Of which entity.
+        entity: EntityId,
+        /// Under which grant.
+        grant: AuthorityEpoch,
+        /// For which preparation.
+        reservation: ReservationId,
+        /// The snapshot.
+        snapshot: CapturedSnapshot,
+    },
+    /// The cutover begins: the entity is frozen and no longer simulated here.
+    Frozen {
+        /// Which entity.
+        entity: EntityId,
+        /// Under which grant it was simulated.
+        grant: AuthorityEpoch,
+        /// To whom it goes.
+        target: Peer,
+        /// Under which reservation.
+        reservation: ReservationId,
+        /// What the target does not have yet.
+        snapshot: CapturedSnapshot,
+        /// The last input applied.
+        applied: InputSeq,
+        /// The last tick simulated.
+        tick: Tick,
+        /// When it was frozen, by the node's own clock.
+        frozen_at: Time,
+    },
+    /// A pre-copied entity was built, or refused.
+    Warmed {
+        /// Which entity.
+        entity: EntityId,
+        /// For which preparation.
+        reservation: ReservationId,
+        /// Whether the game will take it.
+        accepted: bool,
+    },
+    /// The answer to `Admit`.
+    Admitted {
+        /// Which handoff.
+        id: HandoffId,
+        /// Whether it is simulated now.
+        accepted: bool,
+        /// From which tick on.
+        tick: Tick,
+    },
+    /// A restored entity runs.
+    Restored {
+        /// Which entity.
+        entity: EntityId,
+        /// Under which grant.
+        grant: AuthorityEpoch,
+        /// From which tick on.
+        tick: Tick,
+    },
+}
+
+/// What is measured, logged or shown. Durations are by the node's own clock unless they say mesh time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeEvent {
+    /// Source: a handoff is complete.
+    HandedOver {
+        /// Which.
+        id: HandoffId,
+        /// To whom.
+        to: Peer,
+        /// Whether it is a player.
+        player: bool,
+        /// Warm or cold.
+        path: Path,
+        /// `cutover`: from the freeze to `Accepted`.
+        cutover: Duration,
+        /// From the first request to `Ready`.
+        prepare: Duration,
+    },
+    /// Source: a handoff was aborted; the entity goes on here.
+    Aborted {
+        /// Which.
+        id: HandoffId,
+        /// What the target said; none if it was cancelled after silence.
+        reason: Option<RefuseReason>,
+    },
+    /// Source: a preparation was refused.
+    PrepareRefused {
+        /// Which.
+        reservation: ReservationId,
+        /// Why.
+        reason: RefuseReason,
+    },
+    /// Target: the entity runs here.
+    TakenOver {
+        /// Which.
+        id: HandoffId,
+        /// From whom.
+        from: Peer,
+        /// Whether it is a player.
+        player: bool,
+        /// Ticks in which nobody simulated it.
+        missed_ticks: u64,
+    },
+    /// Target: the player's client arrived.
+    Attached {
+        /// Which entity.
+        entity: EntityId,
+        /// Mesh time since the source first asked to prepare.
+        handoff_total: Duration,
+    },
+    /// A client showed a token that admits nobody.
+    TokenRefused {
+        /// The connection.
+        client: ClientId,
+    },
+    /// A client sent what it must not.
+    ClientMisbehaved {
+        /// The connection.
+        client: ClientId,
+    },
+    /// A peer claimed what can't be.
+    PeerMisbehaved {
+        /// Who.
+        peer: Peer,
+        /// What it did.
+        what: &'static str,
+    },
+    /// The coordinator refused this node.
+    RegistrationRefused {
+        /// Why.
+        reason: String,
+    },
+    /// The coordinator says that this node is of the past: another process took its id.
+    Fenced {
+        /// The life that ended.
+        incarnation: Incarnation,
+    },
+}

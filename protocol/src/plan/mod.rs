@@ -1,0 +1,6 @@
+//! Who should own which cell. Pure arithmetic over the grid: nothing here knows of leases or handoffs.
+
+mod assignment;
+pub mod hilbert;
+
+pub use assignment::assign_uniform;

@@ -1,0 +1,452 @@
+//! The game's side of a node: what it simulates, under which grant, and when an entity must be frozen.
+//!
+//! The core runs beside the game, on another thread or (in the simulator) behind a delay. The roster is what the game
+//! side keeps between two meetings. It turns a [`GameCommand`] into a [`Callback`] for the game, stamps what the game
+//! publishes with the grant under which it was made, and decides at the very tick of a crossing that an entity is
+//! frozen: the core has armed it before, so no question is asked.
+//!
+//! Deliberately absent: the game's own state, threads, channels.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::cell_map::CellMap;
+use crate::grid::{Grid, Motion, Position};
+use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, NodeId, ReservationId, SessionId};
+use crate::limits::STATE_BYTES_MAX;
+use crate::node::{ArmedTarget, GameCommand, GameReport, GhostChange, LeaveReason, Published, ReleaseReason};
+use crate::snapshot::{Assembled, CapturedSnapshot, ComponentVersions};
+use crate::time::{Tick, Time};
+
+/// What the game must do now. Each is answered through the roster method that its doc names.
+#[derive(Clone, Debug)]
+pub enum Callback {
+    /// Let a player in; answer with [`Roster::joined`].
+    Join {
+        /// The player's entity.
+        entity: EntityId,
+        /// The player's session.
+        session: SessionId,
+        /// The player's name.
+        name: String,
+        /// Where the player enters.
+        entry: Position,
+        /// The character as it last left.
+        baseline: Option<Assembled>,
+    },
+    /// Capture the entity whole (`have` is empty), forget it, and answer with [`Roster::left`].
+    Leave {
+        /// The player's entity.
+        entity: EntityId,
+        /// The player's session.
+        session: Option<SessionId>,
+        /// Why.
+        why: LeaveReason,
+    },
+    /// Capture the entity and answer with [`Roster::captured`].
+    Capture {
+        /// Which entity.
+        entity: EntityId,
+        /// The player's session.
+        session: Option<SessionId>,
+        /// For which preparation.
+        reservation: ReservationId,
+        /// What need not be captured again.
+        have: ComponentVersions,
+    },
+    /// Build the entity without simulating it; answer with [`Roster::warmed`].
+    Warm {
+        /// Which entity.
+        entity: EntityId,
+        /// For which preparation.
+        reservation: ReservationId,
+        /// What is known so far.
+        snapshot: Assembled,
+    },
+    /// Warm it, and if the game takes it restore it; answer with [`Roster::admitted`].
+    Admit {
+        /// Which handoff.
+        id: HandoffId,
+        /// The whole state.
+        snapshot: Assembled,
+    },
+    /// Simulate the entity from this tick on. The roster already counts it as held.
+    Restore {
+        /// Which entity.
+        entity: EntityId,
+        /// The whole state.
+        snapshot: Assembled,
+    },
+    /// Stop simulating the entity and forget it.
+    Release {
+        /// Which entity.
+        entity: EntityId,
+        /// Why.
+        why: ReleaseReason,
+    },
+    /// Apply a player's input.
+    Input {
+        /// Whose.
+        entity: EntityId,
+        /// Its number.
+        seq: InputSeq,
+        /// What it says.
+        bytes: Bytes,
+    },
+    /// Draw a ghost, or stop.
+    Ghost(GhostChange),
+}
+
+/// An entity that was just frozen: capture it now and answer with [`Roster::frozen`].
+#[derive(Clone, Debug)]
+pub struct FreezeOrder {
+    /// Which entity.
+    pub entity: EntityId,
+    /// The player's session.
+    pub session: Option<SessionId>,
+    /// The last input applied: belongs into the snapshot.
+    pub applied: InputSeq,
+    /// What the target has already.
+    pub have: ComponentVersions,
+    grant: AuthorityEpoch,
+    target: ArmedTarget,
+    frozen_at: Time,
+}
+
+/// Why something published is refused. All are mistakes of the game.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum PublishError {
+    /// The entity is not simulated here.
+    #[error("{0} is not simulated here")]
+    NotHeld(EntityId),
+    /// An entity of that id exists already.
+    #[error("{0} exists already")]
+    Exists(EntityId),
+    /// A position or velocity is not finite.
+    #[error("{entity} has a motion that is not finite: {motion:?}")]
+    NotFinite {
+        /// Which entity.
+        entity: EntityId,
+        /// What was published.
+        motion: Motion,
+    },
+    /// Too much state.
+    #[error("{entity} publishes {bytes} bytes of state; at most {STATE_BYTES_MAX} are allowed")]
+    StateTooLong {
+        /// Which entity.
+        entity: EntityId,
+        /// How much.
+        bytes: usize,
+    },
+}
+
+#[derive(Debug)]
+struct Entry {
+    grant: AuthorityEpoch,
+    session: Option<SessionId>,
+    applied: InputSeq,
+    armed: Vec<ArmedTarget>,
+    /// Joined, restored or admitted, but no tick has simulated it yet.
+    fresh: Option<Fresh>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fresh {
+    Restored,
+    Admitted,
+}
+
+/// What the game simulates, under which grants. See the module's page.
+#[derive(Debug)]
+pub struct Roster {
+    me: NodeId,
+    grid: Grid,
+    map: Arc<CellMap>,
+    hysteresis_m: f64,
+    held: BTreeMap<EntityId, Entry>,
+    published: Vec<Published>,
+    freezing: Vec<FreezeOrder>,
+    reports: Vec<GameReport>,
+}
+
+impl Roster {
+    /// Makes an empty roster for a registered node.
+    #[must_use]
+    pub fn new(me: NodeId, grid: Grid, map: Arc<CellMap>, hysteresis_m: f64) -> Self {
+        Self {
+            me,
+            grid,
+            map,
+            hysteresis_m,
+            held: BTreeMap::new(),
+            published: Vec::new(),
+            freezing: Vec::new(),
+            reports: Vec::new(),
+        }
+    }
+
+    /// Takes a newer cell map.
+    pub fn set_map(&mut self, map: Arc<CellMap>) {
+        self.map = map;
+    }
+
+    /// Whether the entity is simulated here.
+    #[must_use]
+    pub fn holds(&self, entity: EntityId) -> bool {
+        self.held.contains_key(&entity)
+    }
+
+    /// The grant under which the entity is simulated here.
+    #[must_use]
+    pub fn grant(&self, entity: EntityId) -> Option<AuthorityEpoch> {
+        self.held.get(&entity).map(|entry| entry.grant)
+    }
+
+    /// The player's session of an entity simulated here.
+    #[must_use]
+    pub fn session(&self, entity: EntityId) -> Option<SessionId> {
+        self.held.get(&entity).and_then(|entry| entry.session)
+    }
+
+    /// The last input applied to an entity simulated here.
+    #[must_use]
+    pub fn applied(&self, entity: EntityId) -> Option<InputSeq> {
+        self.held.get(&entity).map(|entry| entry.applied)
+    }
+
+    /// Everything simulated here, in order of id.
+    pub fn entities(&self) -> impl Iterator<Item = EntityId> + '_ {
+        self.held.keys().copied()
+    }
+
+    /// Takes one command of the core; says what the game must do, if anything. `tick` is the one about to run.
+    pub fn take(&mut self, command: GameCommand, tick: Tick) -> Option<Callback> {
+        match command {
+            GameCommand::Join { entity, grant, session, name, entry, baseline } => {
+                if self.holds(entity) {
+                    return None;
+                }
+                let held = Entry {
+                    grant,
+                    session: Some(session),
+                    applied: InputSeq::default(),
+                    armed: Vec::new(),
+                    fresh: None,
+                };
+                self.held.insert(entity, held);
+                Some(Callback::Join { entity, session, name, entry, baseline })
+            }
+            GameCommand::Leave { entity, grant, why } => {
+                let entry = self.held.get(&entity).filter(|entry| entry.grant == grant)?;
+                Some(Callback::Leave { entity, session: entry.session, why })
+            }
+            GameCommand::Capture { entity, reservation, have } => {
+                let entry = self.held.get(&entity)?;
+                Some(Callback::Capture { entity, session: entry.session, reservation, have })
+            }
+            GameCommand::Arm { entity, grant, targets } => {
+                if let Some(entry) = self.held.get_mut(&entity).filter(|entry| entry.grant == grant) {
+                    entry.armed = targets;
+                }
+                None
+            }
+            GameCommand::Warm { entity, reservation, snapshot } => {
+                if self.holds(entity) {
+                    return None;
+                }
+                Some(Callback::Warm { entity, reservation, snapshot })
+            }
+            GameCommand::Restore { entity, grant, snapshot } => {
+                self.hold(entity, grant, &snapshot, Fresh::Restored);
+                Some(Callback::Restore { entity, snapshot })
+            }
+            GameCommand::Admit { id, snapshot } => Some(Callback::Admit { id, snapshot }),
+            GameCommand::Release { entity, grant, why } => {
+                match self.held.get(&entity) {
+                    Some(entry) if entry.grant > grant => return None,
+                    Some(_) => drop(self.held.remove(&entity)),
+                    None => {}
+                }
+                let _ = tick;
+                Some(Callback::Release { entity, why })
+            }
+            GameCommand::Input { entity, grant, seq, bytes } => {
+                let entry = self.held.get_mut(&entity)?;
+                if entry.grant != grant || seq != entry.applied.next() {
+                    return None;
+                }
+                entry.applied = seq;
+                Some(Callback::Input { entity, seq, bytes })
+            }
+            GameCommand::Ghost(change) => Some(Callback::Ghost(change)),
+        }
+    }
+
+    fn hold(&mut self, entity: EntityId, grant: AuthorityEpoch, snapshot: &Assembled, fresh: Fresh) {
+        let head = snapshot.head();
+        let entry = Entry {
+            grant,
+            session: head.and_then(|head| head.session),
+            applied: head.map(|head| head.last_input).unwrap_or_default(),
+            armed: Vec::new(),
+            fresh: Some(fresh),
+        };
+        self.held.insert(entity, entry);
+    }
+
+    /// The game's answer to [`Callback::Join`]: where the player stands, or none if the game refused.
+    pub fn joined(&mut self, entity: EntityId, motion: Option<Motion>, tick: Tick) {
+        let accepted = motion.is_some_and(|motion| motion.is_finite());
+        if !accepted {
+            self.held.remove(&entity);
+        }
+        self.reports.push(GameReport::Joined { entity, accepted, motion, tick });
+    }
+
+    /// The game's answer to [`Callback::Leave`].
+    pub fn left(&mut self, entity: EntityId, snapshot: Option<CapturedSnapshot>, tick: Tick) {
+        if let Some(entry) = self.held.remove(&entity) {
+            self.published.retain(|published| published.entity != entity);
+            self.reports.push(GameReport::Left { entity, grant: entry.grant, snapshot, tick });
+        }
+    }
+
+    /// The game's answer to [`Callback::Capture`].
+    pub fn captured(&mut self, entity: EntityId, reservation: ReservationId, snapshot: CapturedSnapshot) {
+        if let Some(entry) = self.held.get(&entity) {
+            self.reports.push(GameReport::Captured { entity, grant: entry.grant, reservation, snapshot });
+        }
+    }
+
+    /// The game's answer to [`Callback::Warm`].
+    pub fn warmed(&mut self, entity: EntityId, reservation: ReservationId, accepted: bool) {
+        self.reports.push(GameReport::Warmed { entity, reservation, accepted });
+    }
+
+    /// The game's answer to [`Callback::Admit`], in the tick that simulates the entity first.
+    pub fn admitted(&mut self, id: HandoffId, snapshot: &Assembled, accepted: bool, tick: Tick) {
+        if accepted {
+            self.hold(id.entity, id.epoch, snapshot, Fresh::Admitted);
+        }
+        self.reports.push(GameReport::Admitted { id, accepted, tick });
+    }
+
+    /// The game spawned an entity of its own.
+    ///
+    /// # Errors
+    /// If the id is taken or the motion isn't finite.
+    pub fn spawn(&mut self, entity: EntityId, motion: Motion, tick: Tick) -> Result<(), PublishError> {
+        if self.holds(entity) {
+            return Err(PublishError::Exists(entity));
+        }
+        if !motion.is_finite() {
+            return Err(PublishError::NotFinite { entity, motion });
+        }
+        let entry = Entry {
+            grant: AuthorityEpoch::FIRST,
+            session: None,
+            applied: InputSeq::default(),
+            armed: Vec::new(),
+            fresh: None,
+        };
+        self.held.insert(entity, entry);
+        self.reports.push(GameReport::Spawned { entity, motion, tick });
+        Ok(())
+    }
+
+    /// The game removed an entity of its own.
+    ///
+    /// # Errors
+    /// If it is not simulated here.
+    pub fn despawn(&mut self, entity: EntityId, tick: Tick) -> Result<(), PublishError> {
+        let entry = self.held.remove(&entity).ok_or(PublishError::NotHeld(entity))?;
+        self.published.retain(|published| published.entity != entity);
+        self.reports.push(GameReport::Despawned { entity, grant: entry.grant, tick });
+        Ok(())
+    }
+
+    /// The game publishes an entity at the end of its step; once a tick and entity.
+    ///
+    /// If the entity is past the border of an armed target it is frozen here and now: see [`Roster::poll_freeze`].
+    ///
+    /// # Errors
+    /// If the entity isn't simulated here, moves impossibly or has too much state.
+    pub fn publish(
+        &mut self,
+        entity: EntityId,
+        motion: Motion,
+        state: &[u8],
+        now: Time,
+    ) -> Result<(), PublishError> {
+        let entry = self.held.get_mut(&entity).ok_or(PublishError::NotHeld(entity))?;
+        if !motion.is_finite() {
+            return Err(PublishError::NotFinite { entity, motion });
+        }
+        if state.len() > STATE_BYTES_MAX {
+            return Err(PublishError::StateTooLong { entity, bytes: state.len() });
+        }
+        let (grant, applied, session) = (entry.grant, entry.applied, entry.session);
+        let state = Bytes::copy_from_slice(state);
+        self.published.push(Published { entity, grant, motion, applied, state });
+        if entry.armed.is_empty() {
+            return Ok(());
+        }
+        let Some(owner) = self.map.past_border(&self.grid, self.me, motion.position, self.hysteresis_m)
+        else {
+            return Ok(());
+        };
+        let ready =
+            entry.armed.iter().position(|armed| armed.target.node == owner && armed.not_before <= now);
+        if let Some(index) = ready {
+            let target = entry.armed.swap_remove(index);
+            let have = target.have.clone();
+            self.freezing.push(FreezeOrder { entity, session, applied, have, grant, target, frozen_at: now });
+        }
+        Ok(())
+    }
+
+    /// The next entity that was frozen by what was just published. Capture it at once.
+    pub fn poll_freeze(&mut self) -> Option<FreezeOrder> {
+        self.freezing.pop()
+    }
+
+    /// The game's answer to a [`FreezeOrder`]; from here on the entity is no longer simulated. Without a snapshot (the
+    /// game could not capture it) nothing is frozen.
+    ///
+    /// Returns whether the game must release it.
+    pub fn frozen(&mut self, order: FreezeOrder, snapshot: Option<CapturedSnapshot>, tick: Tick) -> bool {
+        let Some(snapshot) = snapshot else {
+            return false;
+        };
+        self.held.remove(&order.entity);
+        self.reports.push(GameReport::Frozen {
+            entity: order.entity,
+            grant: order.grant,
+            target: order.target.target,
+            reservation: order.target.reservation,
+            snapshot,
+            applied: order.applied,
+            tick,
+            frozen_at: order.frozen_at,
+        });
+        true
+    }
+
+    /// Ends a tick: what was published goes out with it, and what came fresh is confirmed.
+    pub fn end_tick(&mut self, tick: Tick) {
+        for (&entity, entry) in &mut self.held {
+            if entry.fresh.take() == Some(Fresh::Restored) {
+                self.reports.push(GameReport::Restored { entity, grant: entry.grant, tick });
+            }
+        }
+        let published = core::mem::take(&mut self.published);
+        self.reports.push(GameReport::Frame { tick, published });
+    }
+
+    /// What the core must be told, in order; call after each answer, so that a freeze goes out at once.
+    pub fn drain_reports(&mut self) -> impl Iterator<Item = GameReport> + '_ {
+        self.reports.drain(..)
+    }
+}

@@ -1,0 +1,125 @@
+//! What a valid archive may still get wrong: lengths and values out of range. Nothing that fails here reaches a machine.
+
+use super::client_message::{ClientMessage, Invitation, ServerMessage, SessionReply, SessionRequest};
+use super::codec::WireError;
+use super::message::{Hello, InputMessage, Message};
+use crate::limits::{
+    ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLIENT_STATE_ENTITIES_MAX, CREDENTIAL_BYTES_MAX,
+    GHOSTS_PER_DATAGRAM, INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
+    STATE_BYTES_MAX,
+};
+
+type Checked = Result<(), WireError>;
+
+fn require(ok: bool, field: &'static str) -> Checked {
+    if ok { Ok(()) } else { Err(WireError::OutOfRange { field }) }
+}
+
+fn inputs(inputs: &[InputMessage]) -> Checked {
+    require(inputs.len() <= INPUTS_PER_MESSAGE_MAX, "inputs")?;
+    require(inputs.iter().all(|input| input.bytes.len() <= INPUT_BYTES_MAX && input.seq.0 > 0), "input")
+}
+
+fn invitation(invitation: &Invitation) -> Checked {
+    require(invitation.addr.len() <= ADDRESS_BYTES_MAX, "address")?;
+    require(invitation.server_name.len() <= ADDRESS_BYTES_MAX, "server name")
+}
+
+pub(super) fn hello(hello: &Hello) -> Checked {
+    require(hello.world.len() <= NAME_BYTES_MAX, "world")?;
+    require(hello.schema_min <= hello.schema_max, "schema range")
+}
+
+pub(super) fn message(message: &Message) -> Checked {
+    match message {
+        Message::Register { mesh_addr, client_addr, server_name, schema_min, schema_max, .. } => {
+            require(mesh_addr.len() <= ADDRESS_BYTES_MAX, "mesh address")?;
+            require(client_addr.len() <= ADDRESS_BYTES_MAX, "client address")?;
+            require(server_name.len() <= ADDRESS_BYTES_MAX, "server name")?;
+            require(schema_min <= schema_max, "schema range")
+        }
+        Message::Registered { tick_interval_us, interest_margin_m, .. } => {
+            require(*tick_interval_us > 0, "tick interval")?;
+            require(interest_margin_m.is_finite() && *interest_margin_m > 0.0, "interest margin")
+        }
+        Message::RegisterRefused { reason } => require(reason.len() <= REASON_BYTES_MAX, "reason"),
+        Message::Transfer { pending, .. } => inputs(pending),
+        Message::RelayInputs { inputs: relayed, .. } => inputs(relayed),
+        Message::AuthorityChanged { changes } => {
+            require(changes.len() <= AUTHORITY_CHANGES_PER_MESSAGE, "changes of authority")
+        }
+        Message::AuthorityAck { acknowledged } => {
+            require(acknowledged.len() <= AUTHORITY_CHANGES_PER_MESSAGE, "acknowledged changes")
+        }
+        Message::Ghosts { updates, .. } => {
+            require(updates.len() <= GHOSTS_PER_DATAGRAM, "ghosts")?;
+            require(updates.iter().all(|update| update.motion.is_finite()), "ghost's motion")
+        }
+        Message::Admit { name, entry, .. } => {
+            require(name.len() <= NAME_BYTES_MAX, "name")?;
+            require(entry.x.is_finite() && entry.y.is_finite() && entry.z.is_finite(), "entry position")
+        }
+        Message::Heartbeat { .. }
+        | Message::HeartbeatReply { .. }
+        | Message::MapDiff { .. }
+        | Message::MapWhole { .. }
+        | Message::PrepareRequest(_)
+        | Message::PrepareToReceive { .. }
+        | Message::PrepareReply { .. }
+        | Message::PrepareDirect(_)
+        | Message::Ready { .. }
+        | Message::Refuse { .. }
+        | Message::CancelPrepare { .. }
+        | Message::Precopy { .. }
+        | Message::Warmed { .. }
+        | Message::Accepted { .. }
+        | Message::Rejected { .. }
+        | Message::Cancel { .. }
+        | Message::Cancelled { .. }
+        | Message::AdmitReply { .. }
+        | Message::SaveCharacter { .. }
+        | Message::SaveAck { .. }
+        | Message::Census { .. }
+        | Message::CensusReply { .. }
+        | Message::Report => Ok(()),
+    }
+}
+
+pub(super) fn client(message: &ClientMessage) -> Checked {
+    match message {
+        ClientMessage::Inputs { inputs: sent, .. } => inputs(sent),
+        ClientMessage::Hello { .. } | ClientMessage::Logout => Ok(()),
+    }
+}
+
+pub(super) fn server(message: &ServerMessage) -> Checked {
+    match message {
+        ServerMessage::State { motion, own, seen, .. } => {
+            require(motion.is_finite() && seen.iter().all(|entity| entity.motion.is_finite()), "motion")?;
+            require(own.len() <= STATE_BYTES_MAX, "own state")?;
+            require(seen.len() <= CLIENT_STATE_ENTITIES_MAX, "seen entities")
+        }
+        ServerMessage::Preconnect { invitation: to } | ServerMessage::Redirect { invitation: to, .. } => {
+            invitation(to)
+        }
+        ServerMessage::Attached { tick_interval_us, .. } => require(*tick_interval_us > 0, "tick interval"),
+        ServerMessage::Parked { .. } | ServerMessage::Bye { .. } => Ok(()),
+    }
+}
+
+pub(super) fn session_request(request: &SessionRequest) -> Checked {
+    match request {
+        SessionRequest::Enter { name, credential } => {
+            require(!name.is_empty() && name.len() <= NAME_BYTES_MAX, "name")?;
+            require(credential.len() <= CREDENTIAL_BYTES_MAX, "credential")
+        }
+        SessionRequest::Resume { .. } => Ok(()),
+    }
+}
+
+pub(super) fn session_reply(reply: &SessionReply) -> Checked {
+    match reply {
+        SessionReply::Entered { invitation: to, .. } => invitation(to),
+        SessionReply::Refused { reason, .. } => require(reason.len() <= REASON_BYTES_MAX, "reason"),
+    }
+}

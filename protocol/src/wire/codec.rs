@@ -1,0 +1,218 @@
+//! Frames: a version byte, the length of the head, the rkyv-archived head, then the blob as it is.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
+use rkyv::bytecheck::CheckBytes;
+use rkyv::rancor;
+use rkyv::ser::allocator::ArenaHandle;
+use rkyv::util::AlignedVec;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use super::check;
+use super::client_message::{ClientMessage, ServerMessage, SessionReply, SessionRequest};
+use super::message::{Hello, Message};
+use crate::limits::{BLOB_BYTES_MAX, CLIENT_MESSAGE_BYTES_MAX, HEAD_BYTES_MAX};
+
+/// The version of every frame. A frame of another version is refused.
+pub const WIRE_VERSION: u8 = 1;
+
+const PREFIX_BYTES: usize = 5;
+
+/// Why bytes from outside are not a message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// Shorter than its own prefix or head.
+    #[error("the frame is cut short: {have} bytes, {need} needed")]
+    Truncated {
+        /// Bytes there.
+        have: usize,
+        /// Bytes needed.
+        need: usize,
+    },
+    /// Made by another version.
+    #[error("the frame has wire version {version}; this build speaks {WIRE_VERSION}")]
+    Version {
+        /// The version found.
+        version: u8,
+    },
+    /// Longer than allowed.
+    #[error("the frame's {part} has {bytes} bytes; at most {max} are allowed")]
+    TooLong {
+        /// Head or blob.
+        part: &'static str,
+        /// Bytes there.
+        bytes: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// Not a valid archive.
+    #[error("the frame's head is not a valid message")]
+    Malformed,
+    /// A valid archive with a value out of range.
+    #[error("the message's {field} is out of range")]
+    OutOfRange {
+        /// Which value.
+        field: &'static str,
+    },
+}
+
+/// A decoded mesh message and its blob.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Frame {
+    /// What is said.
+    pub message: Message,
+    /// What comes with it, as a slice of the received bytes; often empty.
+    pub blob: Bytes,
+}
+
+/// Archives a message's head, with its prefix. The blob follows it on the wire as it is.
+///
+/// # Panics
+/// Never for messages within the limits: archiving to memory can't fail.
+#[must_use]
+pub fn encode_mesh(message: &Message) -> Bytes {
+    encode(message)
+}
+
+/// Reads a mesh message from a whole frame.
+///
+/// # Errors
+/// If the frame is cut short, of another version, too long, malformed or out of range.
+pub fn decode_mesh(frame: &Bytes) -> Result<Frame, WireError> {
+    let (message, blob) = decode::<Message>(frame, HEAD_BYTES_MAX)?;
+    if blob.len() > BLOB_BYTES_MAX {
+        return Err(WireError::TooLong { part: "blob", bytes: blob.len(), max: BLOB_BYTES_MAX });
+    }
+    check::message(&message)?;
+    Ok(Frame { message, blob })
+}
+
+macro_rules! plain_codec {
+    ($encode:ident, $decode:ident, $type:ty, $check:path, $what:literal) => {
+        #[doc = concat!("Archives ", $what, ".")]
+        #[must_use]
+        pub fn $encode(value: &$type) -> Bytes {
+            encode(value)
+        }
+
+        #[doc = concat!("Reads ", $what, ".")]
+        ///
+        /// # Errors
+        /// If the bytes are cut short, of another version, too long, malformed or out of range.
+        pub fn $decode(bytes: &Bytes) -> Result<$type, WireError> {
+            let (value, rest) = decode::<$type>(bytes, CLIENT_MESSAGE_BYTES_MAX)?;
+            if !rest.is_empty() {
+                return Err(WireError::TooLong { part: "tail", bytes: rest.len(), max: 0 });
+            }
+            $check(&value)?;
+            Ok(value)
+        }
+    };
+}
+
+plain_codec!(encode_client, decode_client, ClientMessage, check::client, "a client's message");
+plain_codec!(encode_server, decode_server, ServerMessage, check::server, "a node's message to a client");
+plain_codec!(
+    encode_session_request,
+    decode_session_request,
+    SessionRequest,
+    check::session_request,
+    "a request at the coordinator's door"
+);
+plain_codec!(
+    encode_session_reply,
+    decode_session_reply,
+    SessionReply,
+    check::session_reply,
+    "an answer of the coordinator's door"
+);
+plain_codec!(encode_hello, decode_hello, Hello, check::hello, "the core's part of a hello");
+
+fn encode<T>(value: &T) -> Bytes
+where
+    T: for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, rancor::Error>>,
+{
+    // Archiving a plain value into memory has no way to fail but memory running out.
+    let head = match rkyv::to_bytes::<rancor::Error>(value) {
+        Ok(head) => head,
+        Err(error) => panic!("a message could not be archived: {error}"),
+    };
+    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + head.len());
+    frame.put_u8(WIRE_VERSION);
+    frame.put_u32_le(u32::try_from(head.len()).unwrap_or(u32::MAX));
+    frame.put_slice(&head);
+    frame.freeze()
+}
+
+fn decode<T>(frame: &Bytes, head_bytes_max: usize) -> Result<(T, Bytes), WireError>
+where
+    T: Archive,
+    T::Archived: for<'a> CheckBytes<HighValidator<'a, rancor::Error>>
+        + Deserialize<T, HighDeserializer<rancor::Error>>,
+{
+    let prefix: &[u8; PREFIX_BYTES] =
+        frame.first_chunk().ok_or(WireError::Truncated { have: frame.len(), need: PREFIX_BYTES })?;
+    let [version, length @ ..] = *prefix;
+    if version != WIRE_VERSION {
+        return Err(WireError::Version { version });
+    }
+    let head_bytes = u32::from_le_bytes(length) as usize;
+    if head_bytes > head_bytes_max {
+        return Err(WireError::TooLong { part: "head", bytes: head_bytes, max: head_bytes_max });
+    }
+    let end = PREFIX_BYTES + head_bytes;
+    let head = frame.get(PREFIX_BYTES..end).ok_or(WireError::Truncated { have: frame.len(), need: end })?;
+    let value = rkyv::from_bytes::<T, rancor::Error>(head).map_err(|_| WireError::Malformed)?;
+    Ok((value, frame.slice(end..)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{AuthorityEpoch, EntityId, HandoffId};
+
+    fn cancel() -> Message {
+        Message::Cancel { id: HandoffId { entity: EntityId::from_u128(7), epoch: AuthorityEpoch::FIRST } }
+    }
+
+    fn framed(message: &Message, blob: &[u8]) -> Bytes {
+        let mut bytes = BytesMut::from(&encode_mesh(message)[..]);
+        bytes.extend_from_slice(blob);
+        bytes.freeze()
+    }
+
+    #[test]
+    fn a_message_and_its_blob_survive_the_wire() {
+        let frame = decode_mesh(&framed(&cancel(), b"blob")).unwrap();
+        assert_eq!(frame.message, cancel());
+        assert_eq!(&frame.blob[..], b"blob");
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let whole = framed(&cancel(), b"");
+        for cut in 0..whole.len() {
+            assert!(decode_mesh(&whole.slice(..cut)).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let mut bytes = BytesMut::from(&framed(&cancel(), b"")[..]);
+        bytes[0] = 9;
+        assert_eq!(decode_mesh(&bytes.freeze()), Err(WireError::Version { version: 9 }));
+    }
+
+    #[test]
+    fn a_head_that_claims_too_much_is_refused_before_it_is_read() {
+        let bytes = Bytes::from_static(&[WIRE_VERSION, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+        assert!(matches!(decode_mesh(&bytes), Err(WireError::TooLong { part: "head", .. })));
+    }
+
+    #[test]
+    fn a_tail_behind_a_client_message_is_refused() {
+        let mut bytes = BytesMut::from(&encode_client(&ClientMessage::Logout)[..]);
+        bytes.extend_from_slice(b"x");
+        assert!(matches!(decode_client(&bytes.freeze()), Err(WireError::TooLong { part: "tail", .. })));
+    }
+}

@@ -1,0 +1,511 @@
+//! What nodes and the coordinator say to each other, in the order of a crossing.
+//!
+//! A message may carry one blob behind it (a snapshot, a report): it travels beside the archived head, so that the
+//! receiver reads it in place. The doc of each message that has one says what it is.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::cell_map::{CellMapDiff, CellMapImage};
+use crate::grid::{CellId, GridConfig, Motion};
+use crate::id::{
+    AuthorityEpoch, EntityId, HandoffId, Incarnation, InputSeq, NodeId, Peer, ReservationId, SessionId, Term,
+};
+use crate::snapshot::ComponentVersions;
+use crate::time::{Tick, Time};
+use crate::token::Token;
+
+/// Which lane a message takes, from the most to the least urgent; `Datagram` is unreliable.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Lane {
+    /// In order, small: registration, preparation, answers.
+    Control,
+    /// Each message on its own: `Transfer` and its answers.
+    Cutover,
+    /// Actions and relayed inputs.
+    Action,
+    /// Pre-copied snapshots.
+    Precopy,
+    /// Checkpoints and reports.
+    Checkpoint,
+    /// Ghost updates: may be lost, doubled or late.
+    Datagram,
+}
+
+/// The core's part of the transport's hello: who speaks, which world, which versions.
+#[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct Hello {
+    /// The world's name.
+    pub world: String,
+    /// The node's id and life, or none for a coordinator or a node that has not registered yet.
+    pub peer: Option<Peer>,
+    /// The coordinator's term, if a coordinator speaks.
+    pub term: Option<Term>,
+    /// The oldest snapshot schema read.
+    pub schema_min: u32,
+    /// The newest snapshot schema read.
+    pub schema_max: u32,
+}
+
+/// One numbered input of a client.
+#[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct InputMessage {
+    /// Its number.
+    pub seq: InputSeq,
+    /// What the game makes of it.
+    pub bytes: Vec<u8>,
+}
+
+/// Step 1: what a source wants prepared.
+#[derive(Clone, PartialEq, Debug, Archive, Serialize, Deserialize)]
+pub struct PrepareRequest {
+    /// Names the reservation.
+    pub reservation: ReservationId,
+    /// The player's session, if the entity is a player.
+    pub session: Option<SessionId>,
+    /// The cell that the entity is in.
+    pub from_cell: CellId,
+    /// The cell that it is about to enter.
+    pub to_cell: CellId,
+    /// Forecast time to the border, in microseconds; 0 if it is past it.
+    pub crossing_in_us: u64,
+    /// Estimated bytes of the snapshot.
+    pub size_hint_bytes: u32,
+    /// The schema that the snapshot is written in.
+    pub schema: u32,
+    /// Mesh time at which the source first asked.
+    pub asked_at: Time,
+}
+
+/// Step 3: the coordinator's answer.
+#[derive(Clone, PartialEq, Debug, Archive, Serialize, Deserialize)]
+pub enum PrepareOutcome {
+    /// The target was notified.
+    Notified {
+        /// Who receives.
+        target: Peer,
+    },
+    /// It was not.
+    Refused(RefuseReason),
+}
+
+/// Why a preparation, an entry or a transfer is refused.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Archive,
+    Serialize,
+    Deserialize,
+    thiserror::Error,
+)]
+pub enum RefuseReason {
+    /// The asking node does not own the cell it names as its own.
+    #[error("the source does not own the cell that the entity is in")]
+    NotYourCell,
+    /// No node owns the cell.
+    #[error("no node owns the target cell")]
+    NoOwner,
+    /// Source and target are the same node.
+    #[error("the source owns the target cell itself")]
+    SameNode,
+    /// The owner's lease has expired.
+    #[error("the target node is not alive")]
+    TargetLost,
+    /// The asker is not a registered life of that node.
+    #[error("the source is not registered")]
+    UnknownSource,
+    /// The coordinator knows the entity to be held by another node.
+    #[error("the source does not hold the entity")]
+    NotYours,
+    /// No capacity left.
+    #[error("the target is overloaded")]
+    Overloaded,
+    /// The node is being emptied.
+    #[error("the target is draining")]
+    Draining,
+    /// The snapshot's schema can't be read.
+    #[error("the target can't read the snapshot's schema")]
+    Schema,
+    /// The target does not own the cell (its table says so).
+    #[error("the target does not own the cell")]
+    NotMyCell,
+    /// Nobody prepared this transfer, or its reservation has expired.
+    #[error("the transfer was not prepared")]
+    NotPrepared,
+    /// The id was cancelled, rejected or used up before.
+    #[error("the handoff's epoch is burned")]
+    Burned,
+    /// The target holds the entity itself.
+    #[error("the target holds the entity itself")]
+    HeldHere,
+    /// The snapshot failed validation.
+    #[error("the snapshot is invalid")]
+    BadSnapshot,
+    /// The snapshot builds on a pre-copy that the target does not have.
+    #[error("the snapshot builds on a pre-copy that the target does not have")]
+    StalePrecopy,
+    /// The game said no.
+    #[error("the game refused the entity")]
+    Game,
+}
+
+/// How a node answers the coordinator that wants to let a player in.
+#[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub enum AdmitOutcome {
+    /// The player may come.
+    Token {
+        /// Admits one client.
+        token: Token,
+        /// How long it is good, in microseconds.
+        ttl_us: u64,
+    },
+    /// The entity is elsewhere by now.
+    Moved {
+        /// Where.
+        to: Peer,
+    },
+    /// The node does not know the entity.
+    NotHere,
+    /// The node can't take the player.
+    Refused(RefuseReason),
+}
+
+/// What happened to an authority, as its node tells the coordinator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub enum AuthorityEvent {
+    /// The entity was spawned or joined here.
+    Spawned,
+    /// It was handed to this node; its last tick on the source is named.
+    Received {
+        /// The last tick that the source simulated.
+        last_tick: Tick,
+    },
+    /// It was handed away.
+    GaveAway {
+        /// To whom.
+        to: Peer,
+    },
+    /// A transfer was aborted: this node goes on at the burned epoch.
+    Thawed,
+    /// It is no more.
+    Despawned,
+}
+
+/// One change of authority.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct AuthorityChange {
+    /// Whose.
+    pub entity: EntityId,
+    /// The player's session.
+    pub session: Option<SessionId>,
+    /// The epoch that the change made or ended.
+    pub epoch: AuthorityEpoch,
+    /// The cell that the entity is in.
+    pub cell: Option<CellId>,
+    /// The first tick under it (`Spawned`, `Received`, `Thawed`) or the last (`GaveAway`, `Despawned`).
+    pub tick: Tick,
+    /// What happened.
+    pub event: AuthorityEvent,
+}
+
+/// A ghost's newest state, as its owner sends it.
+#[derive(Clone, Copy, PartialEq, Debug, Archive, Serialize, Deserialize)]
+pub struct GhostUpdate {
+    /// Which entity.
+    pub entity: EntityId,
+    /// The authority that says so.
+    pub epoch: AuthorityEpoch,
+    /// Where it is and how it moves.
+    pub motion: Motion,
+}
+
+/// How an entity stands at a node, in a census.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub enum CensusStanding {
+    /// Simulated here.
+    Active,
+    /// Frozen here, in transfer.
+    Frozen,
+}
+
+/// One entity in a census.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct CensusEntry {
+    /// Which entity.
+    pub entity: EntityId,
+    /// Its session, if it is a player.
+    pub session: Option<SessionId>,
+    /// At which epoch.
+    pub epoch: AuthorityEpoch,
+    /// How.
+    pub standing: CensusStanding,
+}
+
+/// How busy a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Archive, Serialize, Deserialize)]
+pub struct Load {
+    /// Entities held.
+    pub entities: u32,
+    /// Of these, players.
+    pub players: u32,
+    /// Ghosts of others' entities.
+    pub ghosts: u32,
+    /// Client connections.
+    pub clients: u32,
+    /// Handoffs received since the start.
+    pub handoffs_in: u64,
+}
+
+/// Everything that nodes and the coordinator say to each other.
+#[derive(Clone, PartialEq, Debug, Archive, Serialize, Deserialize)]
+pub enum Message {
+    // Membership.
+    /// Node -> coordinator: asks for an incarnation.
+    Register {
+        /// Who.
+        node: NodeId,
+        /// Tells two processes with one id apart: a random number of the process.
+        process: u64,
+        /// Where other nodes reach it, `ip:port`.
+        mesh_addr: String,
+        /// Where clients reach it, `ip:port`.
+        client_addr: String,
+        /// The TLS server name of its client endpoint.
+        server_name: String,
+        /// The oldest schema read.
+        schema_min: u32,
+        /// The newest schema read.
+        schema_max: u32,
+    },
+    /// Coordinator -> node: registered.
+    Registered {
+        /// The coordinator's term.
+        term: Term,
+        /// The fencing number granted.
+        incarnation: Incarnation,
+        /// The grid of the world.
+        grid: GridConfig,
+        /// Microseconds between two ticks.
+        tick_interval_us: u64,
+        /// How far entities are replicated across borders, in metres.
+        interest_margin_m: f64,
+        /// The whole cell map.
+        map: CellMapImage,
+    },
+    /// Coordinator -> node: not registered, and why.
+    RegisterRefused {
+        /// For a person to act on.
+        reason: String,
+    },
+    /// Node -> coordinator, regularly.
+    Heartbeat {
+        /// Whose.
+        incarnation: Incarnation,
+        /// The node's own clock, echoed in the answer.
+        sent_at: Time,
+        /// The version of the cell map that the node has.
+        map_version: u64,
+        /// How busy it is.
+        load: Load,
+    },
+    /// Coordinator -> node.
+    HeartbeatReply {
+        /// The coordinator's term.
+        term: Term,
+        /// As it was in the heartbeat.
+        sent_at: Time,
+        /// Mesh time when the answer was sent.
+        mesh_time: Time,
+    },
+    /// Coordinator -> node: the map changed.
+    MapDiff {
+        /// The coordinator's term.
+        term: Term,
+        /// What changed.
+        diff: CellMapDiff,
+    },
+    /// Coordinator -> node: the whole map, where a diff doesn't fit.
+    MapWhole {
+        /// The coordinator's term.
+        term: Term,
+        /// The map.
+        map: CellMapImage,
+    },
+
+    // A crossing, in order.
+    /// 1. Source -> coordinator.
+    PrepareRequest(PrepareRequest),
+    /// 2. Coordinator -> target. Blob: the character's baseline from the store, or nothing.
+    PrepareToReceive {
+        /// The coordinator's term.
+        term: Term,
+        /// What the source wants.
+        request: PrepareRequest,
+    },
+    /// 3. Coordinator -> source.
+    PrepareReply {
+        /// Which preparation.
+        reservation: ReservationId,
+        /// How it went.
+        outcome: PrepareOutcome,
+    },
+    /// 3b. Source -> target, when the coordinator is silent.
+    PrepareDirect(PrepareRequest),
+    /// 4. Target -> source: reserved.
+    Ready {
+        /// Which preparation.
+        reservation: ReservationId,
+        /// Admits the player's client.
+        token: Option<Token>,
+        /// How long it is good, in microseconds.
+        token_ttl_us: u64,
+    },
+    /// 4b. Target -> source: not reserved.
+    Refuse {
+        /// Which preparation.
+        reservation: ReservationId,
+        /// Why.
+        reason: RefuseReason,
+    },
+    /// Source -> target: the crossing won't happen; forget the reservation.
+    CancelPrepare {
+        /// Which preparation.
+        reservation: ReservationId,
+    },
+    /// 6. Source -> target. Blob: a snapshot, whole or of what changed.
+    Precopy {
+        /// Which preparation.
+        reservation: ReservationId,
+    },
+    /// 6b. Target -> source: the pre-copy is there, or the game refused it.
+    Warmed {
+        /// Which preparation.
+        reservation: ReservationId,
+        /// What the target has by now.
+        versions: ComponentVersions,
+        /// Why it can't be used, if it can't.
+        refused: Option<RefuseReason>,
+    },
+    /// 7. Source -> target: the cutover. Blob: hot state and what changed since the pre-copy.
+    Transfer {
+        /// Idempotence key.
+        id: HandoffId,
+        /// The preparation that it uses.
+        reservation: ReservationId,
+        /// The last tick that the source simulated.
+        last_tick: Tick,
+        /// Inputs that reached the source after the last applied one.
+        pending: Vec<InputMessage>,
+        /// Mesh time at which the source first asked to prepare.
+        asked_at: Time,
+    },
+    /// 8. Target -> source: the target holds the entity now.
+    Accepted {
+        /// Which handoff.
+        id: HandoffId,
+        /// A second token for the client, good for as long as the first kind.
+        token: Option<Token>,
+    },
+    /// 8b. Target -> source: it doesn't, and never will at this id.
+    Rejected {
+        /// Which handoff.
+        id: HandoffId,
+        /// Why.
+        reason: RefuseReason,
+    },
+    /// Source -> target, after silence: never activate this id.
+    Cancel {
+        /// Which handoff.
+        id: HandoffId,
+    },
+    /// Target -> source: it never will.
+    Cancelled {
+        /// Which handoff.
+        id: HandoffId,
+    },
+    /// Source or tombstone -> holder: inputs that came late.
+    RelayInputs {
+        /// For which entity.
+        entity: EntityId,
+        /// How often they were passed on.
+        hops: u8,
+        /// The inputs.
+        inputs: Vec<InputMessage>,
+    },
+    /// 10. Node -> coordinator, batched.
+    AuthorityChanged {
+        /// What changed.
+        changes: Vec<AuthorityChange>,
+    },
+    /// Coordinator -> node: these need not be repeated.
+    AuthorityAck {
+        /// Entities and the epochs acknowledged.
+        acknowledged: Vec<(EntityId, AuthorityEpoch)>,
+    },
+
+    // Replication.
+    /// Node -> neighbour: entities near the border.
+    Ghosts {
+        /// The tick that they show.
+        tick: Tick,
+        /// The entities.
+        updates: Vec<GhostUpdate>,
+    },
+
+    // Sessions.
+    /// Coordinator -> node: let this player in. Blob: the character's baseline, or nothing.
+    Admit {
+        /// Echoed in the answer.
+        request: u64,
+        /// The player's session.
+        session: SessionId,
+        /// The player's entity.
+        entity: EntityId,
+        /// The player's name.
+        name: String,
+        /// Whether the entity exists already (a player who comes back).
+        resume: bool,
+        /// Where a new entity enters.
+        entry: crate::grid::Position,
+    },
+    /// Node -> coordinator.
+    AdmitReply {
+        /// As it was in the request.
+        request: u64,
+        /// How it went.
+        outcome: AdmitOutcome,
+    },
+    /// Node -> coordinator: the character as it left. Blob: a whole snapshot.
+    SaveCharacter {
+        /// The player's session.
+        session: SessionId,
+        /// The player's entity.
+        entity: EntityId,
+    },
+    /// Coordinator -> node: saved.
+    SaveAck {
+        /// The player's session.
+        session: SessionId,
+    },
+
+    // Looking in from outside.
+    /// Coordinator -> node: what do you hold?
+    Census {
+        /// Echoed in the answer.
+        request: u64,
+    },
+    /// Node -> coordinator.
+    CensusReply {
+        /// As it was in the request.
+        request: u64,
+        /// Everything held.
+        entries: Vec<CensusEntry>,
+    },
+    /// Node -> coordinator. Blob: the node's measurements as JSON; the core doesn't read them.
+    Report,
+}

@@ -1,0 +1,19 @@
+//! Everything that crosses a wire: messages, their limits, and the codec.
+
+mod check;
+mod client_message;
+mod codec;
+mod message;
+
+pub use client_message::{
+    ByeReason, ClientMessage, Invitation, SeenEntity, ServerMessage, SessionReply, SessionRequest,
+};
+pub use codec::{
+    Frame, WIRE_VERSION, WireError, decode_client, decode_hello, decode_mesh, decode_server,
+    decode_session_reply, decode_session_request, encode_client, encode_hello, encode_mesh, encode_server,
+    encode_session_reply, encode_session_request,
+};
+pub use message::{
+    AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, GhostUpdate, Hello,
+    InputMessage, Lane, Load, Message, PrepareOutcome, PrepareRequest, RefuseReason,
+};
