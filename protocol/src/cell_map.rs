@@ -344,3 +344,6 @@ fn map_diff<K: Ord + Copy, V: Clone + PartialEq>(
     let removed = old.keys().filter(|key| !new.contains_key(key));
     (set.map(|(&key, value)| (key, value.clone())).collect(), removed.copied().collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,5 +2,7 @@
 
 mod assignment;
 pub mod hilbert;
+#[cfg(test)]
+mod tests;
 
 pub use assignment::assign_uniform;

@@ -106,6 +106,12 @@ impl Assembled {
         weight(&self.held)
     }
 
+    /// What the frames weigh that the bodies keep alive, at most: bounded by four frames.
+    #[must_use]
+    pub const fn retained_bytes(&self) -> usize {
+        self.retained_bytes
+    }
+
     /// The state for reading. Costs one [`SnapshotArchive::root`].
     ///
     /// # Errors
