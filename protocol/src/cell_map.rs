@@ -191,8 +191,12 @@ impl CellMap {
             return Err(DiffError::Backwards { from: diff.from, to: diff.to });
         }
         let (mut owners, mut nodes) = (self.owners.clone(), self.nodes.clone());
-        owners.retain(|cell, _| !diff.owners_removed.contains(cell));
-        nodes.retain(|node, _| !diff.nodes_removed.contains(node));
+        for cell in &diff.owners_removed {
+            owners.remove(cell);
+        }
+        for node in &diff.nodes_removed {
+            nodes.remove(node);
+        }
         owners.extend(diff.owners_set.iter().copied());
         nodes.extend(diff.nodes_set.iter().cloned());
         *self = Self::with(diff.to, owners, nodes)?;

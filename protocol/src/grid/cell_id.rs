@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_serde_read_what_they_write() {
+    fn text_reads_what_it_writes() {
         let cell = CellId::new(2, 3, 2, 1).unwrap();
         assert_eq!(cell.to_string(), "L2(3,2,1)");
         assert_eq!("L2(3,2,1)".parse(), Ok(cell));

