@@ -22,4 +22,6 @@ pub use authority::{
 pub use error::CertsError;
 pub use identity::Identity;
 pub use inspect::{CertSummary, describe, spiffe_id_of};
+pub use uuid::Uuid;
+
 pub use name::{NAME_BYTES_MAX, NameError, Role, RoleKind, SpiffeId, WorldName, server_name};

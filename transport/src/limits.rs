@@ -1,0 +1,214 @@
+//! Every limit of the crate, named in one place, with what happens when it is reached.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::BindError;
+use crate::lane::Lane;
+use crate::tuning::Tuning;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Bytes of urgent messages (cutover, action) that are being put together on one link; more wait unread.
+pub(crate) const ASSEMBLY_URGENT_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of bulk messages (precopy, checkpoint) that are being put together on one link; more wait unread.
+pub(crate) const ASSEMBLY_BULK_BYTES_MAX: usize = 32 * MIB;
+/// Messages with a stream of their own that are being read at once on one link; more wait unread.
+pub(crate) const ASSEMBLY_MESSAGES_MAX: usize = 1024;
+/// How long the lower name lets an incoming connection wait for its own dial before it takes the incoming one.
+pub(crate) const SIMULTANEOUS_DIAL_WAIT: Duration = Duration::from_millis(250);
+/// A link that lived shorter than this counts as a failed attempt for the back-off.
+pub(crate) const STABLE_LINK: Duration = Duration::from_secs(5);
+/// Largest frame of the hello exchange, in bytes.
+pub(crate) const HELLO_FRAME_BYTES_MAX: usize = crate::HELLO_PAYLOAD_BYTES_MAX + KIB;
+/// How long an endpoint waits at its end for peers to hear of it.
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_millis(500);
+
+const _: () = assert!(SIMULTANEOUS_DIAL_WAIT.as_millis() * 4 < STABLE_LINK.as_millis());
+
+/// Limits of one lane of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaneLimits {
+    /// Largest message, in bytes. Sending more fails; receiving more closes the link.
+    pub message_bytes_max: usize,
+    /// Most messages that wait to be sent. One more fails with `QueueFull`.
+    pub queue_messages_max: usize,
+    /// Most bytes that wait to be sent. More fail with `QueueFull`.
+    pub queue_bytes_max: usize,
+    /// Most messages handed to QUIC and not yet acknowledged; more stay in the queue. Bulk lanes only. Too
+    /// small (under 16) waits for delayed acknowledgements; too big takes streams from cutovers.
+    pub in_flight_messages_max: usize,
+    /// Most bytes handed to QUIC and not yet acknowledged; more stay in the queue. Bulk lanes only. Too big
+    /// uses up the connection's window, and a cutover has to wait.
+    pub in_flight_bytes_max: usize,
+}
+
+/// Limits of a mesh endpoint and its links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeshLimits {
+    /// Default: messages of 1 MiB, 8192 of them and 16 MiB waiting.
+    pub control: LaneLimits,
+    /// Default: messages of 2 MiB, 1024 of them and 32 MiB waiting.
+    pub cutover: LaneLimits,
+    /// Default: messages of 64 KiB, 4096 of them and 8 MiB waiting.
+    pub action: LaneLimits,
+    /// Default: messages of 2 MiB, 1024 of them and 64 MiB waiting, 256 of them and 8 MiB in flight.
+    pub precopy: LaneLimits,
+    /// Default: messages of 16 MiB, 256 of them and 64 MiB waiting, 64 of them and 16 MiB in flight.
+    pub checkpoint: LaneLimits,
+    /// Events that wait for the consumer. Default 4096. When full, nothing more is read from any link.
+    pub events_max: usize,
+    /// Bytes of messages that wait for the consumer. Default 64 MiB. When full, nothing more is read from any link.
+    pub events_bytes_max: usize,
+    /// Incoming handshakes at once. Default 64. More are refused and counted; the peers try again.
+    pub handshakes_max: usize,
+}
+
+impl Default for MeshLimits {
+    fn default() -> Self {
+        let lane = |message_bytes_max, queue_messages_max, queue_bytes_max| LaneLimits {
+            message_bytes_max,
+            queue_messages_max,
+            queue_bytes_max,
+            in_flight_messages_max: 256,
+            in_flight_bytes_max: 8 * MIB,
+        };
+        Self {
+            control: lane(MIB, 8192, 16 * MIB),
+            cutover: lane(2 * MIB, 1024, 32 * MIB),
+            action: lane(64 * KIB, 4096, 8 * MIB),
+            precopy: lane(2 * MIB, 1024, 64 * MIB),
+            checkpoint: LaneLimits {
+                in_flight_messages_max: 64,
+                in_flight_bytes_max: 16 * MIB,
+                ..lane(16 * MIB, 256, 64 * MIB)
+            },
+            events_max: 4096,
+            events_bytes_max: 64 * MIB,
+            handshakes_max: 64,
+        }
+    }
+}
+
+impl MeshLimits {
+    /// The limits of one lane.
+    pub fn lane(&self, lane: Lane) -> &LaneLimits {
+        match lane {
+            Lane::Control => &self.control,
+            Lane::Cutover => &self.cutover,
+            Lane::Action => &self.action,
+            Lane::Precopy => &self.precopy,
+            Lane::Checkpoint => &self.checkpoint,
+        }
+    }
+
+    /// Checks the limits, and that bulk leaves room for cutovers.
+    pub(crate) fn check(&self, tuning: &Tuning) -> Result<(), BindError> {
+        let wrong = |setting, cause: String| Err(BindError::Setting { setting, cause });
+        for lane in Lane::ALL {
+            let limits = self.lane(lane);
+            let assembly = if lane.is_bulk() { ASSEMBLY_BULK_BYTES_MAX } else { ASSEMBLY_URGENT_BYTES_MAX };
+            if limits.message_bytes_max == 0 || limits.message_bytes_max > assembly {
+                return wrong("message_bytes_max", format!("{lane}: choose 1 to {assembly}"));
+            }
+            if limits.queue_bytes_max < limits.message_bytes_max || limits.queue_messages_max == 0 {
+                return wrong("queue_bytes_max", format!("{lane}: the queue must hold one largest message"));
+            }
+            if lane.is_bulk() && (limits.in_flight_messages_max == 0 || limits.in_flight_bytes_max == 0) {
+                return wrong("in_flight_bytes_max", format!("{lane}: nothing could ever be sent"));
+            }
+        }
+        if self.events_max == 0 || self.events_bytes_max == 0 || self.handshakes_max == 0 {
+            return wrong(
+                "events_max",
+                "events_max, events_bytes_max and handshakes_max must be above 0".into(),
+            );
+        }
+        let bulk_bytes = self.precopy.in_flight_bytes_max + self.checkpoint.in_flight_bytes_max;
+        if bulk_bytes as u64 * 2 > u64::from(tuning.connection_window_bytes) {
+            return wrong(
+                "in_flight_bytes_max",
+                "bulk in flight must fit twice into connection_window_bytes".into(),
+            );
+        }
+        let bulk_messages = self.precopy.in_flight_messages_max + self.checkpoint.in_flight_messages_max;
+        if bulk_messages as u64 * 2 > u64::from(tuning.streams_max) {
+            return wrong("in_flight_messages_max", "bulk in flight must fit twice into streams_max".into());
+        }
+        Ok(())
+    }
+}
+
+/// Limits of the client port. Whoever breaks one of a connection's own loses that connection and no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientLimits {
+    /// Connections at once, those still in their handshake included. Default 4096. More are refused.
+    pub connections_max: usize,
+    /// Connections at once from one IP address. Default 64: players behind one router share it. More are refused.
+    pub connections_per_address_max: usize,
+    /// Handshakes begun a second. Default 200. More are refused; above half of it, an address must first
+    /// prove that it is real (QUIC retry).
+    pub handshakes_per_second_max: u32,
+    /// Time from a connection's first packet to its first message. Default 5 s. Too short loses players on bad lines.
+    #[serde(with = "humantime_serde")]
+    pub first_message_timeout: Duration,
+    /// Largest message, either way, in bytes. Default 64 KiB.
+    pub message_bytes_max: usize,
+    /// Messages a second from one client. Default 200; a burst of two seconds' worth passes.
+    pub messages_per_second_max: u32,
+    /// Datagrams a second from one client. Default 240; a burst of two seconds' worth passes.
+    pub datagrams_per_second_max: u32,
+    /// Messages that wait to be sent to one client. Default 1024. One more fails with `QueueFull`.
+    pub queue_messages_max: usize,
+    /// Bytes that wait to be sent to one client. Default 1 MiB. More fail with `QueueFull`.
+    pub queue_bytes_max: usize,
+    /// Events that wait for the consumer. Default 8192. When full, nothing more is read from any client.
+    pub events_max: usize,
+    /// Bytes of messages that wait for the consumer. Default 16 MiB. When full, nothing more is read from any client.
+    pub events_bytes_max: usize,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 4096,
+            connections_per_address_max: 64,
+            handshakes_per_second_max: 200,
+            first_message_timeout: Duration::from_secs(5),
+            message_bytes_max: 64 * KIB,
+            messages_per_second_max: 200,
+            datagrams_per_second_max: 240,
+            queue_messages_max: 1024,
+            queue_bytes_max: MIB,
+            events_max: 8192,
+            events_bytes_max: 16 * MIB,
+        }
+    }
+}
+
+impl ClientLimits {
+    pub(crate) fn check(&self) -> Result<(), BindError> {
+        let wrong = |setting, cause: &str| Err(BindError::Setting { setting, cause: cause.to_owned() });
+        if self.message_bytes_max == 0 || self.queue_bytes_max < self.message_bytes_max {
+            return wrong("queue_bytes_max", "the queue must hold one largest message");
+        }
+        let counts = [
+            self.connections_max,
+            self.connections_per_address_max,
+            self.queue_messages_max,
+            self.events_max,
+            self.events_bytes_max,
+        ];
+        let rates =
+            [self.handshakes_per_second_max, self.messages_per_second_max, self.datagrams_per_second_max];
+        if counts.contains(&0) || rates.contains(&0) || self.first_message_timeout.is_zero() {
+            return wrong("limits", "every limit of the client port must be above 0");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,16 @@
+//! The mesh side: one endpoint per process, one link per peer.
+//!
+//! [`endpoint`] is the public handle; [`dial`] and [`accept`] bring connections about, [`registry`] decides which one
+//! is the link, [`run`] reads it until it ends, [`link`] and [`queue`] send on it.
+
+mod accept;
+mod dial;
+pub(crate) mod endpoint;
+pub(crate) mod event;
+mod handshake;
+pub(crate) mod link;
+mod queue;
+mod receive;
+mod registry;
+mod run;
+pub(crate) mod stats;
