@@ -64,7 +64,7 @@ impl WorldConfig {
     /// # Errors
     /// Names the setting that is out of range and its value.
     pub fn check(&self) -> Result<(), ConfigError> {
-        crate::grid::Grid::new(self.grid.clone())?;
+        crate::grid::Grid::new(self.grid)?;
         if self.tick_interval.is_zero() {
             return Err(ConfigError::ZeroDuration { name: "tick_interval" });
         }

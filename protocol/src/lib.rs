@@ -7,17 +7,21 @@
 
 #![allow(missing_debug_implementations, reason = "rkyv generates archived types without Debug")]
 
+pub mod authority;
 pub mod cell_map;
+pub mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod grid;
 pub mod handoff;
 pub mod id;
+pub mod inputs;
 pub mod limits;
 pub mod node;
 pub mod plan;
 pub mod roster;
 pub mod snapshot;
 pub mod time;
+mod timers;
 pub mod token;
 pub mod wire;

@@ -1,27 +1,87 @@
-//! The composed machine of the coordinator. Files by what it deals with.
+//! The composed machine of the coordinator. Its clock is mesh time. Files by what they deal with:
+//!
+//! - `nodes`: registration, leases, the cell map
+//! - `prepare`: step 2 of a crossing
+//! - `directory`: who holds what, and whether the reports add up
+//! - `sessions`: players at the door
 
+mod directory;
 mod io;
+mod nodes;
+mod prepare;
+mod sessions;
 
 pub use io::{CoordinatorEvent, CoordinatorInput, CoordinatorOutput, CoordinatorStatus, NodeStatus};
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use crate::config::CoordinatorConfig;
-use crate::id::Term;
+use bytes::Bytes;
+use core::time::Duration;
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+
+use crate::cell_map::CellMap;
+use crate::config::{ConfigError, CoordinatorConfig};
+use crate::grid::Grid;
+use crate::id::{Incarnation, NodeId, SessionId, Term};
 use crate::time::Time;
+use crate::timers::Timers;
+use crate::wire::{CensusEntry, Lane, Message};
+
+use directory::Directory;
+use nodes::NodeRecord;
+use sessions::{Entry, Session};
+
+/// How long a census waits for its nodes.
+const CENSUS_PATIENCE: Duration = Duration::from_secs(2);
+/// Censuses under way at once. Further ones are answered empty, with every node missing.
+const CENSUSES_MAX: usize = 16;
 
 /// Why `handle_timeout` is to be called.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum CoordinatorTimeout {
     /// A lease may run out.
     Lease,
-    /// A question to a node is repeated or given up.
+    /// A question to a node is repeated or given up, or a session is forgotten.
     Question,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum TimerKey {
+    Lease(NodeId),
+    Entry(u64),
+    Session(SessionId),
+    Census(u64),
+}
+
+#[derive(Debug)]
+struct Census {
+    answers: BTreeMap<NodeId, Vec<CensusEntry>>,
+    waiting: Vec<NodeId>,
+    deadline: Time,
 }
 
 /// The composed machine of the coordinator. Its clock is mesh time. See the module's page.
 #[derive(Debug)]
 pub struct Coordinator {
+    config: CoordinatorConfig,
+    grid: Grid,
+    term: Term,
+    random: ChaCha20Rng,
+    nodes: BTreeMap<NodeId, NodeRecord>,
+    last_incarnation: Incarnation,
+    map: Arc<CellMap>,
+    directory: Directory,
+    sessions: BTreeMap<SessionId, Session>,
+    /// Names in the world. Invariant: each leads to a session of that name.
+    names: BTreeMap<String, SessionId>,
+    entries: BTreeMap<u64, Entry>,
+    entered: u64,
+    censuses: BTreeMap<u64, Census>,
+    prepares_notified: u64,
+    prepares_refused: u64,
+    timers: Timers<TimerKey>,
     outputs: VecDeque<CoordinatorOutput>,
 }
 
@@ -30,21 +90,75 @@ impl Coordinator {
     ///
     /// # Errors
     /// If the configuration is out of range.
-    pub fn new(
-        config: CoordinatorConfig,
-        term: Term,
-        seed: [u8; 32],
-    ) -> Result<Self, crate::config::ConfigError> {
+    pub fn new(config: CoordinatorConfig, term: Term, seed: [u8; 32]) -> Result<Self, ConfigError> {
         config.world.check()?;
-        let _ = (term, seed);
-        Ok(Self { outputs: VecDeque::new() })
+        let grid = Grid::new(config.world.grid)?;
+        Ok(Self {
+            config,
+            grid,
+            term,
+            random: ChaCha20Rng::from_seed(seed),
+            nodes: BTreeMap::new(),
+            last_incarnation: Incarnation(0),
+            map: Arc::new(CellMap::default()),
+            directory: Directory::default(),
+            sessions: BTreeMap::new(),
+            names: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            entered: 0,
+            censuses: BTreeMap::new(),
+            prepares_notified: 0,
+            prepares_refused: 0,
+            timers: Timers::new(),
+            outputs: VecDeque::new(),
+        })
+    }
+
+    /// The cell map.
+    #[must_use]
+    pub const fn map(&self) -> &Arc<CellMap> {
+        &self.map
+    }
+
+    /// The grid of the world.
+    #[must_use]
+    pub const fn grid(&self) -> &Grid {
+        &self.grid
     }
 
     /// Takes one input. Never fails.
-    pub fn handle(&mut self, _input: CoordinatorInput, _now: Time) {}
+    pub fn handle(&mut self, input: CoordinatorInput, now: Time) {
+        match input {
+            CoordinatorInput::LinkUp { node } => self.on_link(node, true),
+            CoordinatorInput::LinkDown { node } => self.on_link(node, false),
+            CoordinatorInput::Message { from, incarnation: _, message, blob } => {
+                self.on_message(from, message, blob, now);
+            }
+            CoordinatorInput::Session { request, message } => self.on_session_request(request, message, now),
+            CoordinatorInput::Authenticated { request, verdict } => {
+                self.on_authenticated(request, verdict, now)
+            }
+            CoordinatorInput::CharacterLoaded { request, character } => {
+                self.on_character_loaded(request, character, now);
+            }
+            CoordinatorInput::CharacterSaved { session, node, result } => {
+                self.on_character_saved(session, node, result);
+            }
+            CoordinatorInput::CensusAsked { request } => self.on_census_asked(request, now),
+        }
+    }
 
     /// Lets time pass.
-    pub fn handle_timeout(&mut self, _now: Time) {}
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(key) = self.timers.pop_due(now) {
+            match key {
+                TimerKey::Lease(node) => self.on_lease_due(node, now),
+                TimerKey::Entry(request) => self.on_entry_due(request, now),
+                TimerKey::Session(session) => self.on_session_due(session, now),
+                TimerKey::Census(request) => self.on_census_due(request, now),
+            }
+        }
+    }
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<CoordinatorOutput> {
@@ -54,12 +168,158 @@ impl Coordinator {
     /// When to call `handle_timeout`, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Time, CoordinatorTimeout)> {
-        None
+        self.timers.next().map(|(at, key)| match key {
+            TimerKey::Lease(_) => (at, CoordinatorTimeout::Lease),
+            TimerKey::Entry(_) | TimerKey::Session(_) | TimerKey::Census(_) => {
+                (at, CoordinatorTimeout::Question)
+            }
+        })
     }
 
     /// The coordinator at a glance.
     #[must_use]
-    pub fn status(&self, _now: Time) -> Option<CoordinatorStatus> {
-        None
+    pub fn status(&self, now: Time) -> CoordinatorStatus {
+        let cells = self.grid.cells().count();
+        let owned = self.map.owners().keys().filter(|cell| cell.level() == 0).count();
+        CoordinatorStatus {
+            term: self.term,
+            mesh_time_us: now.as_micros(),
+            map_version: self.map.version(),
+            cells,
+            cells_without_owner: cells.saturating_sub(owned),
+            nodes: self.nodes.values().map(|record| record.status(&self.map, now)).collect(),
+            sessions: self.sessions.len(),
+            entities: self.directory.len(),
+            prepares_notified: self.prepares_notified,
+            prepares_refused: self.prepares_refused,
+            authority_changes: self.directory.changes(),
+            authority_violations: self.directory.violations(),
+        }
+    }
+
+    fn on_message(&mut self, from: NodeId, message: Message, blob: Bytes, now: Time) {
+        match message {
+            Message::Register {
+                node,
+                process,
+                mesh_addr,
+                client_addr,
+                server_name,
+                schema_min: _,
+                schema_max: _,
+            } => {
+                if node == from {
+                    let addresses = nodes::Addresses { mesh_addr, client_addr, server_name };
+                    self.on_register(node, process, addresses, now);
+                } else {
+                    let what = format!("its certificate is not that of the node {node} that it registers as");
+                    self.misbehaved(from, what);
+                }
+            }
+            Message::Heartbeat { incarnation, sent_at, map_version, load } => {
+                self.on_heartbeat(from, incarnation, sent_at, map_version, load, now);
+            }
+            Message::PrepareRequest(request) => self.on_prepare_request(from, request),
+            Message::AuthorityChanged { changes } => self.on_authority_changed(from, &changes, now),
+            Message::AdmitReply { request, outcome } => self.on_admit_reply(from, request, outcome, now),
+            Message::SaveCharacter { session, entity: _ } => self.on_save_character(from, session, blob),
+            Message::CensusReply { request, entries } => self.on_census_reply(from, request, entries),
+            // The runtime keeps reports; the core has no use for them.
+            Message::Report => {}
+            Message::Registered { .. }
+            | Message::RegisterRefused { .. }
+            | Message::HeartbeatReply { .. }
+            | Message::MapDiff { .. }
+            | Message::MapWhole { .. }
+            | Message::PrepareToReceive { .. }
+            | Message::PrepareReply { .. }
+            | Message::PrepareDirect(_)
+            | Message::Ready { .. }
+            | Message::Refuse { .. }
+            | Message::CancelPrepare { .. }
+            | Message::Precopy { .. }
+            | Message::Warmed { .. }
+            | Message::Transfer { .. }
+            | Message::Accepted { .. }
+            | Message::Rejected { .. }
+            | Message::Cancel { .. }
+            | Message::Cancelled { .. }
+            | Message::RelayInputs { .. }
+            | Message::AuthorityAck { .. }
+            | Message::Ghosts { .. }
+            | Message::Admit { .. }
+            | Message::SaveAck { .. }
+            | Message::Census { .. } => {
+                self.misbehaved(from, "it sent a message that is not for a coordinator".to_owned());
+            }
+        }
+    }
+
+    fn on_census_asked(&mut self, request: u64, now: Time) {
+        let waiting: Vec<NodeId> = self.nodes.keys().copied().collect();
+        if self.censuses.len() >= CENSUSES_MAX || waiting.is_empty() {
+            self.outputs.push_back(CoordinatorOutput::Census {
+                request,
+                nodes: Vec::new(),
+                missing: waiting,
+            });
+            return;
+        }
+        let census = Census { answers: BTreeMap::new(), waiting, deadline: now + CENSUS_PATIENCE };
+        self.censuses.insert(request, census);
+        self.on_census_due(request, now);
+    }
+
+    fn on_census_due(&mut self, request: u64, now: Time) {
+        let Some(census) = self.censuses.get(&request) else {
+            return;
+        };
+        if census.deadline <= now {
+            self.end_census(request);
+            return;
+        }
+        let waiting = census.waiting.clone();
+        self.timers.set(TimerKey::Census(request), (now + self.config.retry).min(census.deadline));
+        for node in waiting {
+            self.send(node, Message::Census { request });
+        }
+    }
+
+    fn on_census_reply(&mut self, from: NodeId, request: u64, entries: Vec<CensusEntry>) {
+        let Some(census) = self.censuses.get_mut(&request) else {
+            return;
+        };
+        let Some(index) = census.waiting.iter().position(|&node| node == from) else {
+            return;
+        };
+        census.waiting.swap_remove(index);
+        census.answers.insert(from, entries);
+        if census.waiting.is_empty() {
+            self.end_census(request);
+        }
+    }
+
+    fn end_census(&mut self, request: u64) {
+        self.timers.cancel(TimerKey::Census(request));
+        if let Some(census) = self.censuses.remove(&request) {
+            let nodes = census.answers.into_iter().collect();
+            self.outputs.push_back(CoordinatorOutput::Census { request, nodes, missing: census.waiting });
+        }
+    }
+
+    fn send(&mut self, to: NodeId, message: Message) {
+        self.send_with(to, message, Bytes::new());
+    }
+
+    fn send_with(&mut self, to: NodeId, message: Message, blob: Bytes) {
+        self.outputs.push_back(CoordinatorOutput::Send { to, lane: Lane::Control, message, blob });
+    }
+
+    fn event(&mut self, event: CoordinatorEvent) {
+        self.outputs.push_back(CoordinatorOutput::Event(event));
+    }
+
+    fn misbehaved(&mut self, node: NodeId, what: String) {
+        self.event(CoordinatorEvent::NodeMisbehaved { node, what });
     }
 }

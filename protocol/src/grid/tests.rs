@@ -27,7 +27,7 @@ fn motion(position: [f64; 2], velocity: [f32; 2]) -> Motion {
 
 prop_compose! {
     fn any_grid()(
-        origin_m in prop::array::uniform3(-1e6..1e6f64),
+        origin_m in prop_oneof![Just([0.0; 3]), prop::array::uniform3(-1e6..1e6f64)],
         cell_edge_m in prop_oneof![0.1..1.0f64, 1.0..500.0f64, Just(1.0 / 3.0), Just(100.0)],
         cells in (1..20u32, 1..20u32, 1..4u32),
     ) -> Grid {
@@ -255,6 +255,32 @@ fn a_flat_grid_ignores_altitude() {
     let falling =
         Motion { position: Position::new(150.0, 250.0, 0.0), velocity: Velocity::new(0.0, 0.0, -1000.0) };
     assert!(grid.forecast(&falling, Duration::from_secs(60), 10.0).unwrap().crossings.is_empty());
+}
+
+#[test]
+fn the_last_coordinate_below_each_boundary_is_in_the_lower_cell() {
+    for cell_edge_m in [0.1, 0.3, 1.0 / 3.0, 0.7, 1.1, 100.0] {
+        let grid = grid_of([0.0; 3], cell_edge_m, [1000, 1, 1]);
+        for x in 1..1000 {
+            let below = Position::new(grid.bounds(cell(x, 0)).min.x.next_down(), 0.0, 0.0);
+            assert_eq!(grid.cell_at(below), Ok(cell(x - 1, 0)), "edge {cell_edge_m}, cell {x}");
+        }
+    }
+}
+
+#[test]
+fn a_cube_that_touches_the_worlds_upper_border_from_outside_meets_nothing() {
+    let grid = Grid::default();
+    assert!(grid.cells_within(Position::new(410.0, 50.0, 0.0), 10.0).is_empty());
+    assert!(grid.cells_within(Position::new(410.0, 50.0, 0.0), 10.1).eq([cell(3, 0)]));
+    assert!(grid.cells_within(Position::new(-10.0, 50.0, 0.0), 10.0).eq([cell(0, 0)]));
+}
+
+#[test]
+fn the_margin_of_a_forecast_is_round() {
+    let grid = Grid::default();
+    let forecast = grid.forecast(&motion([195.0, 192.0], [0.0, 0.0]), Duration::from_secs(1), 8.5).unwrap();
+    assert_eq!(cells_of(&forecast), [cell(2, 1), cell(1, 2)], "the cell across is 9.4 m away");
 }
 
 #[test]

@@ -343,9 +343,7 @@ impl Client {
             Stage::Entering { name, credential } => {
                 SessionRequest::Enter { name: name.clone(), credential: credential.clone() }
             }
-            Stage::InWorld(world) => {
-                SessionRequest::Resume { session: world.session, secret: world.secret.clone() }
-            }
+            Stage::InWorld(world) => SessionRequest::Resume { session: world.session, secret: world.secret },
             Stage::Outside | Stage::Over => return,
         };
         // An answer may never come: ask again then. The door answers within its own patience of 5 s.

@@ -1,18 +1,56 @@
-//! The composed machine of one node. Files by what it deals with.
+//! The composed machine of one node. Files by what they deal with:
+//!
+//! - `membership`: the coordinator, the cell map, mesh time
+//! - `source`, `cutover`: an entity on its way out
+//! - `target`: an entity on its way in
+//! - `clients`: players' connections, inputs, entering and leaving
+//! - `replication`: ghosts, and what clients see
+//! - `directory`: what the coordinator is told about authority
+//!
+//! `handle` takes one input and never fails; `poll_output` is drained after it.
 
+mod clients;
+mod cutover;
+mod directory;
 mod io;
+mod membership;
+mod players;
+mod replication;
+mod source;
+mod target;
 
 pub use io::{
     ArmedTarget, Destination, GameCommand, GameReport, GhostChange, Input, LeaveReason, NodeEvent, Output,
     Published, Registration, ReleaseReason, Sender,
 };
 
-use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+
+use crate::authority::{AuthorityTable, Standing};
+use crate::cell_map::CellMap;
+use crate::clock::MeshClock;
 use crate::config::NodeConfig;
-use crate::id::{NodeId, Peer};
-use crate::time::Time;
+use crate::grid::{Grid, Motion};
+use crate::handoff::source::Source;
+use crate::handoff::target::Reservation;
+use crate::handoff::tombstone::Tombstone;
+use crate::id::{AuthorityEpoch, ClientId, EntityId, Incarnation, NodeId, Peer, SessionId};
+use crate::inputs::InputQueue;
+use crate::time::{Tick, Time};
+use crate::timers::Timers;
+use crate::token::{Token, TokenTable};
+use crate::wire::{CensusEntry, CensusStanding, Lane, Message, RefuseReason, ServerMessage};
+
+use clients::ClientState;
+use directory::Directory;
+use membership::Membership;
+use players::{PendingJoin, Save};
+use replication::Ghosts;
 
 /// What a node must know of itself before it registers.
 #[derive(Clone, Debug)]
@@ -42,14 +80,110 @@ pub enum NodeTimeout {
     Handoff,
     /// Something expires: a reservation, a token, a tombstone, a ghost, a lingering player.
     Expiry,
-    /// Changes of authority are to be reported.
+    /// Changes of authority or characters are to be reported.
     Directory,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum TimerKey {
+    Membership,
+    Directory,
+    Saves,
+    Ghosts,
+    Tokens,
+    Source(EntityId),
+    Reservation(EntityId, NodeId),
+    Tombstone(EntityId),
+    Linger(EntityId),
+    Join(EntityId),
+}
+
+impl TimerKey {
+    const fn reason(self) -> NodeTimeout {
+        match self {
+            Self::Membership => NodeTimeout::Membership,
+            Self::Directory | Self::Saves => NodeTimeout::Directory,
+            Self::Source(_) => NodeTimeout::Handoff,
+            Self::Ghosts
+            | Self::Tokens
+            | Self::Reservation(..)
+            | Self::Tombstone(_)
+            | Self::Linger(_)
+            | Self::Join(_) => NodeTimeout::Expiry,
+        }
+    }
+}
+
+/// An entity that this node holds, active or frozen. How it stands is the authority table's to say.
+#[derive(Debug)]
+struct Held {
+    session: Option<SessionId>,
+    motion: Motion,
+    state: Bytes,
+    /// The last tick in which the game published it.
+    last_tick: Tick,
+    /// When this node took it: the dwell counts from here.
+    since: Time,
+    inputs: InputQueue,
+    client: Option<ClientId>,
+    /// Set while the player is to leave the world.
+    leaving: Option<LeaveReason>,
+    source: Source,
+    /// How it came here, until that is reported.
+    arrival: Option<Arrival>,
+    /// The second token of the handoff that brought it, to repeat in `Accepted`.
+    accept_token: Option<Token>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    from: Peer,
+    epoch: AuthorityEpoch,
+    last_tick: Tick,
+    asked_at: Time,
+    simulated: bool,
+    attached: bool,
+}
+
+impl Held {
+    fn new(session: Option<SessionId>, motion: Motion, inputs: InputQueue, tick: Tick, now: Time) -> Self {
+        Self {
+            session,
+            motion,
+            state: Bytes::new(),
+            last_tick: tick,
+            since: now,
+            inputs,
+            client: None,
+            leaving: None,
+            source: Source::default(),
+            arrival: None,
+            accept_token: None,
+        }
+    }
 }
 
 /// The composed machine of one node. See the module's page.
 #[derive(Debug)]
 pub struct Node {
     setup: NodeSetup,
+    random: ChaCha20Rng,
+    membership: Membership,
+    clock: MeshClock,
+    map: Arc<CellMap>,
+    links: BTreeMap<NodeId, Incarnation>,
+    authority: AuthorityTable,
+    held: BTreeMap<EntityId, Held>,
+    reservations: BTreeMap<(EntityId, NodeId), Reservation>,
+    tombstones: BTreeMap<EntityId, Tombstone>,
+    joins: BTreeMap<EntityId, PendingJoin>,
+    saves: BTreeMap<SessionId, Save>,
+    tokens: TokenTable,
+    clients: BTreeMap<ClientId, ClientState>,
+    ghosts: Ghosts,
+    directory: Directory,
+    timers: Timers<TimerKey>,
+    handoffs_in: u64,
     outputs: VecDeque<Output>,
 }
 
@@ -57,20 +191,100 @@ impl Node {
     /// Makes a node that has not registered yet.
     #[must_use]
     pub fn new(setup: NodeSetup) -> Self {
-        Self { setup, outputs: VecDeque::new() }
+        let random = ChaCha20Rng::from_seed(setup.seed);
+        let mut authority = AuthorityTable::new();
+        #[cfg(feature = "planted-bugs")]
+        if setup.config.has_bug(crate::config::PlantedBug::IgnoreEpochs) {
+            authority.plant_ignored_epochs();
+        }
+        #[cfg(not(feature = "planted-bugs"))]
+        let _ = &mut authority;
+        Self {
+            setup,
+            random,
+            membership: Membership::default(),
+            clock: MeshClock::new(),
+            map: Arc::new(CellMap::default()),
+            links: BTreeMap::new(),
+            authority,
+            held: BTreeMap::new(),
+            reservations: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            saves: BTreeMap::new(),
+            tokens: TokenTable::default(),
+            clients: BTreeMap::new(),
+            ghosts: Ghosts::default(),
+            directory: Directory::default(),
+            timers: Timers::new(),
+            handoffs_in: 0,
+            outputs: VecDeque::new(),
+        }
     }
 
     /// This node in this life, once it is registered.
     #[must_use]
     pub fn me(&self) -> Option<Peer> {
-        None
+        self.membership.me()
+    }
+
+    /// How the entity stands here.
+    #[must_use]
+    pub fn standing(&self, entity: EntityId) -> Option<Standing> {
+        self.authority.standing(entity)
+    }
+
+    /// Everything that this node holds, in order of id.
+    pub fn authorities(&self) -> impl Iterator<Item = (EntityId, Standing)> + '_ {
+        self.authority.held()
+    }
+
+    /// The cell map as this node knows it.
+    #[must_use]
+    pub const fn map(&self) -> &Arc<CellMap> {
+        &self.map
     }
 
     /// Takes one input. Never fails.
-    pub fn handle(&mut self, _input: Input, _now: Time) {}
+    pub fn handle(&mut self, input: Input, now: Time) {
+        match input {
+            Input::CoordinatorUp => self.on_coordinator_up(now),
+            Input::CoordinatorDown => self.membership.coordinator_linked = false,
+            Input::LinkUp { peer } => drop(self.links.insert(peer.node, peer.incarnation)),
+            Input::LinkDown { node } => drop(self.links.remove(&node)),
+            Input::Message { from, message, blob } => self.on_message(from, message, blob, now),
+            Input::ClientHello { client, token } => self.on_client_hello(client, &token, now),
+            Input::ClientMessage { client, message } => self.on_client_message(client, message, now),
+            Input::ClientClosed { client } => self.on_client_closed(client, now),
+            Input::Game(report) => self.on_game(report, now),
+            Input::Report(json) => {
+                self.outputs.push_back(Output::Send {
+                    to: Destination::Coordinator,
+                    lane: Lane::Checkpoint,
+                    message: Message::Report,
+                    blob: json,
+                });
+            }
+        }
+    }
 
     /// Lets time pass.
-    pub fn handle_timeout(&mut self, _now: Time) {}
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(key) = self.timers.pop_due(now) {
+            match key {
+                TimerKey::Membership => self.on_membership_due(now),
+                TimerKey::Directory => self.flush_directory(now),
+                TimerKey::Saves => self.repeat_saves(now),
+                TimerKey::Ghosts => self.expire_ghosts(now),
+                TimerKey::Tokens => self.expire_tokens(now),
+                TimerKey::Source(entity) => self.on_source_due(entity, now),
+                TimerKey::Reservation(entity, source) => self.on_reservation_due(entity, source, now),
+                TimerKey::Tombstone(entity) => self.on_tombstone_due(entity, now),
+                TimerKey::Linger(entity) => self.on_linger_due(entity, now),
+                TimerKey::Join(entity) => self.on_join_due(entity, now),
+            }
+        }
+    }
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -80,7 +294,217 @@ impl Node {
     /// When to call `handle_timeout`, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Time, NodeTimeout)> {
-        let _ = (&self.setup, Duration::ZERO);
-        None
+        self.timers.next().map(|(at, key)| (at, key.reason()))
+    }
+
+    fn on_message(&mut self, from: Sender, message: Message, blob: Bytes, now: Time) {
+        match from {
+            Sender::Coordinator => self.on_coordinator_message(message, &blob, now),
+            Sender::Node(peer) => self.on_peer_message(peer, message, blob, now),
+        }
+    }
+
+    fn on_peer_message(&mut self, peer: Peer, message: Message, blob: Bytes, now: Time) {
+        if self.me().is_none() || self.links.get(&peer.node) != Some(&peer.incarnation) {
+            return;
+        }
+        match message {
+            Message::PrepareDirect(request) => {
+                if request.reservation.source == peer {
+                    self.on_prepare(request, now);
+                } else {
+                    self.misbehaved(peer, "prepared in another node's name");
+                }
+            }
+            Message::Ready { reservation, token, token_ttl_us: _ } => {
+                self.on_ready(peer, reservation, token, now);
+            }
+            Message::Refuse { reservation, reason } => self.on_refuse(peer, reservation, reason, now),
+            Message::CancelPrepare { reservation } => self.on_cancel_prepare(peer, reservation),
+            Message::Precopy { reservation } => self.on_precopy(peer, reservation, blob, now),
+            Message::Warmed { reservation, versions, refused } => {
+                self.on_warmed_by_target(peer, reservation, versions, refused, now);
+            }
+            Message::Transfer { id, reservation, last_tick, pending, asked_at } => {
+                let transfer = target::Transfer { id, reservation, last_tick, pending, asked_at };
+                self.on_transfer(peer, transfer, blob, now);
+            }
+            Message::Accepted { id, token } => self.on_accepted(peer, id, token, now),
+            Message::Rejected { id, reason } => self.on_not_taken(peer, id, Some(reason), now),
+            Message::Cancel { id } => self.on_cancel(peer, id),
+            Message::Cancelled { id } => self.on_not_taken(peer, id, None, now),
+            Message::RelayInputs { entity, hops, inputs } => self.on_relay(entity, hops, inputs, now),
+            Message::Ghosts { tick, updates } => self.on_ghosts(peer, tick, &updates, now),
+            Message::Register { .. }
+            | Message::Registered { .. }
+            | Message::RegisterRefused { .. }
+            | Message::Heartbeat { .. }
+            | Message::HeartbeatReply { .. }
+            | Message::MapDiff { .. }
+            | Message::MapWhole { .. }
+            | Message::PrepareRequest(_)
+            | Message::PrepareToReceive { .. }
+            | Message::PrepareReply { .. }
+            | Message::AuthorityChanged { .. }
+            | Message::AuthorityAck { .. }
+            | Message::Admit { .. }
+            | Message::AdmitReply { .. }
+            | Message::SaveCharacter { .. }
+            | Message::SaveAck { .. }
+            | Message::Census { .. }
+            | Message::CensusReply { .. }
+            | Message::Report => {
+                self.misbehaved(peer, "sent a message that only the coordinator's link carries")
+            }
+        }
+    }
+
+    fn on_game(&mut self, report: GameReport, now: Time) {
+        match report {
+            GameReport::Frame { tick, published } => self.on_frame(tick, published, now),
+            GameReport::Spawned { entity, motion, tick } => self.on_spawned(entity, motion, tick, now),
+            GameReport::Joined { entity, accepted, motion, tick } => {
+                self.on_joined(entity, motion.filter(|_| accepted), tick, now);
+            }
+            GameReport::Despawned { entity, grant, tick } => self.on_despawned(entity, grant, tick, now),
+            GameReport::Left { entity, grant, snapshot, tick } => {
+                self.on_left(entity, grant, snapshot, tick, now)
+            }
+            GameReport::Captured { entity, grant, reservation, snapshot } => {
+                self.on_captured(entity, grant, reservation, &snapshot);
+            }
+            GameReport::Frozen { entity, grant, target, reservation, snapshot, applied, tick, frozen_at } => {
+                let freeze = cutover::Freeze {
+                    entity,
+                    grant,
+                    target,
+                    reservation,
+                    snapshot,
+                    applied,
+                    tick,
+                    frozen_at,
+                };
+                self.on_frozen(freeze, now);
+            }
+            GameReport::Warmed { entity, reservation, accepted } => {
+                self.on_warmed_by_game(entity, reservation, accepted);
+            }
+            GameReport::Admitted { id, accepted, tick } => self.on_admitted(id, accepted, tick, now),
+            GameReport::Restored { entity, grant, tick } => self.on_restored(entity, grant, tick, now),
+        }
+    }
+
+    /// A tick is done: everything that was published under a standing grant counts.
+    fn on_frame(&mut self, tick: Tick, published: Vec<Published>, now: Time) {
+        let mut fresh = Vec::with_capacity(published.len());
+        for Published { entity, grant, motion, applied, state } in published {
+            if !self.authority.holds(entity, grant) {
+                continue;
+            }
+            let Some(held) = self.held.get_mut(&entity) else {
+                continue;
+            };
+            held.motion = motion;
+            held.state = state;
+            held.last_tick = tick;
+            held.inputs.confirm(applied);
+            fresh.push(entity);
+        }
+        self.replicate(tick, &fresh);
+        self.show_clients(tick, &fresh);
+        for entity in fresh {
+            self.consider_crossing(entity, now);
+        }
+    }
+
+    fn on_spawned(&mut self, entity: EntityId, motion: Motion, tick: Tick, now: Time) {
+        if self.me().is_none()
+            || self.held.len() >= self.setup.config.entities_max
+            || !self.authority.spawn(entity)
+        {
+            let why = ReleaseReason::Void;
+            self.command(GameCommand::Release { entity, grant: AuthorityEpoch::FIRST, why });
+            return;
+        }
+        let inputs = InputQueue::new(crate::id::InputSeq::default());
+        self.held.insert(entity, Held::new(None, motion, inputs, tick, now));
+        self.vanish_ghost(entity);
+        self.record_spawn(entity, tick, now);
+    }
+
+    fn on_despawned(&mut self, entity: EntityId, grant: AuthorityEpoch, tick: Tick, now: Time) {
+        let Some(end) = self.authority.despawn(entity, grant) else {
+            return;
+        };
+        let Some(held) = self.held.remove(&entity) else {
+            return;
+        };
+        self.forget_held(entity, &held, crate::wire::ByeReason::Gone);
+        self.record_despawn(entity, held.session, end, tick, now);
+    }
+
+    /// Ends what hangs on an entity that was held: candidates, timers, its client.
+    fn forget_held(&mut self, entity: EntityId, held: &Held, bye: crate::wire::ByeReason) {
+        self.cancel_candidates(&held.source, None);
+        self.timers.cancel(TimerKey::Source(entity));
+        self.timers.cancel(TimerKey::Linger(entity));
+        if let Some(client) = held.client {
+            self.dismiss(client, bye);
+        }
+    }
+
+    fn census(&self) -> Vec<CensusEntry> {
+        self.authority
+            .held()
+            .map(|(entity, standing)| {
+                let session = self.held.get(&entity).and_then(|held| held.session);
+                let (epoch, standing) = match standing {
+                    Standing::Active(epoch) => (epoch, CensusStanding::Active),
+                    Standing::Frozen { id, .. } => (id.epoch, CensusStanding::Frozen),
+                };
+                CensusEntry { entity, session, epoch, standing }
+            })
+            .collect()
+    }
+
+    fn grid(&self) -> Option<&Grid> {
+        self.membership.grid()
+    }
+
+    fn send(&mut self, to: NodeId, lane: Lane, message: Message) {
+        self.send_with(to, lane, message, Bytes::new());
+    }
+
+    fn send_with(&mut self, to: NodeId, lane: Lane, message: Message, blob: Bytes) {
+        self.outputs.push_back(Output::Send { to: Destination::Node(to), lane, message, blob });
+    }
+
+    fn tell_coordinator(&mut self, message: Message) {
+        self.outputs.push_back(Output::Send {
+            to: Destination::Coordinator,
+            lane: Lane::Control,
+            message,
+            blob: Bytes::new(),
+        });
+    }
+
+    fn tell_client(&mut self, client: ClientId, message: ServerMessage) {
+        self.outputs.push_back(Output::Client { client, message });
+    }
+
+    fn command(&mut self, command: GameCommand) {
+        self.outputs.push_back(Output::Game(command));
+    }
+
+    fn event(&mut self, event: NodeEvent) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn misbehaved(&mut self, peer: Peer, what: &'static str) {
+        self.event(NodeEvent::PeerMisbehaved { peer, what });
+    }
+
+    fn refuse_prepare(&mut self, to: Peer, reservation: crate::id::ReservationId, reason: RefuseReason) {
+        self.send(to.node, Lane::Control, Message::Refuse { reservation, reason });
     }
 }

@@ -1,0 +1,340 @@
+//! Who holds what, at which epoch: the one place that says so, and the only one that changes it.
+//!
+//! Every rule that keeps an entity from being simulated twice or lost stands here, as a question that the handoff's
+//! machines must ask before they act. Deliberately absent: messages, timers, the reasons to hand off.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer};
+use crate::limits::LEDGER_MAX;
+
+/// How an entity stands at this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Simulated here, at this epoch.
+    Active(AuthorityEpoch),
+    /// Frozen here: the handoff's outcome is not known.
+    Frozen {
+        /// The handoff that is under way.
+        id: HandoffId,
+        /// To whom.
+        to: Peer,
+    },
+}
+
+/// What a target may do with a `Transfer`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Receipt {
+    /// Nothing stands against it.
+    Free,
+    /// It was accepted before, or a later epoch proves that it must have been: say `Accepted`.
+    Already,
+    /// It was cancelled or rejected: never.
+    Burned,
+    /// This node holds the entity itself at a lower epoch: somebody is wrong.
+    Conflict,
+}
+
+/// The answer to a `Cancel`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CancelAnswer {
+    /// The id is burned: this node will never activate it.
+    Cancelled,
+    /// Too late: it was accepted.
+    Accepted,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Record {
+    standing: Option<Standing>,
+    /// The highest epoch that was ever active here or was accepted from here. Outlives the standing.
+    highest: AuthorityEpoch,
+    /// The highest id that this node, as a target, refused for good.
+    burned: AuthorityEpoch,
+}
+
+/// Everything that this node holds or remembers to have held.
+#[derive(Debug, Default)]
+pub struct AuthorityTable {
+    records: BTreeMap<EntityId, Record>,
+    /// Entities that left, the oldest first: what is forgotten when the ledger is full.
+    left: VecDeque<EntityId>,
+    active: usize,
+    #[cfg(feature = "planted-bugs")]
+    ignore_epochs: bool,
+}
+
+impl AuthorityTable {
+    /// Makes a table that holds nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn plant_ignored_epochs(&mut self) {
+        self.ignore_epochs = true;
+    }
+
+    /// How the entity stands here.
+    #[must_use]
+    pub fn standing(&self, entity: EntityId) -> Option<Standing> {
+        self.records.get(&entity).and_then(|record| record.standing)
+    }
+
+    /// Whether the entity is simulated here under this very grant: if not, what the game did with it is void.
+    #[must_use]
+    pub fn holds(&self, entity: EntityId, grant: AuthorityEpoch) -> bool {
+        self.standing(entity) == Some(Standing::Active(grant))
+    }
+
+    /// The epoch at which the entity is simulated here.
+    #[must_use]
+    pub fn active_epoch(&self, entity: EntityId) -> Option<AuthorityEpoch> {
+        match self.standing(entity) {
+            Some(Standing::Active(epoch)) => Some(epoch),
+            Some(Standing::Frozen { .. }) | None => None,
+        }
+    }
+
+    /// The highest epoch that this node knows to have been active.
+    #[must_use]
+    pub fn highest(&self, entity: EntityId) -> AuthorityEpoch {
+        self.records.get(&entity).map(|record| record.highest).unwrap_or_default()
+    }
+
+    /// Entities held, active or frozen.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.active
+    }
+
+    /// Whether nothing is held.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.active == 0
+    }
+
+    /// Everything held, in order of id.
+    pub fn held(&self) -> impl Iterator<Item = (EntityId, Standing)> + '_ {
+        self.records.iter().filter_map(|(&entity, record)| Some((entity, record.standing?)))
+    }
+
+    /// A new entity begins here. False if the id was ever used here.
+    pub fn spawn(&mut self, entity: EntityId) -> bool {
+        if self.records.contains_key(&entity) {
+            return false;
+        }
+        let record = Record {
+            standing: Some(Standing::Active(AuthorityEpoch::FIRST)),
+            highest: AuthorityEpoch::FIRST,
+            burned: AuthorityEpoch::default(),
+        };
+        self.records.insert(entity, record);
+        self.active += 1;
+        true
+    }
+
+    /// The entity is no more. Uses up a step, which it returns; none if this grant does not hold it.
+    pub fn despawn(&mut self, entity: EntityId, grant: AuthorityEpoch) -> Option<AuthorityEpoch> {
+        if !self.holds(entity, grant) {
+            return None;
+        }
+        let record = self.records.get_mut(&entity)?;
+        record.standing = None;
+        record.highest = grant.next_step();
+        let end = record.highest;
+        self.leave(entity);
+        Some(end)
+    }
+
+    /// Source: freezes the entity and uses up the next step. None if this grant does not hold it.
+    pub fn freeze(&mut self, entity: EntityId, grant: AuthorityEpoch, to: Peer) -> Option<HandoffId> {
+        if !self.holds(entity, grant) {
+            return None;
+        }
+        let record = self.records.get_mut(&entity)?;
+        let id = HandoffId { entity, epoch: grant.next_step() };
+        record.standing = Some(Standing::Frozen { id, to });
+        Some(id)
+    }
+
+    /// Source: the target said that it will never activate this id. The source goes on at that very epoch.
+    pub fn thaw(&mut self, id: HandoffId, from: Peer) -> bool {
+        let Some(record) = self.records.get_mut(&id.entity) else {
+            return false;
+        };
+        if record.standing != Some(Standing::Frozen { id, to: from }) {
+            return false;
+        }
+        record.standing = Some(Standing::Active(id.epoch));
+        record.highest = id.epoch;
+        true
+    }
+
+    /// Source: the target said that it holds the entity.
+    pub fn gave_away(&mut self, id: HandoffId, to: Peer) -> bool {
+        let Some(record) = self.records.get_mut(&id.entity) else {
+            return false;
+        };
+        if record.standing != Some(Standing::Frozen { id, to }) {
+            return false;
+        }
+        record.standing = None;
+        record.highest = id.epoch;
+        self.leave(id.entity);
+        true
+    }
+
+    /// Target: what may be done with a `Transfer` of this id.
+    ///
+    /// A source that asks about an id is frozen at it, and only the target's own word thaws it. So if any later epoch
+    /// was ever active, that id must have been accepted, here.
+    #[must_use]
+    pub fn receipt(&self, id: HandoffId) -> Receipt {
+        #[cfg(feature = "planted-bugs")]
+        if self.ignore_epochs {
+            return Receipt::Free;
+        }
+        let Some(record) = self.records.get(&id.entity) else {
+            return Receipt::Free;
+        };
+        if id.epoch <= record.highest {
+            return Receipt::Already;
+        }
+        if id.epoch <= record.burned {
+            return Receipt::Burned;
+        }
+        match record.standing {
+            None => Receipt::Free,
+            // A higher id proves that the one this node is frozen at was accepted: its answer is still on the way.
+            Some(Standing::Frozen { id: frozen, .. }) if id.epoch > frozen.epoch => Receipt::Free,
+            Some(Standing::Frozen { .. } | Standing::Active(_)) => Receipt::Conflict,
+        }
+    }
+
+    /// Target: takes the entity. Only after [`receipt`](Self::receipt) said `Free`; false otherwise.
+    pub fn activate(&mut self, id: HandoffId) -> bool {
+        if self.receipt(id) != Receipt::Free {
+            return false;
+        }
+        let record = self.records.entry(id.entity).or_default();
+        if record.standing.is_none() {
+            self.active += 1;
+        }
+        record.standing = Some(Standing::Active(id.epoch));
+        record.highest = record.highest.max(id.epoch);
+        true
+    }
+
+    /// Target: refuses the id for good, unless it was accepted.
+    pub fn cancel(&mut self, id: HandoffId) -> CancelAnswer {
+        let known = self.records.contains_key(&id.entity);
+        let record = self.records.entry(id.entity).or_default();
+        if id.epoch <= record.highest {
+            return CancelAnswer::Accepted;
+        }
+        record.burned = record.burned.max(id.epoch);
+        if !known {
+            self.leave_only(id.entity);
+        }
+        CancelAnswer::Cancelled
+    }
+
+    fn leave(&mut self, entity: EntityId) {
+        self.active -= 1;
+        self.leave_only(entity);
+    }
+
+    fn leave_only(&mut self, entity: EntityId) {
+        self.left.push_back(entity);
+        while self.left.len() > LEDGER_MAX {
+            let Some(oldest) = self.left.pop_front() else {
+                return;
+            };
+            if self.standing(oldest).is_none() {
+                self.records.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Incarnation, NodeId};
+
+    const ENTITY: EntityId = EntityId::from_u128(1);
+    const TARGET: Peer = Peer { node: NodeId::from_u128(2), incarnation: Incarnation(1) };
+
+    fn id(step: u32) -> HandoffId {
+        HandoffId { entity: ENTITY, epoch: AuthorityEpoch { generation: 0, step } }
+    }
+
+    fn source() -> AuthorityTable {
+        let mut table = AuthorityTable::new();
+        assert!(table.spawn(ENTITY));
+        table
+    }
+
+    #[test]
+    fn a_frozen_source_holds_nothing_and_thaws_at_the_burned_epoch() {
+        let mut table = source();
+        let frozen = table.freeze(ENTITY, AuthorityEpoch::FIRST, TARGET).unwrap();
+        assert!(!table.holds(ENTITY, AuthorityEpoch::FIRST));
+        assert!(table.thaw(frozen, TARGET));
+        assert!(table.holds(ENTITY, frozen.epoch));
+        assert_eq!(table.freeze(ENTITY, frozen.epoch, TARGET).unwrap().epoch, frozen.epoch.next_step());
+    }
+
+    #[test]
+    fn only_the_named_life_of_the_target_thaws() {
+        let mut table = source();
+        let frozen = table.freeze(ENTITY, AuthorityEpoch::FIRST, TARGET).unwrap();
+        let restarted = Peer { incarnation: Incarnation(2), ..TARGET };
+        assert!(!table.thaw(frozen, restarted));
+        assert!(!table.gave_away(frozen, restarted));
+    }
+
+    #[test]
+    fn late_transfer_after_cancel_is_ignored() {
+        let mut table = AuthorityTable::new();
+        assert_eq!(table.cancel(id(2)), CancelAnswer::Cancelled);
+        assert_eq!(table.receipt(id(2)), Receipt::Burned);
+        assert!(!table.activate(id(2)));
+        assert!(table.activate(id(3)));
+    }
+
+    #[test]
+    fn cancel_after_acceptance_is_too_late_even_after_the_entity_went_on() {
+        let mut table = AuthorityTable::new();
+        assert!(table.activate(id(2)));
+        assert_eq!(table.cancel(id(2)), CancelAnswer::Accepted);
+        let next = table.freeze(ENTITY, id(2).epoch, TARGET).unwrap();
+        assert!(table.gave_away(next, TARGET));
+        assert_eq!(table.cancel(id(2)), CancelAnswer::Accepted);
+        assert_eq!(table.receipt(id(2)), Receipt::Already);
+    }
+
+    #[test]
+    fn a_higher_id_supersedes_a_frozen_copy() {
+        let mut table = source();
+        let frozen = table.freeze(ENTITY, AuthorityEpoch::FIRST, TARGET).unwrap();
+        let back = HandoffId { entity: ENTITY, epoch: frozen.epoch.next_step() };
+        assert_eq!(table.receipt(frozen), Receipt::Conflict);
+        assert!(table.activate(back));
+        assert!(!table.gave_away(frozen, TARGET), "the late answer changes nothing");
+        assert!(table.holds(ENTITY, back.epoch));
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn a_despawned_entity_does_not_come_back_by_a_late_transfer() {
+        let mut table = AuthorityTable::new();
+        assert!(table.activate(id(2)));
+        assert!(table.despawn(ENTITY, id(2).epoch).is_some());
+        assert_eq!(table.receipt(id(2)), Receipt::Already);
+        assert!(!table.spawn(ENTITY));
+        assert!(table.is_empty());
+    }
+}

@@ -1,0 +1,144 @@
+//! Who holds what, as the nodes report it; and whether their reports add up to one authority at a time (A1).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Coordinator, CoordinatorEvent};
+use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer};
+use crate::time::Time;
+use crate::wire::{AuthorityChange, AuthorityEvent, Message};
+
+/// Activations remembered of each entity, to see an epoch that is claimed twice.
+const HISTORY: usize = 8;
+/// Entities remembered after they were despawned; the oldest are forgotten first.
+const GONE_MAX: usize = 65_536;
+
+#[derive(Debug)]
+struct Listing {
+    holder: Peer,
+    epoch: AuthorityEpoch,
+    /// Who was active at which epoch, the newest last.
+    history: VecDeque<(AuthorityEpoch, NodeId)>,
+}
+
+/// Who holds what.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    listings: BTreeMap<EntityId, Listing>,
+    gone: BTreeMap<EntityId, AuthorityEpoch>,
+    gone_order: VecDeque<EntityId>,
+    changes: u64,
+    violations: u64,
+}
+
+impl Directory {
+    pub(super) fn len(&self) -> usize {
+        self.listings.len()
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(super) fn violations(&self) -> u64 {
+        self.violations
+    }
+
+    pub(super) fn holder(&self, entity: EntityId) -> Option<Peer> {
+        self.listings.get(&entity).map(|listing| listing.holder)
+    }
+
+    /// Whether the entity was despawned, by its last authority's word.
+    pub(super) fn is_gone(&self, entity: EntityId) -> bool {
+        self.gone.contains_key(&entity)
+    }
+
+    fn knows(&self, entity: EntityId, epoch: AuthorityEpoch) -> bool {
+        self.gone.contains_key(&entity)
+            || self.listings.get(&entity).is_some_and(|listing| listing.epoch >= epoch)
+    }
+
+    /// Takes an activation; says what is wrong with it.
+    fn activate(&mut self, entity: EntityId, epoch: AuthorityEpoch, holder: Peer) -> Option<String> {
+        if self.gone.get(&entity).is_some_and(|&end| epoch <= end) {
+            return None;
+        }
+        let listing = self.listings.entry(entity).or_insert_with(|| Listing {
+            holder,
+            epoch,
+            history: VecDeque::with_capacity(HISTORY),
+        });
+        let claimed = listing.history.iter().find(|(known, _)| *known == epoch);
+        if let Some(&(_, other)) = claimed {
+            let twice = other != holder.node;
+            return twice
+                .then(|| format!("nodes {other} and {} both were active at epoch {epoch}", holder.node));
+        }
+        if listing.history.len() == HISTORY {
+            listing.history.pop_front();
+        }
+        listing.history.push_back((epoch, holder.node));
+        if epoch >= listing.epoch {
+            listing.epoch = epoch;
+            listing.holder = holder;
+        }
+        None
+    }
+
+    fn remove(&mut self, entity: EntityId, end: AuthorityEpoch) {
+        if self.listings.get(&entity).is_some_and(|listing| listing.epoch > end) {
+            return;
+        }
+        self.listings.remove(&entity);
+        if self.gone.insert(entity, end).is_none() {
+            self.gone_order.push_back(entity);
+        }
+        while self.gone_order.len() > GONE_MAX {
+            if let Some(oldest) = self.gone_order.pop_front() {
+                self.gone.remove(&oldest);
+            }
+        }
+    }
+}
+
+impl Coordinator {
+    pub(super) fn on_authority_changed(&mut self, from: NodeId, changes: &[AuthorityChange], now: Time) {
+        let Some(peer) = self.nodes.get(&from).map(super::nodes::NodeRecord::peer) else {
+            return;
+        };
+        let mut acknowledged = Vec::with_capacity(changes.len());
+        for change in changes {
+            self.directory.changes += 1;
+            if self.take_change(peer, change, now) {
+                acknowledged.push((change.entity, change.epoch));
+            }
+        }
+        self.send(from, Message::AuthorityAck { acknowledged });
+    }
+
+    /// Takes one change; says whether it needs no repeat.
+    fn take_change(&mut self, from: Peer, change: &AuthorityChange, now: Time) -> bool {
+        let &AuthorityChange { entity, session, epoch, cell: _, tick, event } = change;
+        let fault = match event {
+            AuthorityEvent::Spawned | AuthorityEvent::Thawed => self.directory.activate(entity, epoch, from),
+            AuthorityEvent::Received { last_tick } if tick <= last_tick => Some(format!(
+                "node {} simulated tick {}, which its source had simulated too (up to {})",
+                from.node, tick.0, last_tick.0
+            )),
+            AuthorityEvent::Received { .. } => self.directory.activate(entity, epoch, from),
+            // The giver's report alone proves nothing: it may forget once the receiver's is here.
+            AuthorityEvent::GaveAway { .. } => return self.directory.knows(entity, epoch),
+            AuthorityEvent::Despawned => {
+                self.directory.remove(entity, epoch);
+                if let Some(session) = session {
+                    self.on_entity_gone(session, now);
+                }
+                None
+            }
+        };
+        if let Some(what) = fault {
+            self.directory.violations += 1;
+            self.event(CoordinatorEvent::AuthorityViolation { entity, what });
+        }
+        true
+    }
+}

@@ -1,0 +1,147 @@
+//! The source's part: candidates being prepared, then one transfer.
+//!
+//! ```text
+//! Idle -> Preparing (asked) -> Prepared (reserved, pre-copied) -> Transferring (frozen) -> Done (tombstone)
+//!   ^________|___________________|______________________________|  aborted, with back-off
+//! ```
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use core::time::Duration;
+
+use super::Path;
+use crate::grid::CellId;
+use crate::id::{HandoffId, InputSeq, NodeId, Peer, ReservationId};
+use crate::limits::CANDIDATES_MAX;
+use crate::snapshot::{Assembled, ComponentVersions};
+use crate::time::{Tick, Time};
+use crate::wire::InputMessage;
+
+/// A target that may receive the entity.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) reservation: ReservationId,
+    pub(crate) target: Peer,
+    pub(crate) from_cell: CellId,
+    pub(crate) to_cell: CellId,
+    pub(crate) crossing_in: Duration,
+    pub(crate) asked_at: Time,
+    /// The forecast named it last at this time.
+    pub(crate) wanted_at: Time,
+    pub(crate) stage: Stage,
+}
+
+/// How far the preparation is.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    Preparing(Preparing),
+    Prepared(Prepared),
+}
+
+/// Asked, not answered.
+#[derive(Debug)]
+pub(crate) struct Preparing {
+    /// Whether the target was asked directly, past a silent coordinator.
+    pub(crate) direct: bool,
+    pub(crate) repeat_at: Time,
+}
+
+/// The target has reserved.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) ready_at: Time,
+    /// What the target has, by its own word; none before the first pre-copy arrived.
+    pub(crate) have: Option<ComponentVersions>,
+    pub(crate) heard_at: Time,
+    pub(crate) refresh_at: Time,
+}
+
+impl Candidate {
+    /// When something about this candidate is due.
+    pub(crate) fn due_at(&self, keep: Duration) -> Time {
+        let stage = match &self.stage {
+            Stage::Preparing(preparing) => preparing.repeat_at,
+            Stage::Prepared(prepared) => prepared.refresh_at,
+        };
+        stage.min(self.wanted_at + keep)
+    }
+}
+
+/// A pause after a refusal or an abort, for one target.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    pub(crate) until: Time,
+    failures: u32,
+}
+
+/// Everything that an entity's source side keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) transferring: Option<Transferring>,
+    /// What was captured so far: whole, so that the entity can be thawed from it.
+    pub(crate) captured: Assembled,
+    backoff: BTreeMap<NodeId, Backoff>,
+    attempts: u32,
+}
+
+impl Source {
+    pub(crate) fn next_attempt(&mut self) -> u32 {
+        self.attempts += 1;
+        self.attempts
+    }
+
+    pub(crate) fn candidate(&mut self, reservation: ReservationId) -> Option<&mut Candidate> {
+        self.candidates.iter_mut().find(|candidate| candidate.reservation == reservation)
+    }
+
+    pub(crate) fn remove(&mut self, reservation: ReservationId) -> Option<Candidate> {
+        let index = self.candidates.iter().position(|candidate| candidate.reservation == reservation)?;
+        Some(self.candidates.remove(index))
+    }
+
+    /// Whether one more target may be prepared now.
+    pub(crate) fn may_prepare(&self, target: NodeId, now: Time) -> bool {
+        self.candidates.len() < CANDIDATES_MAX
+            && self.backoff.get(&target).is_none_or(|backoff| backoff.until <= now)
+    }
+
+    /// Leaves a target alone for a while: twice as long after each failure in a row, up to 16 x.
+    pub(crate) fn back_off(&mut self, target: NodeId, pause: Duration, now: Time) {
+        self.backoff.retain(|_, backoff| backoff.until + pause * 16 > now);
+        let failures = self.backoff.get(&target).map_or(0, |backoff| backoff.failures);
+        let until = now + pause * (1 << failures.min(4));
+        self.backoff.insert(target, Backoff { until, failures: failures + 1 });
+    }
+
+    /// The time before which nothing may be handed to `target`.
+    pub(crate) fn not_before(&self, target: NodeId) -> Time {
+        self.backoff.get(&target).map_or(Time::ZERO, |backoff| backoff.until)
+    }
+
+    /// When something is due.
+    pub(crate) fn due_at(&self, keep: Duration) -> Option<Time> {
+        let candidates = self.candidates.iter().map(|candidate| candidate.due_at(keep)).min();
+        let transfer = self.transferring.as_ref().map(|transfer| transfer.repeat_at);
+        [candidates, transfer].into_iter().flatten().min()
+    }
+}
+
+/// Frozen: the `Transfer` is out. It ends by the target's word alone.
+#[derive(Debug)]
+pub(crate) struct Transferring {
+    pub(crate) id: HandoffId,
+    pub(crate) to: Peer,
+    pub(crate) reservation: ReservationId,
+    pub(crate) path: Path,
+    pub(crate) frozen_at: Time,
+    pub(crate) asked_at: Time,
+    pub(crate) prepare: Duration,
+    pub(crate) repeat_at: Time,
+    pub(crate) last_tick: Tick,
+    pub(crate) applied: InputSeq,
+    /// What is sent, and sent again.
+    pub(crate) snapshot: Bytes,
+    pub(crate) pending: Vec<InputMessage>,
+}

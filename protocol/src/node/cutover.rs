@@ -1,0 +1,274 @@
+//! The source's cutover: freeze, transfer, and the target's word. Steps 7 to 9 of a crossing.
+
+use core::time::Duration;
+
+use super::{GameCommand, Node, NodeEvent, TimerKey};
+use crate::handoff::Path;
+use crate::handoff::source::{Stage, Transferring};
+use crate::handoff::tombstone::Tombstone;
+use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, Peer, ReservationId};
+use crate::limits::{HOPS_MAX, TOMBSTONES_MAX};
+use crate::snapshot::{CapturedSnapshot, SnapshotArchive};
+use crate::time::{Tick, Time};
+use crate::token::Token;
+use crate::wire::{ByeReason, InputMessage, Lane, Message, RefuseReason, ServerMessage};
+
+/// Pause between repeats of a `Redirect`, and between looks at a tombstone that must stay.
+const REDIRECT_REPEAT: Duration = Duration::from_millis(200);
+
+/// What the game side reports when it froze an entity.
+#[derive(Debug)]
+pub(super) struct Freeze {
+    pub(super) entity: EntityId,
+    pub(super) grant: AuthorityEpoch,
+    pub(super) target: Peer,
+    pub(super) reservation: ReservationId,
+    pub(super) snapshot: CapturedSnapshot,
+    pub(super) applied: InputSeq,
+    pub(super) tick: Tick,
+    pub(super) frozen_at: Time,
+}
+
+impl Node {
+    /// Step 7: the game froze the entity at the border. Sends it.
+    pub(super) fn on_frozen(&mut self, freeze: Freeze, now: Time) {
+        let Freeze { entity, grant, target, reservation, snapshot, applied, tick, frozen_at } = freeze;
+        if !self.authority.holds(entity, grant) {
+            return;
+        }
+        let Some(held) = self.held.get_mut(&entity) else {
+            return;
+        };
+        let kept = SnapshotArchive::validate(snapshot.bytes.clone())
+            .and_then(|archive| held.source.captured.apply(archive));
+        held.inputs.rewind(applied);
+        held.last_tick = tick;
+        let candidate = held.source.candidate(reservation).filter(|candidate| candidate.target == target);
+        let ready = match candidate.map(|candidate| (candidate.asked_at, &candidate.stage)) {
+            Some((asked_at, Stage::Prepared(prepared))) if kept.is_ok() => {
+                Some((asked_at, prepared.ready_at, prepared.have.is_some()))
+            }
+            Some(_) | None => None,
+        };
+        let Some((asked_at, ready_at, warm)) = ready else {
+            // The preparation fell through while the game froze: nothing was sent, so nothing is burned.
+            self.restore_here(entity, grant);
+            return;
+        };
+        let pending = held.inputs.pending();
+        let Some(id) = self.authority.freeze(entity, grant, target) else {
+            return;
+        };
+        let transfer = Transferring {
+            id,
+            to: target,
+            reservation,
+            path: if warm { Path::Warm } else { Path::Cold },
+            frozen_at,
+            asked_at,
+            prepare: ready_at.since(asked_at),
+            repeat_at: now + self.setup.config.transfer_retry,
+            last_tick: tick,
+            applied,
+            snapshot: snapshot.bytes,
+            pending,
+        };
+        self.send_transfer(&transfer);
+        if let Some(held) = self.held.get_mut(&entity) {
+            held.source.transferring = Some(transfer);
+        }
+        self.schedule_source(entity);
+    }
+
+    fn send_transfer(&mut self, transfer: &Transferring) {
+        let message = Message::Transfer {
+            id: transfer.id,
+            reservation: transfer.reservation,
+            last_tick: transfer.last_tick,
+            pending: transfer.pending.clone(),
+            asked_at: self.clock.mesh_time(transfer.asked_at),
+        };
+        self.send_with(transfer.to.node, Lane::Cutover, message, transfer.snapshot.clone());
+    }
+
+    /// Lets the game go on with an entity that it froze.
+    fn restore_here(&mut self, entity: EntityId, grant: AuthorityEpoch) {
+        let Some(held) = self.held.get(&entity) else {
+            return;
+        };
+        let snapshot = held.source.captured.clone();
+        let leaving = held.leaving;
+        self.command(GameCommand::Restore { entity, grant, snapshot });
+        self.deliver_inputs(entity);
+        self.arm(entity);
+        if let Some(why) = leaving {
+            self.command(GameCommand::Leave { entity, grant, why });
+        }
+    }
+
+    /// No answer: asks again, and after a while asks to cancel. No silence ever thaws.
+    pub(super) fn repeat_transfer(&mut self, entity: EntityId, now: Time) {
+        let (retry, patience) = (self.setup.config.transfer_retry, self.setup.config.transfer_patience);
+        let Some(held) = self.held.get_mut(&entity) else {
+            return;
+        };
+        let Some(mut transfer) = held.source.transferring.take_if(|transfer| transfer.repeat_at <= now)
+        else {
+            return;
+        };
+        transfer.repeat_at = now + retry;
+        if now.since(transfer.frozen_at) < patience {
+            self.send_transfer(&transfer);
+        } else {
+            self.send(transfer.to.node, Lane::Cutover, Message::Cancel { id: transfer.id });
+        }
+        #[cfg(feature = "planted-bugs")]
+        let silent = now.since(transfer.frozen_at) >= patience;
+        #[cfg(feature = "planted-bugs")]
+        let (id, to) = (transfer.id, transfer.to);
+        if let Some(held) = self.held.get_mut(&entity) {
+            held.source.transferring = Some(transfer);
+        }
+        #[cfg(feature = "planted-bugs")]
+        if silent && self.setup.config.has_bug(crate::config::PlantedBug::ThawOnTimeout) {
+            self.on_not_taken(to, id, None, now);
+        }
+    }
+
+    /// Step 8b: the target will never hold the entity at this id. The source goes on, at that very epoch.
+    pub(super) fn on_not_taken(
+        &mut self,
+        peer: Peer,
+        id: HandoffId,
+        reason: Option<RefuseReason>,
+        now: Time,
+    ) {
+        if !self.authority.thaw(id, peer) {
+            return;
+        }
+        let backoff = self.setup.config.backoff;
+        let Some(held) = self.held.get_mut(&id.entity) else {
+            return;
+        };
+        let mut source = core::mem::take(&mut held.source);
+        let Some(transfer) = source.transferring.take() else {
+            return;
+        };
+        held.inputs.rewind(transfer.applied);
+        source.back_off(peer.node, backoff, now);
+        self.cancel_candidates(&source, None);
+        source.candidates.clear();
+        let Some(held) = self.held.get_mut(&id.entity) else {
+            return;
+        };
+        held.source = source;
+        self.restore_here(id.entity, id.epoch);
+        self.schedule_source(id.entity);
+        self.record_thaw(id, transfer.last_tick, now);
+        self.event(NodeEvent::Aborted { id, reason });
+    }
+
+    /// Step 8: the target holds the entity. What stays here is a tombstone.
+    pub(super) fn on_accepted(&mut self, peer: Peer, id: HandoffId, token: Option<Token>, now: Time) {
+        if !self.authority.gave_away(id, peer) {
+            return;
+        }
+        let Some(mut held) = self.held.remove(&id.entity) else {
+            return;
+        };
+        let Some(transfer) = held.source.transferring.take() else {
+            return;
+        };
+        self.timers.cancel(TimerKey::Source(id.entity));
+        self.timers.cancel(TimerKey::Linger(id.entity));
+        self.cancel_candidates(&held.source, Some(transfer.reservation));
+        self.event(NodeEvent::HandedOver {
+            id,
+            to: peer,
+            player: held.session.is_some(),
+            path: transfer.path,
+            cutover: now.since(transfer.frozen_at),
+            prepare: transfer.prepare,
+        });
+        let sent = transfer.pending.last().map_or(transfer.applied, |input| input.seq);
+        let late: Vec<InputMessage> =
+            held.inputs.pending().into_iter().filter(|input| input.seq > sent).collect();
+        if !late.is_empty() {
+            self.relay(peer, id.entity, 0, late);
+        }
+        self.record_gift(id, peer, held.session, transfer.last_tick, now);
+        let invitation = token.and_then(|token| self.invitation(peer, token));
+        if let Some(client) = held.client {
+            self.clients.insert(client, super::ClientState::Following(id.entity));
+        }
+        self.bound_tombstones(now);
+        let tombstone = Tombstone {
+            id,
+            to: peer,
+            forward_until: now + self.setup.config.forward_for,
+            acknowledged: false,
+            client: held.client,
+            invitation,
+            redirect_at: now,
+        };
+        self.tombstones.insert(id.entity, tombstone);
+        self.on_tombstone_due(id.entity, now);
+    }
+
+    /// Passes late inputs on to whoever holds the entity now.
+    pub(super) fn relay(&mut self, to: Peer, entity: EntityId, hops: u8, inputs: Vec<InputMessage>) {
+        if hops < HOPS_MAX {
+            self.send(to.node, Lane::Action, Message::RelayInputs { entity, hops, inputs });
+        }
+    }
+
+    /// Step 9, and what becomes of a tombstone: the client is redirected until it has gone, then it may be forgotten.
+    pub(super) fn on_tombstone_due(&mut self, entity: EntityId, now: Time) {
+        let Some(tombstone) = self.tombstones.get_mut(&entity) else {
+            return;
+        };
+        if now >= tombstone.forward_until {
+            let client = tombstone.client.take();
+            if tombstone.acknowledged {
+                self.tombstones.remove(&entity);
+            } else {
+                self.timers.set(TimerKey::Tombstone(entity), now + REDIRECT_REPEAT * 5);
+            }
+            if let Some(client) = client {
+                self.dismiss(client, ByeReason::Moved);
+            }
+            return;
+        }
+        let mut due = tombstone.forward_until;
+        let mut redirect = None;
+        if let (Some(client), Some(invitation)) = (tombstone.client, &tombstone.invitation) {
+            if tombstone.redirect_at <= now {
+                tombstone.redirect_at = now + REDIRECT_REPEAT;
+                let message =
+                    ServerMessage::Redirect { epoch: tombstone.id.epoch, invitation: invitation.clone() };
+                redirect = Some((client, message));
+            }
+            due = due.min(tombstone.redirect_at);
+        }
+        self.timers.set(TimerKey::Tombstone(entity), due);
+        if let Some((client, message)) = redirect {
+            self.tell_client(client, message);
+        }
+    }
+
+    fn bound_tombstones(&mut self, now: Time) {
+        if self.tombstones.len() < TOMBSTONES_MAX {
+            return;
+        }
+        let over = self.tombstones.iter().find(|(_, tombstone)| tombstone.forward_until <= now);
+        if let Some(entity) = over.map(|(&entity, _)| entity) {
+            self.remove_tombstone(entity);
+        }
+    }
+
+    /// Forgets a tombstone; returns the client that was still connected to it.
+    pub(super) fn remove_tombstone(&mut self, entity: EntityId) -> Option<crate::id::ClientId> {
+        self.timers.cancel(TimerKey::Tombstone(entity));
+        self.tombstones.remove(&entity).and_then(|tombstone| tombstone.client)
+    }
+}

@@ -1,0 +1,139 @@
+//! What the coordinator is told about authority, off the path of any handoff: batched, repeated until acknowledged.
+
+use std::collections::BTreeMap;
+
+use core::time::Duration;
+
+use super::{Node, TimerKey};
+use crate::grid::CellId;
+use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer, SessionId};
+use crate::limits::AUTHORITY_CHANGES_PER_MESSAGE;
+use crate::time::{Tick, Time};
+use crate::wire::{AuthorityChange, AuthorityEvent, Message};
+
+const BATCH: Duration = Duration::from_millis(100);
+const REPEAT: Duration = Duration::from_secs(1);
+
+/// Changes that the coordinator has not acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    changes: BTreeMap<(EntityId, AuthorityEpoch), Pending>,
+    /// Changes never sent yet.
+    unsent: usize,
+}
+
+#[derive(Debug)]
+struct Pending {
+    change: AuthorityChange,
+    sent_at: Option<Time>,
+}
+
+impl Node {
+    pub(super) fn record_spawn(&mut self, entity: EntityId, tick: Tick, now: Time) {
+        let session = self.held.get(&entity).and_then(|held| held.session);
+        self.record(entity, session, AuthorityEpoch::FIRST, tick, AuthorityEvent::Spawned);
+        self.timers.set_earlier(TimerKey::Directory, now + BATCH);
+    }
+
+    pub(super) fn record_receipt(&mut self, id: HandoffId, last_tick: Tick, tick: Tick, now: Time) {
+        let session = self.held.get(&id.entity).and_then(|held| held.session);
+        self.record(id.entity, session, id.epoch, tick, AuthorityEvent::Received { last_tick });
+        self.timers.set_earlier(TimerKey::Directory, now + BATCH);
+    }
+
+    pub(super) fn record_gift(
+        &mut self,
+        id: HandoffId,
+        to: Peer,
+        session: Option<SessionId>,
+        tick: Tick,
+        now: Time,
+    ) {
+        self.record(id.entity, session, id.epoch, tick, AuthorityEvent::GaveAway { to });
+        self.timers.set_earlier(TimerKey::Directory, now + BATCH);
+    }
+
+    pub(super) fn record_thaw(&mut self, id: HandoffId, tick: Tick, now: Time) {
+        let session = self.held.get(&id.entity).and_then(|held| held.session);
+        self.record(id.entity, session, id.epoch, tick.next(), AuthorityEvent::Thawed);
+        self.timers.set_earlier(TimerKey::Directory, now + BATCH);
+    }
+
+    pub(super) fn record_despawn(
+        &mut self,
+        entity: EntityId,
+        session: Option<SessionId>,
+        end: AuthorityEpoch,
+        tick: Tick,
+        now: Time,
+    ) {
+        self.record(entity, session, end, tick, AuthorityEvent::Despawned);
+        self.timers.set_earlier(TimerKey::Directory, now + BATCH);
+    }
+
+    fn record(
+        &mut self,
+        entity: EntityId,
+        session: Option<SessionId>,
+        epoch: AuthorityEpoch,
+        tick: Tick,
+        event: AuthorityEvent,
+    ) {
+        let cell = self.cell_of(entity);
+        let change = AuthorityChange { entity, session, epoch, cell, tick, event };
+        let former = self.directory.changes.insert((entity, epoch), Pending { change, sent_at: None });
+        if former.is_none_or(|former| former.sent_at.is_some()) {
+            self.directory.unsent += 1;
+        }
+    }
+
+    fn cell_of(&self, entity: EntityId) -> Option<CellId> {
+        let held = self.held.get(&entity)?;
+        self.grid()?.cell_at(held.motion.position).ok()
+    }
+
+    /// Sends what is new, and again what was not acknowledged in time.
+    pub(super) fn flush_directory(&mut self, now: Time) {
+        if self.directory.changes.is_empty() || !self.membership.coordinator_linked {
+            if !self.directory.changes.is_empty() {
+                self.timers.set(TimerKey::Directory, now + REPEAT);
+            }
+            return;
+        }
+        let due = |pending: &Pending| pending.sent_at.is_none_or(|sent_at| sent_at + REPEAT <= now);
+        if self.directory.unsent == 0 && !self.directory.changes.values().any(due) {
+            self.timers.set_earlier(TimerKey::Directory, now + REPEAT);
+            return;
+        }
+        let mut changes = Vec::new();
+        for pending in self.directory.changes.values_mut().filter(|pending| due(pending)) {
+            if changes.len() == AUTHORITY_CHANGES_PER_MESSAGE {
+                break;
+            }
+            if pending.sent_at.replace(now).is_none() {
+                self.directory.unsent -= 1;
+            }
+            changes.push(pending.change);
+        }
+        self.tell_coordinator(Message::AuthorityChanged { changes });
+        let pause = if self.directory.unsent > 0 { Duration::ZERO } else { REPEAT };
+        self.timers.set(TimerKey::Directory, now + pause);
+    }
+
+    pub(super) fn on_authority_ack(&mut self, acknowledged: &[(EntityId, AuthorityEpoch)], now: Time) {
+        for &(entity, epoch) in acknowledged {
+            if let Some(pending) = self.directory.changes.remove(&(entity, epoch))
+                && pending.sent_at.is_none()
+            {
+                self.directory.unsent -= 1;
+            }
+            let tombstone = self.tombstones.get_mut(&entity).filter(|tombstone| tombstone.id.epoch == epoch);
+            if let Some(tombstone) = tombstone {
+                tombstone.acknowledged = true;
+                if tombstone.forward_until <= now {
+                    self.on_tombstone_due(entity, now);
+                }
+            }
+        }
+    }
+}

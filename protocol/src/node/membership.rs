@@ -1,0 +1,227 @@
+//! The coordinator's side of a node: registration, heartbeats, the cell map, mesh time, the census.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use core::time::Duration;
+
+use super::{Node, NodeEvent, Output, Registration, TimerKey};
+use crate::cell_map::{CellMap, CellMapDiff, CellMapImage};
+use crate::grid::{Grid, GridConfig};
+use crate::id::{Incarnation, Peer, Term};
+use crate::time::Time;
+use crate::wire::{Load, Message, PrepareOutcome};
+
+const REGISTER_RETRY: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    pub(super) coordinator_linked: bool,
+    term: Term,
+    registered: Option<Registered>,
+}
+
+#[derive(Debug)]
+struct Registered {
+    me: Peer,
+    grid: Grid,
+    tick_interval: Duration,
+    interest_margin_m: f64,
+}
+
+impl Membership {
+    pub(super) fn me(&self) -> Option<Peer> {
+        self.registered.as_ref().map(|registered| registered.me)
+    }
+
+    pub(super) fn grid(&self) -> Option<&Grid> {
+        self.registered.as_ref().map(|registered| &registered.grid)
+    }
+
+    pub(super) fn tick_interval(&self) -> Duration {
+        self.registered.as_ref().map_or(Duration::from_millis(33), |registered| registered.tick_interval)
+    }
+
+    pub(super) fn interest_margin_m(&self) -> f64 {
+        self.registered.as_ref().map_or(0.0, |registered| registered.interest_margin_m)
+    }
+}
+
+impl Node {
+    pub(super) fn on_coordinator_up(&mut self, now: Time) {
+        self.membership.coordinator_linked = true;
+        self.on_membership_due(now);
+        self.flush_directory(now);
+        self.repeat_saves(now);
+    }
+
+    /// Registers, or if that is done says that this node lives.
+    pub(super) fn on_membership_due(&mut self, now: Time) {
+        let Some(me) = self.me() else {
+            let setup = &self.setup;
+            let register = Message::Register {
+                node: setup.node,
+                process: setup.process,
+                mesh_addr: setup.mesh_addr.clone(),
+                client_addr: setup.client_addr.clone(),
+                server_name: setup.server_name.clone(),
+                schema_min: setup.config.schema_min,
+                schema_max: setup.config.schema_max,
+            };
+            self.tell_coordinator(register);
+            self.timers.set(TimerKey::Membership, now + REGISTER_RETRY);
+            return;
+        };
+        self.tell_coordinator(Message::Heartbeat {
+            incarnation: me.incarnation,
+            sent_at: now,
+            map_version: self.map.version(),
+            load: self.load(),
+        });
+        self.timers.set(TimerKey::Membership, now + self.setup.config.heartbeat);
+    }
+
+    fn load(&self) -> Load {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Load {
+            entities: count(self.held.len()),
+            players: count(self.held.values().filter(|held| held.session.is_some()).count()),
+            ghosts: count(self.ghosts.len()),
+            clients: count(self.clients.len()),
+            handoffs_in: self.handoffs_in,
+        }
+    }
+
+    pub(super) fn on_coordinator_message(&mut self, message: Message, blob: &Bytes, now: Time) {
+        match message {
+            Message::Registered { term, incarnation, grid, tick_interval_us, interest_margin_m, map } => {
+                if self.heed(term) {
+                    let tick_interval = Duration::from_micros(tick_interval_us);
+                    self.on_registered(incarnation, grid, tick_interval, interest_margin_m, now);
+                    self.on_map_whole(map);
+                }
+            }
+            Message::RegisterRefused { reason } => {
+                if self.me().is_none() {
+                    self.event(NodeEvent::RegistrationRefused { reason });
+                }
+            }
+            Message::HeartbeatReply { term, sent_at, mesh_time } => {
+                if self.heed(term) && self.clock.sample(sent_at, mesh_time, now) {
+                    let offset_us = self.clock.offset_us().unwrap_or(0);
+                    self.outputs.push_back(Output::ClockOffset { offset_us });
+                }
+            }
+            Message::MapDiff { term, diff } => {
+                if self.heed(term) {
+                    self.on_map_diff(&diff);
+                }
+            }
+            Message::MapWhole { term, map } => {
+                if self.heed(term) {
+                    self.on_map_whole(map);
+                }
+            }
+            Message::PrepareToReceive { term, request } => {
+                if self.heed(term) {
+                    self.on_prepare(request, now);
+                }
+            }
+            Message::PrepareReply { reservation, outcome } => match outcome {
+                PrepareOutcome::Notified { target } => self.on_notified(reservation, target, now),
+                PrepareOutcome::Refused(reason) => self.on_prepare_refused(reservation, reason, now),
+            },
+            Message::AuthorityAck { acknowledged } => self.on_authority_ack(&acknowledged, now),
+            Message::Admit { request, session, entity, name, resume, entry } => {
+                let admission = super::players::Admit { request, session, entity, name, resume, entry };
+                self.on_admit(admission, blob, now);
+            }
+            Message::SaveAck { session } => drop(self.saves.remove(&session)),
+            Message::Census { request } => {
+                let entries = self.census();
+                self.tell_coordinator(Message::CensusReply { request, entries });
+            }
+            Message::Register { .. }
+            | Message::Heartbeat { .. }
+            | Message::PrepareRequest(_)
+            | Message::PrepareDirect(_)
+            | Message::Ready { .. }
+            | Message::Refuse { .. }
+            | Message::CancelPrepare { .. }
+            | Message::Precopy { .. }
+            | Message::Warmed { .. }
+            | Message::Transfer { .. }
+            | Message::Accepted { .. }
+            | Message::Rejected { .. }
+            | Message::Cancel { .. }
+            | Message::Cancelled { .. }
+            | Message::RelayInputs { .. }
+            | Message::AuthorityChanged { .. }
+            | Message::Ghosts { .. }
+            | Message::AdmitReply { .. }
+            | Message::SaveCharacter { .. }
+            | Message::CensusReply { .. }
+            | Message::Report => {
+                // Not a coordinator's word: its certificate says that it is one, so it is of another build. Ignored.
+            }
+        }
+    }
+
+    /// Refuses commands of a lower term than this node has seen.
+    fn heed(&mut self, term: Term) -> bool {
+        if term < self.membership.term {
+            return false;
+        }
+        self.membership.term = term;
+        true
+    }
+
+    fn on_registered(
+        &mut self,
+        incarnation: Incarnation,
+        grid: GridConfig,
+        tick_interval: Duration,
+        interest_margin_m: f64,
+        now: Time,
+    ) {
+        if self.me().is_some() {
+            return;
+        }
+        let grid = match Grid::new(grid) {
+            Ok(grid) => grid,
+            Err(error) => {
+                let reason = format!("the coordinator's grid can't be used: {error}");
+                self.event(NodeEvent::RegistrationRefused { reason });
+                return;
+            }
+        };
+        let me = Peer { node: self.setup.node, incarnation };
+        let term = self.membership.term;
+        let registration = Registration { me, term, grid, tick_interval };
+        self.membership.registered = Some(Registered { me, grid, tick_interval, interest_margin_m });
+        self.outputs.push_back(Output::Registered(registration));
+        self.on_membership_due(now);
+    }
+
+    fn on_map_diff(&mut self, diff: &CellMapDiff) {
+        // A gap heals by itself: the next heartbeat tells the version, and the whole map comes back.
+        let mut map = (*self.map).clone();
+        if map.apply(diff).is_ok() {
+            self.take_map(map);
+        }
+    }
+
+    fn on_map_whole(&mut self, image: CellMapImage) {
+        if image.version <= self.map.version() {
+            return;
+        }
+        if let Ok(map) = CellMap::from_image(image) {
+            self.take_map(map);
+        }
+    }
+
+    fn take_map(&mut self, map: CellMap) {
+        self.map = Arc::new(map);
+        self.outputs.push_back(Output::MapChanged(Arc::clone(&self.map)));
+    }
+}

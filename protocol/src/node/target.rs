@@ -1,0 +1,443 @@
+//! An entity on its way in: reserve, warm, take over. The target's side of steps 2 to 8.
+
+use bytes::Bytes;
+
+use super::{Arrival, ClientState, GameCommand, Held, Node, NodeEvent, ReleaseReason, TimerKey};
+use crate::authority::{CancelAnswer, Receipt};
+use crate::handoff::target::{Admission, Reservation, Stage};
+use crate::id::{AuthorityEpoch, EntityId, HandoffId, NodeId, Peer, ReservationId, SessionId};
+use crate::inputs::InputQueue;
+use crate::limits::RESERVATIONS_MAX;
+use crate::snapshot::{Assembled, SnapshotArchive, SnapshotError};
+use crate::time::{Tick, Time};
+use crate::token::{Token, TokenGrant, TokenPurpose};
+use crate::wire::{ByeReason, InputMessage, Lane, Message, PrepareRequest, RefuseReason};
+
+/// A `Transfer` without its blob.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) id: HandoffId,
+    pub(super) reservation: ReservationId,
+    pub(super) last_tick: Tick,
+    pub(super) pending: Vec<InputMessage>,
+    pub(super) asked_at: Time,
+}
+
+/// Everything that makes an entity this node's.
+#[derive(Debug)]
+struct Takeover {
+    id: HandoffId,
+    from: Peer,
+    state: Assembled,
+    last_tick: Tick,
+    pending: Vec<InputMessage>,
+    asked_at: Time,
+    /// Whether the game already runs it (the cold path).
+    runs: bool,
+}
+
+impl Node {
+    /// Steps 2 and 3b: reserves room, or says why not.
+    pub(super) fn on_prepare(&mut self, request: PrepareRequest, now: Time) {
+        let id = request.reservation;
+        let key = (id.entity, id.source.node);
+        if let Some(known) = self.reservations.get_mut(&key) {
+            if known.id == id {
+                known.expires_at = now + self.setup.config.reservation_ttl;
+                let token = known.token;
+                self.say_ready(id, token);
+                return;
+            }
+            let older = (id.source.incarnation, id.attempt) < (known.id.source.incarnation, known.id.attempt);
+            if older || matches!(known.stage, Stage::Admitting(_)) {
+                return;
+            }
+            self.drop_reservation(key);
+        }
+        if let Some(reason) = self.reason_to_refuse(&request) {
+            self.refuse_prepare(id.source, id, reason);
+            return;
+        }
+        let token =
+            request.session.map(|session| self.grant_token(id.entity, session, TokenPurpose::Handoff, now));
+        let expires_at = now + self.setup.config.reservation_ttl;
+        let reservation = Reservation {
+            id,
+            session: request.session,
+            token,
+            expires_at,
+            parked: None,
+            copied: Assembled::new(),
+            stage: Stage::Reserved { asked: false },
+        };
+        self.reservations.insert(key, reservation);
+        self.timers.set(TimerKey::Reservation(key.0, key.1), expires_at);
+        self.say_ready(id, token);
+    }
+
+    fn reason_to_refuse(&self, request: &PrepareRequest) -> Option<RefuseReason> {
+        let config = &self.setup.config;
+        let me = self.me()?;
+        if request.reservation.source.node == me.node {
+            return Some(RefuseReason::SameNode);
+        }
+        if self.map.owner_of(request.to_cell) != Some(me.node) {
+            return Some(RefuseReason::NotMyCell);
+        }
+        if self.authority.active_epoch(request.reservation.entity).is_some() {
+            return Some(RefuseReason::HeldHere);
+        }
+        if request.schema < config.schema_min || request.schema > config.schema_max {
+            return Some(RefuseReason::Schema);
+        }
+        let full = self.held.len() + self.reservations.len() >= config.entities_max;
+        (full || self.reservations.len() >= RESERVATIONS_MAX).then_some(RefuseReason::Overloaded)
+    }
+
+    fn say_ready(&mut self, reservation: ReservationId, token: Option<Token>) {
+        let token_ttl_us = u64::try_from(self.setup.config.token_ttl.as_micros()).unwrap_or(u64::MAX);
+        let message = Message::Ready { reservation, token, token_ttl_us };
+        self.send(reservation.source.node, Lane::Control, message);
+    }
+
+    /// Makes a token that admits one client of `session` to `entity`. A full table makes one that admits nobody: the
+    /// client then asks the door.
+    pub(super) fn grant_token(
+        &mut self,
+        entity: EntityId,
+        session: SessionId,
+        purpose: TokenPurpose,
+        now: Time,
+    ) -> Token {
+        let token = Token::generate(&mut self.random);
+        let expires_at = now + self.setup.config.token_ttl;
+        let grant = TokenGrant { session: Some(session), entity, expires_at, purpose };
+        if self.tokens.grant(token, grant).is_ok() {
+            self.timers.set_earlier(TimerKey::Tokens, expires_at);
+        }
+        token
+    }
+
+    pub(super) fn expire_tokens(&mut self, now: Time) {
+        self.tokens.expire(now);
+        if let Some(at) = self.tokens.next_expiry() {
+            self.timers.set(TimerKey::Tokens, at);
+        }
+    }
+
+    pub(super) fn on_cancel_prepare(&mut self, peer: Peer, reservation: ReservationId) {
+        let key = (reservation.entity, peer.node);
+        let known = self.reservations.get(&key).is_some_and(|known| {
+            known.id == reservation && known.id.source == peer && !matches!(known.stage, Stage::Admitting(_))
+        });
+        if known {
+            self.drop_reservation(key);
+        }
+    }
+
+    pub(super) fn on_reservation_due(&mut self, entity: EntityId, source: NodeId, now: Time) {
+        let key = (entity, source);
+        let Some(reservation) = self.reservations.get(&key) else {
+            return;
+        };
+        if reservation.expires_at > now {
+            self.timers.set(TimerKey::Reservation(entity, source), reservation.expires_at);
+        } else if matches!(reservation.stage, Stage::Admitting(_)) {
+            // The game's answer is due any tick now; it decides.
+            self.timers.set(TimerKey::Reservation(entity, source), now + self.setup.config.reservation_ttl);
+        } else {
+            self.drop_reservation(key);
+        }
+    }
+
+    fn drop_reservation(&mut self, key: (EntityId, NodeId)) {
+        self.timers.cancel(TimerKey::Reservation(key.0, key.1));
+        let Some(reservation) = self.reservations.remove(&key) else {
+            return;
+        };
+        if let Some(token) = &reservation.token {
+            self.tokens.revoke(token);
+        }
+        if let Some(client) = reservation.parked {
+            self.dismiss(client, ByeReason::NotNeeded);
+        }
+        let other =
+            self.reservations.range((key.0, NodeId::from_u128(0))..=(key.0, NodeId::from_u128(u128::MAX)));
+        let still_expected = other.count() > 0 || self.held.contains_key(&key.0);
+        if reservation.game_knows() && !still_expected {
+            let why = ReleaseReason::NotComing;
+            self.command(GameCommand::Release { entity: key.0, grant: AuthorityEpoch::default(), why });
+        }
+    }
+
+    /// Step 6: a pre-copy arrived.
+    pub(super) fn on_precopy(&mut self, peer: Peer, id: ReservationId, blob: Bytes, now: Time) {
+        let expires_at = now + self.setup.config.reservation_ttl;
+        let key = (id.entity, peer.node);
+        let Some(reservation) = self.reservations.get_mut(&key).filter(|known| known.id == id) else {
+            self.refuse_prepare(peer, id, RefuseReason::NotPrepared);
+            return;
+        };
+        if matches!(reservation.stage, Stage::Admitting(_)) {
+            return;
+        }
+        reservation.expires_at = expires_at;
+        match overlay(&reservation.copied, id.entity, reservation.session, blob) {
+            Ok(copied) => {
+                reservation.copied = copied.clone();
+                if let Stage::Reserved { asked } = &mut reservation.stage {
+                    *asked = true;
+                }
+                self.command(GameCommand::Warm { entity: id.entity, reservation: id, snapshot: copied });
+            }
+            Err(reason) => {
+                let versions = reservation.copied.versions();
+                if reason == RefuseReason::BadSnapshot {
+                    self.misbehaved(peer, "sent an invalid snapshot");
+                }
+                let message = Message::Warmed { reservation: id, versions, refused: Some(reason) };
+                self.send(peer.node, Lane::Control, message);
+            }
+        }
+    }
+
+    /// Step 6b: the game has built the entity, or won't have it.
+    pub(super) fn on_warmed_by_game(&mut self, entity: EntityId, id: ReservationId, accepted: bool) {
+        let key = (entity, id.source.node);
+        let Some(reservation) = self.reservations.get_mut(&key).filter(|known| known.id == id) else {
+            return;
+        };
+        let refused = (!accepted).then_some(RefuseReason::Game);
+        match (&reservation.stage, accepted) {
+            (Stage::Reserved { .. }, true) => reservation.stage = Stage::Warm,
+            (Stage::Warm, false) => reservation.stage = Stage::Reserved { asked: true },
+            (Stage::Reserved { .. }, false) | (Stage::Warm, true) => {}
+            (Stage::Admitting(_), _) => return,
+        }
+        let versions = reservation.copied.versions();
+        self.send(id.source.node, Lane::Control, Message::Warmed { reservation: id, versions, refused });
+    }
+
+    /// Step 7 arrives: takes the entity over at once if it is warm, asks the game if it is not.
+    pub(super) fn on_transfer(&mut self, peer: Peer, transfer: Transfer, blob: Bytes, now: Time) {
+        let id = transfer.id;
+        match self.authority.receipt(id) {
+            Receipt::Free => {}
+            Receipt::Already => {
+                self.say_accepted(peer, id);
+                return;
+            }
+            Receipt::Burned => {
+                self.reject(peer, id, RefuseReason::Burned);
+                return;
+            }
+            Receipt::Conflict => {
+                self.misbehaved(peer, "sent an entity that this node holds");
+                self.reject(peer, id, RefuseReason::HeldHere);
+                return;
+            }
+        }
+        let key = (id.entity, peer.node);
+        let Some(reservation) =
+            self.reservations.get_mut(&key).filter(|known| known.id == transfer.reservation)
+        else {
+            self.reject(peer, id, RefuseReason::NotPrepared);
+            return;
+        };
+        if let Stage::Admitting(admission) = &reservation.stage
+            && admission.id == id
+        {
+            return;
+        }
+        let state = match overlay(&reservation.copied, id.entity, reservation.session, blob) {
+            Ok(state) => state,
+            Err(reason) => {
+                if reason == RefuseReason::BadSnapshot {
+                    self.misbehaved(peer, "sent an invalid snapshot");
+                }
+                self.reject(peer, id, reason);
+                return;
+            }
+        };
+        let Transfer { last_tick, pending, asked_at, .. } = transfer;
+        if matches!(reservation.stage, Stage::Warm) {
+            self.take_over(
+                Takeover { id, from: peer, state, last_tick, pending, asked_at, runs: false },
+                now,
+            );
+        } else {
+            let admission = Admission { id, state: state.clone(), last_tick, pending, asked_at };
+            reservation.stage = Stage::Admitting(Box::new(admission));
+            self.command(GameCommand::Admit { id, snapshot: state });
+        }
+    }
+
+    /// Refuses an id for good.
+    fn reject(&mut self, peer: Peer, id: HandoffId, reason: RefuseReason) {
+        match self.authority.cancel(id) {
+            CancelAnswer::Cancelled => self.send(peer.node, Lane::Cutover, Message::Rejected { id, reason }),
+            CancelAnswer::Accepted => self.say_accepted(peer, id),
+        }
+    }
+
+    fn say_accepted(&mut self, peer: Peer, id: HandoffId) {
+        let held = self.held.get(&id.entity).filter(|_| self.authority.holds(id.entity, id.epoch));
+        let token = held.and_then(|held| held.accept_token);
+        self.send(peer.node, Lane::Cutover, Message::Accepted { id, token });
+    }
+
+    /// The source gave up waiting: never activate this id, unless that is done.
+    pub(super) fn on_cancel(&mut self, peer: Peer, id: HandoffId) {
+        match self.authority.cancel(id) {
+            CancelAnswer::Accepted => self.say_accepted(peer, id),
+            CancelAnswer::Cancelled => {
+                if let Some(reservation) = self.reservations.get_mut(&(id.entity, peer.node))
+                    && matches!(&reservation.stage, Stage::Admitting(admission) if admission.id == id)
+                {
+                    reservation.stage = Stage::Reserved { asked: true };
+                }
+                self.send(peer.node, Lane::Cutover, Message::Cancelled { id });
+            }
+        }
+    }
+
+    /// Cold path: the game has restored the entity, or won't have it.
+    pub(super) fn on_admitted(&mut self, id: HandoffId, accepted: bool, tick: Tick, now: Time) {
+        let range = (id.entity, NodeId::from_u128(0))..=(id.entity, NodeId::from_u128(u128::MAX));
+        let waiting = self.reservations.range_mut(range).find(
+            |(_, reservation)| matches!(&reservation.stage, Stage::Admitting(admission) if admission.id == id),
+        );
+        let Some((_, reservation)) = waiting else {
+            if accepted {
+                self.release_void(id);
+            }
+            return;
+        };
+        let from = reservation.id.source;
+        let Stage::Admitting(admission) =
+            core::mem::replace(&mut reservation.stage, Stage::Reserved { asked: accepted })
+        else {
+            return;
+        };
+        if !accepted {
+            self.reject(from, id, RefuseReason::Game);
+            return;
+        }
+        if self.authority.receipt(id) != Receipt::Free {
+            self.release_void(id);
+            return;
+        }
+        let Admission { id, state, last_tick, pending, asked_at } = *admission;
+        self.take_over(Takeover { id, from, state, last_tick, pending, asked_at, runs: true }, now);
+        self.on_restored(id.entity, id.epoch, tick, now);
+    }
+
+    fn release_void(&mut self, id: HandoffId) {
+        let why = ReleaseReason::Void;
+        self.command(GameCommand::Release { entity: id.entity, grant: id.epoch, why });
+    }
+
+    /// Step 8: this node holds the entity from here on.
+    fn take_over(&mut self, takeover: Takeover, now: Time) {
+        let Takeover { id, from, state, last_tick, pending, asked_at, runs } = takeover;
+        let entity = id.entity;
+        let Some(head) = state.head().copied() else {
+            return;
+        };
+        if !self.authority.activate(id) {
+            return;
+        }
+        self.handoffs_in += 1;
+        let key = (entity, from.node);
+        self.timers.cancel(TimerKey::Reservation(entity, from.node));
+        let reservation = self.reservations.remove(&key);
+        let session = head.session;
+        let accept_token =
+            session.map(|session| self.grant_token(entity, session, TokenPurpose::Handoff, now));
+        self.send(from.node, Lane::Cutover, Message::Accepted { id, token: accept_token });
+
+        let mut inputs = InputQueue::new(head.last_input);
+        for InputMessage { seq, bytes } in pending {
+            inputs.offer(seq, Bytes::from(bytes));
+        }
+        // The entity may come back while its client has not left, or while this node's own frozen copy of it waits
+        // for an answer that the higher epoch makes needless.
+        let mut client = reservation.and_then(|reservation| reservation.parked);
+        client = client.or(self.remove_tombstone(entity));
+        if let Some(former) = self.held.remove(&entity) {
+            self.cancel_candidates(&former.source, None);
+            self.timers.cancel(TimerKey::Source(entity));
+            client = client.or(former.client);
+            for InputMessage { seq, bytes } in former.inputs.pending() {
+                inputs.offer(seq, Bytes::from(bytes));
+            }
+        }
+        let motion = crate::grid::Motion { position: head.position, velocity: head.velocity };
+        let mut held = Held::new(session, motion, inputs, last_tick, now);
+        held.accept_token = accept_token;
+        held.source.captured = state.clone();
+        held.arrival =
+            Some(Arrival { from, epoch: id.epoch, last_tick, asked_at, simulated: false, attached: false });
+        self.held.insert(entity, held);
+        self.vanish_ghost(entity);
+        if !runs {
+            self.command(GameCommand::Restore { entity, grant: id.epoch, snapshot: state });
+        }
+        self.deliver_inputs(entity);
+        match (client, session) {
+            (Some(client), _) => self.attach(client, entity, now),
+            (None, Some(_)) => self.start_linger(entity, now),
+            (None, None) => {}
+        }
+    }
+
+    /// The game runs the entity: the handoff's last fact.
+    pub(super) fn on_restored(&mut self, entity: EntityId, grant: AuthorityEpoch, tick: Tick, now: Time) {
+        let Some(held) = self.held.get_mut(&entity) else {
+            return;
+        };
+        let player = held.session.is_some();
+        let Some(arrival) =
+            held.arrival.as_mut().filter(|arrival| arrival.epoch == grant && !arrival.simulated)
+        else {
+            return;
+        };
+        arrival.simulated = true;
+        let Arrival { from, last_tick, .. } = *arrival;
+        let missed_ticks = tick.0.saturating_sub(last_tick.0.saturating_add(1));
+        let id = HandoffId { entity, epoch: grant };
+        self.record_receipt(id, last_tick, tick, now);
+        self.event(NodeEvent::TakenOver { id, from, player, missed_ticks });
+    }
+
+    /// Puts a client that connected ahead where its entity will come.
+    pub(super) fn park(&mut self, client: crate::id::ClientId, key: (EntityId, NodeId)) {
+        let Some(reservation) = self.reservations.get_mut(&key) else {
+            return;
+        };
+        if let Some(former) = reservation.parked.replace(client) {
+            self.dismiss(former, ByeReason::Superseded);
+        }
+        self.clients.insert(client, ClientState::Parked { entity: key.0, source: key.1 });
+        self.tell_client(client, crate::wire::ServerMessage::Parked { entity: key.0 });
+    }
+}
+
+/// Lays a snapshot from outside over what was copied before. Nothing changes unless all of it is valid.
+fn overlay(
+    copied: &Assembled,
+    entity: EntityId,
+    session: Option<SessionId>,
+    blob: Bytes,
+) -> Result<Assembled, RefuseReason> {
+    let archive = SnapshotArchive::validate(blob).map_err(|_| RefuseReason::BadSnapshot)?;
+    if archive.head().entity != entity || archive.head().session != session {
+        return Err(RefuseReason::BadSnapshot);
+    }
+    let mut state = copied.clone();
+    match state.apply(archive) {
+        Ok(()) => Ok(state),
+        Err(SnapshotError::MissingComponent { .. }) => Err(RefuseReason::StalePrecopy),
+        Err(_) => Err(RefuseReason::BadSnapshot),
+    }
+}
