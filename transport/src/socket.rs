@@ -2,32 +2,57 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use quinn::{Endpoint, ServerConfig, TokioRuntime};
+use quinn::{AsyncUdpSocket, Endpoint, Runtime, ServerConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::BindError;
+use crate::limits::CLOSE_WAIT;
 use crate::tuning::Tuning;
+
+/// Tells when an endpoint has let its UDP port go.
+#[derive(Debug, Clone)]
+pub(crate) struct PortWatch(Weak<dyn AsyncUdpSocket>);
+
+impl PortWatch {
+    /// Waits until the port is free, at most [`CLOSE_WAIT`]. quinn frees it in tasks of its own, some polls after the
+    /// endpoint is dropped, and says nothing; and a connection's handle that somebody still holds keeps it.
+    pub(crate) async fn released(&self) {
+        const LOOK_AGAIN: Duration = Duration::from_millis(1);
+        let waiting = async {
+            while self.0.strong_count() > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_WAIT, waiting).await.is_err() {
+            tracing::debug!("the UDP port is still held by a link's handle");
+        }
+    }
+}
 
 /// Opens an endpoint on `address`.
 pub(crate) fn endpoint(
     address: SocketAddr,
     tuning: &Tuning,
     server: Option<ServerConfig>,
-) -> Result<Endpoint, BindError> {
+) -> Result<(Endpoint, PortWatch), BindError> {
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(BindError::NoRuntime);
     }
     let config = tuning.endpoint()?;
-    let socket =
-        bind(address, tuning.socket_buffer_bytes).map_err(|source| BindError::Socket { address, source })?;
-    Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
-        .map_err(|source| BindError::Socket { address, source })
+    let failed = |source| BindError::Socket { address, source };
+    let socket = bind(address, tuning.socket_buffer_bytes).map_err(failed)?;
+    let socket = TokioRuntime.wrap_udp_socket(socket).map_err(failed)?;
+    let watch = PortWatch(Arc::downgrade(&socket));
+    let endpoint =
+        Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime)).map_err(failed)?;
+    Ok((endpoint, watch))
 }
 
 /// Opens an endpoint on any port, for both address families where the machine has both.
-pub(crate) fn any_endpoint(tuning: &Tuning) -> Result<Endpoint, BindError> {
+pub(crate) fn any_endpoint(tuning: &Tuning) -> Result<(Endpoint, PortWatch), BindError> {
     endpoint((Ipv6Addr::UNSPECIFIED, 0).into(), tuning, None)
         .or_else(|_| endpoint((Ipv4Addr::UNSPECIFIED, 0).into(), tuning, None))
 }

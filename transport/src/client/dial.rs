@@ -69,7 +69,7 @@ impl ClientDialer {
     pub fn new(ca_pem: &str, tuning: Tuning) -> Result<Self, BindError> {
         let transport = tuning.transport(0)?;
         Ok(Self {
-            endpoint: socket::any_endpoint(&tuning)?,
+            endpoint: socket::any_endpoint(&tuning)?.0,
             tls: tls::client_dialer(roots(ca_pem)?)?,
             transport,
             tuning,

@@ -22,8 +22,9 @@ use crate::close::{CloseCode, truncated};
 use crate::error::BindError;
 use crate::inbox::Inbox;
 use crate::limits::{CLOSE_WAIT, ClientLimits};
+use crate::socket::{self, PortWatch};
+use crate::tls;
 use crate::tuning::Tuning;
-use crate::{socket, tls};
 
 /// How to open a client port.
 #[derive(Debug, Clone)]
@@ -100,6 +101,7 @@ pub(crate) struct PortShared {
     pub(crate) closing: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) next_id: AtomicU64,
+    port: PortWatch,
     transport: Arc<TransportConfig>,
 }
 
@@ -124,7 +126,7 @@ impl ClientPort {
         // Clients open the one ordered stream and nothing else, whatever the tuning says.
         let transport = tuning.transport(0)?;
         let server = server_config(tls::client_port(&identity)?, &transport, &limits);
-        let endpoint = socket::endpoint(bind, &tuning, Some(server))?;
+        let (endpoint, port) = socket::endpoint(bind, &tuning, Some(server))?;
         let closing = CancellationToken::new();
         let (inbox, events) = Inbox::new(limits.events_max, limits.events_bytes_max, closing.clone());
         let shared = Arc::new(PortShared {
@@ -136,6 +138,7 @@ impl ClientPort {
             closing,
             tasks: TaskTracker::new(),
             next_id: AtomicU64::new(1),
+            port,
             transport,
         });
         shared.tasks.spawn(serve::accept_loop(shared.clone()));
@@ -177,6 +180,9 @@ impl ClientPort {
         self.shared.shut_down(reason);
         self.shared.tasks.wait().await;
         let _ = tokio::time::timeout(CLOSE_WAIT, self.shared.endpoint.wait_idle()).await;
+        let port = self.shared.port.clone();
+        drop(self);
+        port.released().await;
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::HELLO_PAYLOAD_BYTES_MAX;
 use crate::close::{CloseCode, truncated};
 use crate::error::BindError;
 use crate::inbox::Inbox;
@@ -22,9 +23,9 @@ use crate::mesh::registry::Registry;
 use crate::mesh::stats::{MeshCounters, MeshStats};
 use crate::mesh::{accept, dial};
 use crate::peer::PeerName;
+use crate::socket::{self, PortWatch};
 use crate::tls::{self, MeshTls};
 use crate::tuning::Tuning;
-use crate::{HELLO_PAYLOAD_BYTES_MAX, socket};
 
 /// Judges a peer's hello: `Err` says why it is refused, in words that a person at the other end can act on.
 ///
@@ -68,6 +69,7 @@ pub(crate) struct MeshShared {
     pub(crate) counters: MeshCounters,
     pub(crate) closing: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    port: PortWatch,
     runtime: Handle,
     hello: Mutex<Bytes>,
     tls: Mutex<MeshTls>,
@@ -125,7 +127,7 @@ impl MeshEndpoint {
         limits.check(&tuning)?;
         let transport = tuning.transport(tuning.streams_max)?;
         let tls = tls::mesh(&identity)?;
-        let endpoint = socket::endpoint(bind, &tuning, Some(server_config(&tls, &transport)))?;
+        let (endpoint, port) = socket::endpoint(bind, &tuning, Some(server_config(&tls, &transport)))?;
         let closing = CancellationToken::new();
         let (inbox, events) = Inbox::new(limits.events_max, limits.events_bytes_max, closing.clone());
         let shared = Arc::new(MeshShared {
@@ -140,6 +142,7 @@ impl MeshEndpoint {
             counters: MeshCounters::default(),
             closing,
             tasks: TaskTracker::new(),
+            port,
             runtime: Handle::current(),
             hello: Mutex::new(hello),
             tls: Mutex::new(tls),
@@ -229,12 +232,16 @@ impl MeshEndpoint {
     }
 
     /// Closes all links with `reason`, ends all tasks, and gives the peers a moment to hear of it. No event
-    /// comes after it; `Down` isn't told for the links that this closes.
+    /// comes after it; `Down` isn't told for the links that this closes. The UDP port is free afterwards,
+    /// unless somebody still holds a [`Link`].
     pub async fn close(self, reason: &str) {
         self.shared.shut_down(reason);
         self.shared.tasks.wait().await;
         // A peer that doesn't answer any more is no reason to stay.
         let _ = tokio::time::timeout(CLOSE_WAIT, self.shared.endpoint.wait_idle()).await;
+        let port = self.shared.port.clone();
+        drop(self);
+        port.released().await;
     }
 }
 
