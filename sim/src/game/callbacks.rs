@@ -1,0 +1,102 @@
+//! What the game does when the roster calls it.
+
+use selvedge_protocol::id::EntityId;
+use selvedge_protocol::node::{GameCommand, GhostChange};
+use selvedge_protocol::roster::Callback;
+use selvedge_protocol::snapshot::{Assembled, ComponentVersions};
+use selvedge_protocol::time::Tick;
+
+use super::{Body, Game};
+use crate::stats::Stats;
+
+impl Game {
+    /// Takes one command of the core.
+    pub(super) fn obey(&mut self, command: GameCommand, tick: Tick, stats: &mut Stats) {
+        if let Some(callback) = self.roster.take(command, tick) {
+            self.answer(callback, tick, stats);
+        }
+        self.collect();
+    }
+
+    fn answer(&mut self, callback: Callback, tick: Tick, stats: &mut Stats) {
+        match callback {
+            Callback::Join { entity, session, name, entry, baseline } => {
+                if !self.calm && self.dice.chance(self.play.refuse_join) {
+                    self.roster.joined(entity, None, tick);
+                    return;
+                }
+                let body = Body::player(session, name, self.grid.clamp(entry), baseline.as_ref());
+                self.roster.joined(entity, Some(body.motion), tick);
+                self.bodies.insert(entity, body);
+            }
+            Callback::Leave { entity, session, .. } => {
+                let body = self.bodies.remove(&entity);
+                let snapshot = body.and_then(|body| body.capture(entity, session, &ComponentVersions::new()));
+                self.roster.left(entity, snapshot, tick);
+            }
+            Callback::Capture { entity, session, reservation, have } => {
+                let captured = self.bodies.get(&entity).and_then(|body| body.capture(entity, session, &have));
+                if let Some(captured) = captured {
+                    self.roster.captured(entity, reservation, captured);
+                }
+            }
+            Callback::Warm { entity, reservation, snapshot } => {
+                let body = self.arrived(entity, &snapshot).filter(|_| self.is_willing());
+                self.roster.warmed(entity, reservation, body.is_some());
+                if let Some(body) = body {
+                    self.warm.insert(entity, body);
+                }
+            }
+            Callback::Admit { id, snapshot } => {
+                let body = self.arrived(id.entity, &snapshot).filter(|_| self.is_willing());
+                self.roster.admitted(id, &snapshot, body.is_some(), tick);
+                if let Some(body) = body {
+                    self.bodies.insert(id.entity, body);
+                }
+            }
+            Callback::Restore { entity, snapshot } => {
+                self.warm.remove(&entity);
+                if let Some(body) = self.arrived(entity, &snapshot) {
+                    self.bodies.insert(entity, body);
+                }
+            }
+            Callback::Release { entity, .. } => {
+                self.warm.remove(&entity);
+                if !self.roster.holds(entity) {
+                    self.bodies.remove(&entity);
+                }
+            }
+            Callback::Input { entity, seq, bytes } => {
+                let Some(body) = self.bodies.get_mut(&entity) else {
+                    self.complaints.push((entity, format!("input {seq} for a body that isn't there")));
+                    return;
+                };
+                body.input(seq, &bytes);
+                body.motion.position = self.grid.clamp(body.motion.position);
+                stats.inputs_applied += 1;
+            }
+            Callback::Ghost(change) => match change {
+                GhostChange::Appeared { entity, motion, .. } | GhostChange::Moved { entity, motion, .. } => {
+                    self.ghosts.insert(entity, motion);
+                }
+                GhostChange::Vanished { entity } => {
+                    self.ghosts.remove(&entity);
+                }
+            },
+        }
+    }
+
+    fn arrived(&mut self, entity: EntityId, snapshot: &Assembled) -> Option<Body> {
+        let body = Body::arrived(snapshot);
+        let wrong = match &body {
+            None => Some("a snapshot that can't be read".to_owned()),
+            Some(body) => snapshot.view().ok().and_then(|view| body.torn(view.last_input())),
+        };
+        self.complaints.extend(wrong.map(|what| (entity, what)));
+        body
+    }
+
+    fn is_willing(&mut self) -> bool {
+        self.calm || !self.dice.chance(self.play.refuse_warm)
+    }
+}

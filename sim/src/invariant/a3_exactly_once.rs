@@ -1,0 +1,120 @@
+//! A3: each input of a client takes effect exactly once, in order, whoever simulates its player.
+//!
+//! Judged by the ledger that the game itself keeps inside the entity: it travels with every handoff.
+
+use std::collections::BTreeMap;
+
+use selvedge_protocol::handoff::client::ClientEvent;
+use selvedge_protocol::id::{EntityId, SessionId};
+
+use super::{Fact, Inspection, Invariant, Ledger, Step, Violation};
+
+const NAME: &str = "A3 exactly once";
+
+/// Compares what players sent with what was applied. See the module's page.
+#[derive(Debug, Default)]
+pub struct ExactlyOnce {
+    /// The digests of each player's inputs: the first stands for none.
+    sent: BTreeMap<usize, Vec<u64>>,
+    players: BTreeMap<u128, usize>,
+    applied: BTreeMap<u128, Ledger>,
+    settled: bool,
+}
+
+impl Invariant for ExactlyOnce {
+    fn observe(&mut self, step: &Step<'_>) -> Result<(), Violation> {
+        for fact in step.facts {
+            match fact {
+                Fact::PlayerBegan { player } => {
+                    self.sent.insert(*player, vec![0]);
+                }
+                Fact::Acted { player, seq, digest } => {
+                    let sent = self.sent.entry(*player).or_insert_with(|| vec![0]);
+                    debug_assert_eq!(sent.len(), *seq as usize, "inputs are numbered without gaps");
+                    sent.push(*digest);
+                }
+                Fact::Client { player, event: ClientEvent::Entered { session, .. } } => {
+                    self.players.insert(session.as_u128(), *player);
+                }
+                Fact::Published { node, entity, applied, ledger: Some(ledger), .. } => {
+                    self.on_ledger(*node, *entity, *applied, *ledger)?;
+                }
+                Fact::Inspected(inspection) => self.on_inspection(inspection)?,
+                Fact::Published { ledger: None, .. }
+                | Fact::Standing { .. }
+                | Fact::Born { .. }
+                | Fact::Gone { .. }
+                | Fact::Client { .. }
+                | Fact::CoordinatorSawViolation { .. }
+                | Fact::AdmissionAsked { .. }
+                | Fact::TokenGranted { .. }
+                | Fact::TokenShown { .. }
+                | Fact::Admitted { .. }
+                | Fact::GameComplained { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn is_settled(&self) -> bool {
+        self.settled
+    }
+}
+
+impl ExactlyOnce {
+    fn on_ledger(
+        &mut self,
+        node: usize,
+        entity: EntityId,
+        applied: u32,
+        ledger: Ledger,
+    ) -> Result<(), Violation> {
+        let former = self.applied.insert(ledger.session, ledger).unwrap_or_default();
+        if former == ledger {
+            return Ok(());
+        }
+        let broken = |what: String| {
+            let what = format!("{entity} at node {node}: {what}");
+            Err(Violation { invariant: NAME, what, entity: Some(entity) })
+        };
+        if ledger.doubled > 0 || ledger.skipped > 0 || ledger.applied != ledger.last_seq {
+            return broken(format!("inputs were doubled or skipped: {ledger:?}"));
+        }
+        if applied != ledger.last_seq {
+            return broken(format!("the core says {applied} inputs are applied, the game {ledger:?}"));
+        }
+        if ledger.last_seq < former.last_seq {
+            return broken(format!("inputs were undone: {ledger:?} after {former:?}"));
+        }
+        let sent = self.players.get(&ledger.session).and_then(|player| self.sent.get(player));
+        match sent.and_then(|sent| sent.get(ledger.last_seq as usize)) {
+            Some(digest) if *digest == ledger.digest => Ok(()),
+            Some(_) => broken(format!("what was applied is not what was sent: {ledger:?}")),
+            None if ledger.last_seq == 0 => Ok(()),
+            None => broken(format!("an input was applied that nobody sent: {ledger:?}")),
+        }
+    }
+
+    fn on_inspection(&mut self, inspection: &Inspection) -> Result<(), Violation> {
+        let late = inspection.players.iter().filter(|player| player.wants_in).find_map(|player| {
+            let applied = self.applied_of(player.session?);
+            let drained = applied == player.sent && player.unacknowledged == 0;
+            (!drained).then_some((player, applied))
+        });
+        self.settled = late.is_none();
+        if let Some((player, applied)) = late
+            && inspection.calm_for >= inspection.bound
+        {
+            let what = format!(
+                "{:?} after the last fault player {} has sent {} inputs, {} were applied, {} are unacknowledged",
+                inspection.calm_for, player.player, player.sent, applied, player.unacknowledged
+            );
+            return Err(Violation { invariant: NAME, what, entity: player.entity });
+        }
+        Ok(())
+    }
+
+    fn applied_of(&self, session: SessionId) -> u32 {
+        self.applied.get(&session.as_u128()).map_or(0, |ledger| ledger.last_seq)
+    }
+}

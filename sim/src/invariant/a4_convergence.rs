@@ -1,0 +1,93 @@
+//! A4: once faults and movement stop, everything is soon where it belongs, once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selvedge_protocol::authority::Standing;
+use selvedge_protocol::id::EntityId;
+
+use super::{Fact, Inspection, Invariant, Step, Violation};
+
+const NAME: &str = "A4 convergence";
+
+/// Knows what must exist, and looks whether it does. See the module's page.
+#[derive(Debug, Default)]
+pub struct Convergence {
+    alive: BTreeSet<EntityId>,
+    settled: bool,
+}
+
+impl Invariant for Convergence {
+    fn observe(&mut self, step: &Step<'_>) -> Result<(), Violation> {
+        for fact in step.facts {
+            match fact {
+                Fact::Born { entity, .. } => {
+                    self.alive.insert(*entity);
+                }
+                Fact::Gone { entity, .. } => {
+                    self.alive.remove(entity);
+                }
+                Fact::Inspected(inspection) => {
+                    let wrong = self.wrong(inspection);
+                    self.settled = wrong.is_none();
+                    if let Some((entity, what)) = wrong
+                        && inspection.calm_for >= inspection.bound
+                    {
+                        let what = format!("{:?} after the last fault {what}", inspection.calm_for);
+                        return Err(Violation { invariant: NAME, what, entity });
+                    }
+                }
+                Fact::Standing { .. }
+                | Fact::Published { .. }
+                | Fact::PlayerBegan { .. }
+                | Fact::Acted { .. }
+                | Fact::Client { .. }
+                | Fact::CoordinatorSawViolation { .. }
+                | Fact::AdmissionAsked { .. }
+                | Fact::TokenGranted { .. }
+                | Fact::TokenShown { .. }
+                | Fact::Admitted { .. }
+                | Fact::GameComplained { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn is_settled(&self) -> bool {
+        self.settled
+    }
+}
+
+impl Convergence {
+    /// The first thing that isn't as it should be.
+    fn wrong(&self, inspection: &Inspection) -> Option<(Option<EntityId>, String)> {
+        let mut holders: BTreeMap<EntityId, usize> = BTreeMap::new();
+        for held in &inspection.held {
+            let (entity, node) = (held.entity, held.node);
+            let wrong = if let Some(other) = holders.insert(entity, node) {
+                format!("{entity} is held by node {other} and by node {node}")
+            } else if !matches!(held.standing, Standing::Active(_)) {
+                format!("{entity} is frozen at node {node}: {:?}", held.standing)
+            } else if !held.simulated {
+                format!("{entity} is held by node {node}, whose game does not simulate it")
+            } else if let Some(owner) = held.belongs_to {
+                format!("{entity} is held by node {node} but stands in a cell of node {owner}")
+            } else if !self.alive.contains(&entity) {
+                format!("{entity} is held by node {node} but was never born or is gone")
+            } else {
+                continue;
+            };
+            return Some((Some(entity), wrong));
+        }
+        if let Some(lost) = self.alive.iter().find(|entity| !holders.contains_key(entity)) {
+            return Some((Some(*lost), format!("{lost} is held by nobody")));
+        }
+        if let Some((node, entity)) = inspection.unheld.first() {
+            return Some((
+                Some(*entity),
+                format!("the game of node {node} simulates {entity}, which it does not hold"),
+            ));
+        }
+        let player = inspection.players.iter().find(|player| player.wants_in && !player.attached)?;
+        Some((player.entity, format!("player {} is not attached to any node", player.player)))
+    }
+}

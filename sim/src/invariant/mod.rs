@@ -1,0 +1,258 @@
+//! What must never happen, one file each, and what the checks are told: facts, seen from outside the machines.
+
+mod a1_single_authority;
+mod a3_exactly_once;
+mod a4_convergence;
+mod a5_tokens;
+mod whole_snapshots;
+
+use core::fmt;
+
+use selvedge_protocol::authority::Standing;
+use selvedge_protocol::handoff::client::ClientEvent;
+use selvedge_protocol::id::{AuthorityEpoch, ClientId, EntityId, SessionId};
+use selvedge_protocol::time::{Tick, Time};
+use selvedge_protocol::token::TOKEN_BYTES;
+
+pub use crate::game::Ledger;
+pub use a1_single_authority::SingleAuthority;
+pub use a3_exactly_once::ExactlyOnce;
+pub use a4_convergence::Convergence;
+pub use a5_tokens::Tokens;
+pub use whole_snapshots::WholeSnapshots;
+
+/// One step of a run: what it changed, as seen from outside.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// Which step.
+    pub number: u64,
+    /// When, in virtual time.
+    pub at: Time,
+    /// What it changed, in order.
+    pub facts: &'a [Fact],
+}
+
+/// The bytes of a token.
+pub type TokenBytes = [u8; TOKEN_BYTES];
+
+/// Something that a step changed. Nodes and players go by their number.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// How an entity stands at a node's core now.
+    Standing {
+        /// The node.
+        node: usize,
+        /// The entity.
+        entity: EntityId,
+        /// How; none if it doesn't hold it any more.
+        standing: Option<Standing>,
+    },
+    /// A core took what its game published.
+    Published {
+        /// The node.
+        node: usize,
+        /// The entity.
+        entity: EntityId,
+        /// Under which grant.
+        epoch: AuthorityEpoch,
+        /// In which tick.
+        tick: Tick,
+        /// What the core says is the last input applied.
+        applied: u32,
+        /// What the game says of the player's inputs.
+        ledger: Option<Ledger>,
+    },
+    /// An entity was spawned or joined, and its node's core took it.
+    Born {
+        /// The node.
+        node: usize,
+        /// The entity.
+        entity: EntityId,
+    },
+    /// An entity left for good, and its node's core took that.
+    Gone {
+        /// The node.
+        node: usize,
+        /// The entity.
+        entity: EntityId,
+    },
+    /// A player's machine started anew.
+    PlayerBegan {
+        /// The player.
+        player: usize,
+    },
+    /// A player's machine took an input.
+    Acted {
+        /// The player.
+        player: usize,
+        /// Its number.
+        seq: u32,
+        /// The digest of all of the player's inputs up to it.
+        digest: u64,
+    },
+    /// A player's machine said something.
+    Client {
+        /// The player.
+        player: usize,
+        /// What; never a `State`.
+        event: ClientEvent,
+    },
+    /// The coordinator saw A1 broken in what the nodes report.
+    CoordinatorSawViolation {
+        /// The entity.
+        entity: EntityId,
+        /// What it saw.
+        what: String,
+    },
+    /// A node was asked to let a player in.
+    AdmissionAsked {
+        /// The node.
+        node: usize,
+        /// The question.
+        request: u64,
+        /// For this entity.
+        entity: EntityId,
+    },
+    /// A node gave out a token.
+    TokenGranted {
+        /// The node.
+        node: usize,
+        /// The token.
+        token: TokenBytes,
+        /// What for.
+        to: TokenTarget,
+        /// Until when, by the node's own clock.
+        expires_at: Time,
+    },
+    /// Somebody showed a token to a node.
+    TokenShown {
+        /// The node.
+        node: usize,
+        /// On which connection.
+        client: ClientId,
+        /// The token.
+        token: TokenBytes,
+    },
+    /// A node let a connection in: parked or attached.
+    Admitted {
+        /// The node.
+        node: usize,
+        /// Which connection.
+        client: ClientId,
+        /// For which entity.
+        entity: EntityId,
+        /// When, by the node's own clock.
+        at: Time,
+    },
+    /// A game was given something that makes no sense.
+    GameComplained {
+        /// The node.
+        node: usize,
+        /// Of which entity.
+        entity: EntityId,
+        /// What.
+        what: String,
+    },
+    /// The whole mesh was looked at, after faults and movement stopped.
+    Inspected(Inspection),
+}
+
+/// What a token is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TokenTarget {
+    /// This entity.
+    Entity(EntityId),
+    /// The entity that this question named.
+    Admission(u64),
+}
+
+/// The whole mesh at one moment.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// Time since faults and movement stopped.
+    pub calm_for: core::time::Duration,
+    /// Within which it must have settled.
+    pub bound: core::time::Duration,
+    /// Everything held anywhere.
+    pub held: Vec<Held>,
+    /// Every player.
+    pub players: Vec<PlayerView>,
+    /// Entities that a game simulates though its core doesn't hold them.
+    pub unheld: Vec<(usize, EntityId)>,
+}
+
+/// An entity at a node.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The node.
+    pub node: usize,
+    /// The entity.
+    pub entity: EntityId,
+    /// How it stands there.
+    pub standing: Standing,
+    /// Whether the node's game simulates it.
+    pub simulated: bool,
+    /// The node that it should be handed to by now, if any.
+    pub belongs_to: Option<usize>,
+}
+
+/// A player's machine.
+#[derive(Clone, Debug)]
+pub struct PlayerView {
+    /// The player.
+    pub player: usize,
+    /// The session, once in the world.
+    pub session: Option<SessionId>,
+    /// The entity played.
+    pub entity: Option<EntityId>,
+    /// Whether the player wants to be in the world.
+    pub wants_in: bool,
+    /// Whether a connection to the entity's node stands.
+    pub attached: bool,
+    /// The number of the last input taken.
+    pub sent: u32,
+    /// Inputs not acknowledged yet.
+    pub unacknowledged: usize,
+}
+
+/// A broken invariant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// Its name, as in the design: `A1`, `A3`, ...
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+    /// The entity that it is about.
+    pub entity: Option<EntityId>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// A check that sees every step.
+pub trait Invariant {
+    /// Takes one step in.
+    ///
+    /// # Errors
+    /// If the invariant is broken.
+    fn observe(&mut self, step: &Step<'_>) -> Result<(), Violation>;
+
+    /// Whether nothing more is to be waited for, once faults have stopped.
+    fn is_settled(&self) -> bool {
+        true
+    }
+}
+
+/// Every check there is.
+pub(crate) fn all() -> Vec<Box<dyn Invariant + Send>> {
+    vec![
+        Box::new(SingleAuthority::default()),
+        Box::new(ExactlyOnce::default()),
+        Box::new(Convergence::default()),
+        Box::new(Tokens::default()),
+        Box::new(WholeSnapshots),
+    ]
+}

@@ -1,0 +1,131 @@
+//! Runs seeds and says what they explored, or what they broke and how to see it again.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program speaks to its terminal"
+)]
+
+use core::time::Duration;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use selvedge_sim::{Batch, BatchOutcome, Failure, Profile, SimOptions, Stats, run_batch, run_seed};
+use serde_json::{Value, json};
+
+/// Runs whole meshes on virtual time over a hostile network, and checks every invariant after every step.
+#[derive(Parser, Debug)]
+#[command(name = "selvedge-sim", version)]
+struct Arguments {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
+    /// Run this one seed alone and print its trace hash.
+    #[arg(long, conflicts_with_all = ["seeds", "first_seed", "jobs"])]
+    seed: Option<u64>,
+    /// Threads; by default one for each core.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Run every seed under this profile (calm, lossy, nasty) instead of the one that it draws.
+    #[arg(long, value_parser = parse_profile)]
+    profile: Option<Profile>,
+    /// Write what was found to this file, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// With --seed: print every delivered message.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+fn parse_profile(name: &str) -> Result<Profile, String> {
+    Profile::named(name).ok_or_else(|| format!("{name:?} is none of calm, lossy, nasty"))
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let watcher: Option<fn(&str)> = if arguments.verbose { Some(|line| println!("{line}")) } else { None };
+    let options = SimOptions { profile: arguments.profile, watcher, ..SimOptions::default() };
+    let started = Instant::now();
+    let found = match arguments.seed {
+        Some(seed) => {
+            let outcome = run_seed(seed, &options)?;
+            println!(
+                "seed {seed}, profile {}: trace hash {:016x}",
+                outcome.profile.name(),
+                outcome.trace_hash
+            );
+            BatchOutcome { stats: outcome.stats, failure: outcome.failure }
+        }
+        None => run_many(&arguments, options)?,
+    };
+    let elapsed = started.elapsed();
+    print_stats(&found.stats, elapsed);
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&to_json(&found, elapsed))?;
+        std::fs::write(path, text).with_context(|| format!("{} could not be written", path.display()))?;
+    }
+    match found.failure {
+        None => Ok(ExitCode::SUCCESS),
+        Some(failure) => {
+            println!("\n{failure}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn run_many(arguments: &Arguments, options: SimOptions) -> anyhow::Result<BatchOutcome> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = arguments.jobs.unwrap_or(cores);
+    let batch = Batch { first_seed: arguments.first_seed, seeds: arguments.seeds, jobs, options };
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(batch.seeds), target);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left")?);
+    let found = run_batch(&batch, &|_| bar.inc(1))?;
+    bar.finish_and_clear();
+    Ok(found)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "rates are shown to a person")]
+fn print_stats(stats: &Stats, elapsed: Duration) {
+    let seconds = elapsed.as_secs_f64().max(1e-9);
+    for (_, what, count) in stats.named() {
+        println!("{count:>14}  {what}");
+    }
+    println!("{:>14.2}  Virtual hours.", stats.virtual_us as f64 / 3.6e9);
+    println!("{:>14.1}  Seeds a second.", stats.seeds as f64 / seconds);
+    println!("{:>14.0}  Steps a second.", stats.steps as f64 / seconds);
+}
+
+fn to_json(found: &BatchOutcome, elapsed: Duration) -> Value {
+    let counts: serde_json::Map<String, Value> =
+        found.stats.named().into_iter().map(|(name, _, count)| (name.to_owned(), json!(count))).collect();
+    json!({
+        "elapsed_s": elapsed.as_secs_f64(),
+        "stats": counts,
+        "failure": found.failure.as_ref().map(failure_json),
+    })
+}
+
+fn failure_json(failure: &Failure) -> Value {
+    json!({
+        "seed": failure.seed,
+        "step": failure.step,
+        "virtual_us": failure.at.as_micros(),
+        "invariant": failure.violation.invariant,
+        "seen": failure.violation.what,
+        "messages": failure.messages,
+        "reproduce": failure.command,
+    })
+}

@@ -1,0 +1,191 @@
+//! What was delivered: a hash of all of it, and the newest of it to print.
+
+use core::fmt;
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use selvedge_protocol::time::Time;
+use selvedge_protocol::wire::{
+    ClientMessage, Message, ServerMessage, decode_client, decode_mesh, decode_server, decode_session_reply,
+    decode_session_request,
+};
+
+use crate::event::Process;
+
+/// Lines kept; those that matter for a violation are chosen from them when they are printed.
+const LINES_KEPT: usize = 4_000;
+/// Characters of a printed line.
+const LINE_CHARS_MAX: usize = 260;
+
+/// A hash that doesn't change from build to build: FNV-1a over words of eight bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TraceHash(u64);
+
+impl TraceHash {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+
+    pub(crate) const fn new() -> Self {
+        Self(Self::OFFSET)
+    }
+
+    pub(crate) const fn word(&mut self, word: u64) {
+        // The rotation lets high bits reach low ones, which FNV's product alone does not.
+        self.0 = (self.0 ^ word).wrapping_mul(Self::PRIME).rotate_left(29);
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.word(bytes.len() as u64);
+        let mut words = bytes.chunks_exact(8);
+        for word in words.by_ref() {
+            self.word(word.try_into().map_or(0, u64::from_le_bytes));
+        }
+        for &byte in words.remainder() {
+            self.word(u64::from(byte));
+        }
+    }
+
+    pub(crate) const fn value(self) -> u64 {
+        self.0
+    }
+}
+
+/// The running digest of a player's inputs, kept by the player and by the game.
+pub(crate) fn input_digest(before: u64, seq: u32, bytes: &[u8]) -> u64 {
+    let mut hash = TraceHash(before);
+    hash.word(u64::from(seq));
+    hash.bytes(bytes);
+    hash.value()
+}
+
+/// What kind of bytes a line shows.
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    Mesh(Bytes),
+    Client(Bytes),
+    Server(Bytes),
+    Ask(Bytes),
+    Answer(Bytes),
+    Note(String),
+}
+
+/// One line: what reached whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    at: Time,
+    step: u64,
+    from: Process,
+    to: Process,
+    said: Said,
+}
+
+impl Line {
+    /// Whether it comes so often and says so little that it would push out the rest.
+    fn is_chatter(&self) -> bool {
+        match &self.said {
+            Said::Mesh(frame) => decode_mesh(frame).is_ok_and(|frame| {
+                matches!(
+                    frame.message,
+                    Message::Ghosts { .. } | Message::Heartbeat { .. } | Message::HeartbeatReply { .. }
+                )
+            }),
+            Said::Client(frame) => {
+                decode_client(frame).is_ok_and(|message| matches!(message, ClientMessage::Inputs { .. }))
+            }
+            Said::Server(frame) => {
+                decode_server(frame).is_ok_and(|message| matches!(message, ServerMessage::State { .. }))
+            }
+            Said::Ask(_) | Said::Answer(_) | Said::Note(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match &self.said {
+            Said::Mesh(frame) => decode_mesh(frame).map(|frame| match frame.blob.len() {
+                0 => format!("{:?}", frame.message),
+                bytes => format!("{:?} + {bytes} bytes", frame.message),
+            }),
+            Said::Client(frame) => decode_client(frame).map(|message| format!("{message:?}")),
+            Said::Server(frame) => decode_server(frame).map(|message| format!("{message:?}")),
+            Said::Ask(frame) => decode_session_request(frame).map(|message| format!("{message:?}")),
+            Said::Answer(frame) => decode_session_reply(frame).map(|message| format!("{message:?}")),
+            Said::Note(note) => Ok(note.clone()),
+        };
+        let mut text = text.unwrap_or_else(|error| format!("unreadable: {error}"));
+        if let Some((cut, _)) = text.char_indices().nth(LINE_CHARS_MAX) {
+            text.truncate(cut);
+            text.push('…');
+        }
+        let (from, to) = (Name(self.from), Name(self.to));
+        write!(f, "{:>8} {:?} {from} -> {to}: {text}", self.step, self.at)
+    }
+}
+
+struct Name(Process);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Process::Coordinator => f.write_str("coordinator"),
+            Process::Node(number) => write!(f, "node {number}"),
+            Process::Player(number) => write!(f, "player {number}"),
+        }
+    }
+}
+
+/// What was delivered.
+pub(crate) struct Trace {
+    hash: TraceHash,
+    lines: VecDeque<Line>,
+    /// Where every line goes at once, if somebody watches.
+    watcher: Option<fn(&str)>,
+}
+
+impl Trace {
+    pub(crate) fn new(watcher: Option<fn(&str)>) -> Self {
+        Self { hash: TraceHash::new(), lines: VecDeque::with_capacity(LINES_KEPT), watcher }
+    }
+
+    pub(crate) const fn hash(&mut self) -> &mut TraceHash {
+        &mut self.hash
+    }
+
+    /// Notes what reached whom. What is said by bytes counts into the hash.
+    pub(crate) fn line(&mut self, at: Time, step: u64, from: Process, to: Process, said: Said) {
+        match &said {
+            Said::Mesh(bytes)
+            | Said::Client(bytes)
+            | Said::Server(bytes)
+            | Said::Ask(bytes)
+            | Said::Answer(bytes) => {
+                self.hash.bytes(bytes);
+            }
+            Said::Note(_) => {}
+        }
+        let line = Line { at, step, from, to, said };
+        if let Some(watcher) = self.watcher {
+            watcher(&line.to_string());
+        }
+        if self.lines.len() == LINES_KEPT {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+
+    /// The newest `count` lines that matter, oldest first: those that name `about`, if anything is given and enough
+    /// do.
+    pub(crate) fn newest(&self, count: usize, about: Option<&str>) -> Vec<String> {
+        let telling = self.lines.iter().rev().filter(|line| !line.is_chatter()).map(ToString::to_string);
+        let mut chosen: Vec<String> = match about {
+            Some(about) => telling.clone().filter(|line| line.contains(about)).take(count).collect(),
+            None => Vec::new(),
+        };
+        if chosen.is_empty() {
+            chosen = telling.take(count).collect();
+        }
+        chosen.reverse();
+        chosen
+    }
+}

@@ -1,0 +1,56 @@
+//! The look at the whole mesh after faults and movement stopped.
+
+use selvedge_protocol::authority::Standing;
+use selvedge_protocol::id::EntityId;
+
+use super::World;
+use crate::invariant::{Fact, Held, Inspection, PlayerView};
+
+impl World {
+    pub(super) fn on_inspect(&mut self) {
+        let calm_for = self.calm_since.map(|since| self.now.since(since)).unwrap_or_default();
+        let held = (0..self.nodes.len()).flat_map(|node| self.held_by(node)).collect();
+        let unheld = (0..self.nodes.len()).flat_map(|node| self.unheld_by(node)).collect();
+        let players = self
+            .players
+            .iter()
+            .enumerate()
+            .map(|(player, host)| PlayerView {
+                player,
+                session: host.session,
+                entity: host.entity,
+                wants_in: host.wants_in,
+                attached: host.machine.is_attached(),
+                sent: host.machine.last_input().0,
+                unacknowledged: host.machine.unacknowledged(),
+            })
+            .collect();
+        let bound = self.scenario.settle_within;
+        self.facts.push(Fact::Inspected(Inspection { calm_for, bound, held, players, unheld }));
+    }
+
+    fn held_by(&self, node: usize) -> Vec<Held> {
+        let host = &self.nodes[node];
+        let hysteresis_m = self.scenario.node.hysteresis_m;
+        let belongs_to = |entity: EntityId| {
+            let motion = host.game.as_ref()?.motion(entity)?;
+            let owner = host.map.as_ref()?.past_border(&self.grid, host.id, motion.position, hysteresis_m)?;
+            self.nodes.iter().position(|other| other.id == owner)
+        };
+        let held = |(entity, standing): (EntityId, Standing)| Held {
+            node,
+            entity,
+            standing,
+            simulated: host.game.as_ref().is_some_and(|game| game.simulates(entity)),
+            belongs_to: belongs_to(entity),
+        };
+        host.machine.authorities().map(held).collect()
+    }
+
+    fn unheld_by(&self, node: usize) -> Vec<(usize, EntityId)> {
+        let host = &self.nodes[node];
+        let held = |entity: &EntityId| host.machine.standing(*entity).is_some();
+        let entities = host.game.iter().flat_map(|game| game.entities());
+        entities.filter(|entity| !held(entity)).map(|entity| (node, entity)).collect()
+    }
+}

@@ -1,0 +1,192 @@
+//! Links that come up, go down, lose everything for a while.
+
+use core::time::Duration;
+
+use selvedge_protocol::coordinator::CoordinatorInput;
+use selvedge_protocol::node::Input;
+use selvedge_protocol::time::Time;
+
+use super::World;
+use crate::event::{ConnId, Event, Process};
+use crate::network::LinkId;
+use crate::network::Network;
+
+impl World {
+    /// Lets the link of two nodes rise if both are registered and each one's map names the other's life.
+    pub(super) fn consider_link(&mut self, a: usize, b: usize) {
+        if a == b || !self.knows(a, b) || !self.knows(b, a) {
+            return;
+        }
+        let link = self.network.of_nodes(a, b);
+        self.let_rise(link);
+    }
+
+    fn knows(&self, knower: usize, known: usize) -> bool {
+        let listed = self.nodes[knower].map.as_ref().and_then(|map| map.node(self.nodes[known].id));
+        self.nodes[knower].me().is_some() && listed.map(|entry| entry.peer) == self.nodes[known].me()
+    }
+
+    pub(super) fn let_rise(&mut self, id: LinkId) {
+        let after = self.dice.micros((500, 50_000));
+        let link = self.network.link(id);
+        if link.up || link.cut || link.rising {
+            return;
+        }
+        link.rising = true;
+        let life = link.life;
+        self.queue.push(self.now + after, Event::LinkRises { link: id, life });
+    }
+
+    pub(super) fn on_link_rises(&mut self, id: LinkId, life: u32) {
+        let link = self.network.link(id);
+        if link.life != life {
+            return;
+        }
+        link.rising = false;
+        link.up = true;
+        link.life += 1;
+        for (end, other) in both_ways(self.network.ends(id)) {
+            self.note(end, || format!("the link to {other:?} is up"));
+            match (end, other) {
+                (Process::Coordinator, Process::Node(node)) => {
+                    let node = self.nodes[node].id;
+                    self.drive_coordinator(CoordinatorInput::LinkUp { node });
+                }
+                (Process::Node(node), Process::Coordinator) => self.drive_node(node, Input::CoordinatorUp),
+                (Process::Node(node), Process::Node(other)) => {
+                    if let Some(peer) = self.nodes[other].me() {
+                        self.drive_node(node, Input::LinkUp { peer });
+                    }
+                }
+                (Process::Coordinator | Process::Player(_), _) | (_, Process::Player(_)) => {}
+            }
+        }
+    }
+
+    pub(super) fn on_link_lost(&mut self, id: LinkId, end: Process) {
+        let [first, second] = self.network.ends(id);
+        let other = if first == end { second } else { first };
+        self.note(end, || format!("the link to {other:?} is down"));
+        match (end, other) {
+            (Process::Coordinator, Process::Node(node)) => {
+                let node = self.nodes[node].id;
+                self.drive_coordinator(CoordinatorInput::LinkDown { node });
+            }
+            (Process::Node(node), Process::Coordinator) => self.drive_node(node, Input::CoordinatorDown),
+            (Process::Node(node), Process::Node(other)) => {
+                let other = self.nodes[other].id;
+                self.drive_node(node, Input::LinkDown { node: other });
+            }
+            (Process::Coordinator | Process::Player(_), _) | (_, Process::Player(_)) => {}
+        }
+    }
+
+    /// Cuts a link for a while. Both ends notice, each in its own time, before it heals.
+    fn cut(&mut self, id: LinkId, length: Duration) {
+        let noticed = [self.dice.micros((1_000, 1_500_000)), self.dice.micros((1_000, 1_500_000))];
+        let ends = self.network.ends(id);
+        let link = self.network.link(id);
+        if link.cut || !link.up {
+            return;
+        }
+        (link.cut, link.up, link.rising) = (true, false, false);
+        link.life += 1;
+        self.stats.link_cuts += 1;
+        for (end, after) in ends.into_iter().zip(noticed) {
+            self.queue.push(self.now + after, Event::LinkLost { link: id, end });
+        }
+        let healed = length.max(noticed[0]).max(noticed[1]) + Duration::from_millis(1);
+        self.queue.push(self.now + healed, Event::LinkHeals { link: id });
+    }
+
+    pub(super) fn heal(&mut self, id: LinkId) {
+        let link = self.network.link(id);
+        if !link.cut {
+            return;
+        }
+        link.cut = false;
+        match self.network.ends(id) {
+            [Process::Node(a), Process::Node(b)] => self.consider_link(a, b),
+            [_, _] => self.let_rise(id),
+        }
+    }
+
+    pub(super) fn next_weather(&mut self) {
+        if let Some(mean) = self.scenario.faults.weather_every {
+            let mean_us = u64::try_from(mean.as_micros()).unwrap_or(u64::MAX / 4);
+            let after = self.dice.micros((1, 2 * mean_us));
+            self.queue.push(self.now + after, Event::Weather);
+        }
+    }
+
+    pub(super) fn on_weather(&mut self) {
+        if self.is_calm() {
+            return;
+        }
+        let faults = &self.scenario.faults;
+        let (burst, cut) = (self.dice.micros(faults.burst_us), self.dice.micros(faults.cut_us));
+        let node = self.dice.index(0, self.nodes.len() - 1);
+        let other = (node + self.dice.index(1, self.nodes.len() - 1)) % self.nodes.len();
+        let between = self.network.of_nodes(node, other);
+        let until = self.now + burst;
+        match self.dice.whole(0, 99) {
+            0..=39 => {
+                let first = self.dice.chance(0.5);
+                self.deafen(between, [first, !first], until);
+            }
+            40..=54 => self.deafen(between, [true, true], until),
+            55..=69 => self.cut(between, cut),
+            70..=77 => {
+                self.deafen(Network::of_coordinator(node), [true, self.dice.clone().chance(0.5)], until)
+            }
+            78..=84 => self.cut(Network::of_coordinator(node), cut),
+            _ => self.sever_some_client(),
+        }
+        self.next_weather();
+    }
+
+    fn deafen(&mut self, link: LinkId, directions: [bool; 2], until: Time) {
+        self.stats.link_bursts += 1;
+        self.network.deafen(link, directions, until);
+    }
+
+    fn sever_some_client(&mut self) {
+        let open = self.connections.open_ones();
+        if let Some(&conn) = open.get(self.dice.index(0, open.len().max(1) - 1)) {
+            self.sever(conn);
+        }
+    }
+
+    /// Cuts a client's connection; both ends notice, each in its own time.
+    pub(super) fn sever(&mut self, conn: ConnId) {
+        self.stats.client_cuts += 1;
+        self.connections.conn(conn).severed = true;
+        let (at_node, at_player) =
+            (self.dice.micros((1_000, 2_000_000)), self.dice.micros((1_000, 2_000_000)));
+        self.queue.push(self.now + at_node, Event::ClosedAtNode(conn));
+        self.queue.push(self.now + at_player, Event::ClosedAtPlayer(conn));
+    }
+
+    /// Faults and movement stop; what is cut heals once both ends have noticed.
+    pub(super) fn on_calm(&mut self) {
+        self.calm_since = Some(self.now);
+        self.network.calm();
+        self.connections.calm();
+        for node in 0..self.nodes.len() {
+            if let Some(game) = &mut self.nodes[node].game {
+                game.calm();
+            }
+        }
+        for link in self.network.cut_links() {
+            self.queue.push(self.now + Duration::from_millis(1_501), Event::LinkHeals { link });
+        }
+        for player in &mut self.players {
+            player.offline_until = player.offline_until.min(self.now);
+        }
+        self.queue.push(self.now + super::INSPECT_EVERY, Event::Inspect);
+    }
+}
+
+fn both_ways([a, b]: [Process; 2]) -> [(Process, Process); 2] {
+    [(a, b), (b, a)]
+}

@@ -1,0 +1,280 @@
+//! Nodes and coordinator: what reaches them, and what becomes of what they say.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use selvedge_protocol::cell_map::CellMap;
+use selvedge_protocol::coordinator::{CoordinatorEvent, CoordinatorInput, CoordinatorOutput};
+use selvedge_protocol::handoff::Path;
+use selvedge_protocol::id::Peer;
+use selvedge_protocol::node::{Destination, GameCommand, Input, NodeEvent, Output, Registration, Sender};
+use selvedge_protocol::time::Time;
+use selvedge_protocol::wire::{AdmitOutcome, Lane, Message, decode_mesh, encode_mesh};
+
+use super::World;
+use crate::event::{Event, Process};
+use crate::invariant::{Fact, TokenTarget, Violation};
+use crate::network::Network;
+use crate::trace::Said;
+
+impl World {
+    pub(super) fn on_node_starts(&mut self, node: usize) {
+        self.let_rise(Network::of_coordinator(node));
+    }
+
+    /// Tells a node's machine something, and does what it wants done.
+    pub(super) fn drive_node(&mut self, node: usize, input: Input) {
+        let host = &mut self.nodes[node];
+        let clock = host.clock(self.now);
+        host.machine.handle(input, clock);
+        self.drain_node(node);
+    }
+
+    pub(super) fn on_node_timer(&mut self, node: usize) -> Result<(), Violation> {
+        let host = &mut self.nodes[node];
+        if host.wake_at != Some(self.now) {
+            return Ok(());
+        }
+        host.wake_at = None;
+        let clock = host.clock(self.now);
+        host.machine.handle_timeout(clock);
+        self.drain_node(node);
+        self.watch_timer(Process::Node(node))
+    }
+
+    fn drain_node(&mut self, node: usize) {
+        while let Some(output) = self.nodes[node].machine.poll_output() {
+            self.on_node_output(node, output);
+        }
+        let host = &mut self.nodes[node];
+        if let Some((clock, _)) = host.machine.poll_timeout() {
+            let at = host.when(clock).max(self.now);
+            if host.wake_at.is_none_or(|wake_at| at < wake_at) {
+                host.wake_at = Some(at);
+                self.queue.push(at, Event::NodeTimer(node));
+            }
+        }
+        self.note_standings(node);
+    }
+
+    fn on_node_output(&mut self, node: usize, output: Output) {
+        match output {
+            Output::Send { to, lane, message, blob } => self.on_node_send(node, to, lane, &message, &blob),
+            Output::Client { client, message } => self.on_node_says(node, client, &message),
+            Output::CloseClient { client, reason } => self.on_node_closes(node, client, reason),
+            Output::Game(command) => self.tell_game(node, command),
+            Output::Registered(registration) => self.on_registered(node, registration),
+            Output::MapChanged(map) => self.on_map_changed(node, map),
+            Output::ClockOffset { offset_us } => {
+                self.nodes[node].offset_us = Some(offset_us);
+                self.start_ticks(node);
+            }
+            Output::Event(event) => self.on_node_event(node, event),
+        }
+    }
+
+    fn on_node_send(&mut self, node: usize, to: Destination, lane: Lane, message: &Message, blob: &Bytes) {
+        self.note_token(node, message);
+        let (to, link) = match to {
+            Destination::Coordinator => (Process::Coordinator, Network::of_coordinator(node)),
+            Destination::Node(id) => match self.nodes.iter().position(|host| host.id == id) {
+                Some(other) if other != node => (Process::Node(other), self.network.of_nodes(node, other)),
+                Some(_) | None => {
+                    self.stats.messages_unlinked += 1;
+                    return;
+                }
+            },
+        };
+        let sender = self.nodes[node].me();
+        self.send((Process::Node(node), to, link), sender, lane, message, blob);
+    }
+
+    fn send(
+        &mut self,
+        (from, to, link): (Process, Process, crate::network::LinkId),
+        sender: Option<Peer>,
+        lane: Lane,
+        message: &Message,
+        blob: &Bytes,
+    ) {
+        let arrivals = self.network.pass(link, from, lane, self.now, &mut self.stats);
+        if arrivals.iter().all(Option::is_none) {
+            return;
+        }
+        let mut frame = BytesMut::from(&encode_mesh(message)[..]);
+        frame.put_slice(blob);
+        let frame = frame.freeze();
+        let life = self.network.link(link).life;
+        for (at, replay) in arrivals.into_iter().flatten() {
+            let frame = frame.clone();
+            self.queue.push(at, Event::Mesh { link, life, replay, from, to, sender, frame });
+        }
+    }
+
+    pub(super) fn on_mesh(&mut self, from: Process, to: Process, sender: Option<Peer>, frame: Bytes) {
+        self.stats.message_bytes += frame.len() as u64;
+        let decoded = decode_mesh(&frame);
+        self.trace.line(self.now, self.step, from, to, Said::Mesh(frame));
+        let Ok(frame) = decoded else {
+            self.stats.undecodable += 1;
+            return;
+        };
+        let (message, blob) = (frame.message, frame.blob);
+        match (from, to) {
+            (Process::Node(from), Process::Coordinator) => {
+                let (from, incarnation) = (self.nodes[from].id, sender.map(|peer| peer.incarnation));
+                self.drive_coordinator(CoordinatorInput::Message { from, incarnation, message, blob });
+            }
+            (from, Process::Node(node)) => {
+                if let Message::Admit { request, entity, .. } = &message {
+                    let (request, entity) = (*request, *entity);
+                    self.facts.push(Fact::AdmissionAsked { node, request, entity });
+                }
+                let from = match (from, sender) {
+                    (Process::Coordinator, _) => Sender::Coordinator,
+                    (_, Some(peer)) => Sender::Node(peer),
+                    (_, None) => return,
+                };
+                self.drive_node(node, Input::Message { from, message, blob });
+            }
+            (_, _) => {}
+        }
+    }
+
+    /// Follows the tokens that a node gives out.
+    fn note_token(&mut self, node: usize, message: &Message) {
+        let clock = self.nodes[node].clock(self.now);
+        let granted = if let Message::Ready { reservation, token: Some(token), token_ttl_us } = message {
+            let target = TokenTarget::Entity(reservation.entity);
+            Some((token, target, Duration::from_micros(*token_ttl_us)))
+        } else if let Message::Accepted { id, token: Some(token) } = message {
+            Some((token, TokenTarget::Entity(id.entity), self.scenario.node.token_ttl))
+        } else if let Message::AdmitReply { request, outcome: AdmitOutcome::Token { token, ttl_us } } =
+            message
+        {
+            Some((token, TokenTarget::Admission(*request), Duration::from_micros(*ttl_us)))
+        } else {
+            None
+        };
+        if let Some((token, to, ttl)) = granted {
+            self.stats.tokens_granted += 1;
+            let (token, expires_at) = (*token.as_bytes(), clock + ttl);
+            self.facts.push(Fact::TokenGranted { node, token, to, expires_at });
+        }
+    }
+
+    fn tell_game(&mut self, node: usize, command: GameCommand) {
+        let host = &mut self.nodes[node];
+        let earliest = host.mailbox.back().map_or(Time::ZERO, |(at, _)| *at);
+        let at = (self.now + host.dice.micros((0, 2_000))).max(earliest);
+        host.mailbox.push_back((at, command));
+    }
+
+    fn on_registered(&mut self, node: usize, registration: Registration) {
+        self.note(Process::Node(node), || format!("registered as {:?}", registration.me));
+        self.nodes[node].registration = Some(registration);
+        self.start_ticks(node);
+    }
+
+    fn on_map_changed(&mut self, node: usize, map: Arc<CellMap>) {
+        self.note(Process::Node(node), || format!("has cell map {}", map.version()));
+        let host = &mut self.nodes[node];
+        if let Some(game) = &mut host.game {
+            game.set_map(Arc::clone(&map));
+        }
+        host.map = Some(map);
+        self.start_ticks(node);
+        for other in 0..self.nodes.len() {
+            self.consider_link(node, other);
+        }
+    }
+
+    fn on_node_event(&mut self, node: usize, event: NodeEvent) {
+        let stats = &mut self.stats;
+        match &event {
+            NodeEvent::HandedOver { path, .. } => match path {
+                Path::Warm => stats.handoffs_warm += 1,
+                Path::Cold => stats.handoffs_cold += 1,
+            },
+            NodeEvent::Aborted { reason, .. } => {
+                stats.handoffs_aborted += 1;
+                stats.handoffs_cancelled += u64::from(reason.is_none());
+            }
+            NodeEvent::PrepareRefused { .. } => stats.prepares_refused += 1,
+            NodeEvent::TakenOver { missed_ticks, .. } => stats.missed_ticks += missed_ticks,
+            NodeEvent::Attached { .. } => stats.clients_attached += 1,
+            NodeEvent::TokenRefused { .. } => stats.tokens_refused += 1,
+            NodeEvent::ClientMisbehaved { .. } => stats.clients_misbehaved += 1,
+            NodeEvent::PeerMisbehaved { .. } => stats.peers_misbehaved += 1,
+            NodeEvent::RegistrationRefused { .. } | NodeEvent::Fenced { .. } => {}
+        }
+        self.note(Process::Node(node), || format!("{event:?}"));
+    }
+
+    /// Tells the coordinator's machine something, and does what it wants done.
+    pub(super) fn drive_coordinator(&mut self, input: CoordinatorInput) {
+        let clock = self.coordinator.clock(self.now);
+        self.coordinator.machine.handle(input, clock);
+        self.drain_coordinator();
+    }
+
+    pub(super) fn on_coordinator_timer(&mut self) -> Result<(), Violation> {
+        if self.coordinator.wake_at != Some(self.now) {
+            return Ok(());
+        }
+        self.coordinator.wake_at = None;
+        let clock = self.coordinator.clock(self.now);
+        self.coordinator.machine.handle_timeout(clock);
+        self.drain_coordinator();
+        self.watch_timer(Process::Coordinator)
+    }
+
+    fn drain_coordinator(&mut self) {
+        while let Some(output) = self.coordinator.machine.poll_output() {
+            self.on_coordinator_output(output);
+        }
+        let host = &mut self.coordinator;
+        if let Some((clock, _)) = host.machine.poll_timeout() {
+            let at = host.when(clock).max(self.now);
+            if host.wake_at.is_none_or(|wake_at| at < wake_at) {
+                host.wake_at = Some(at);
+                self.queue.push(at, Event::CoordinatorTimer);
+            }
+        }
+    }
+
+    fn on_coordinator_output(&mut self, output: CoordinatorOutput) {
+        match output {
+            CoordinatorOutput::Send { to, lane, message, blob } => {
+                if let Some(node) = self.nodes.iter().position(|host| host.id == to) {
+                    let way = (Process::Coordinator, Process::Node(node), Network::of_coordinator(node));
+                    self.send(way, None, lane, &message, &blob);
+                }
+            }
+            CoordinatorOutput::Authenticate { request, name, .. } => self.authenticate(request, name),
+            CoordinatorOutput::LoadCharacter { request, name } => self.load(request, name),
+            CoordinatorOutput::SaveCharacter { session, node, name, character } => {
+                self.save(session, node, name, character);
+            }
+            CoordinatorOutput::Reply { request, reply } => self.answer_at_door(request, &reply),
+            CoordinatorOutput::Census { .. } | CoordinatorOutput::CloseLink { .. } => {}
+            CoordinatorOutput::Event(event) => self.on_coordinator_event(event),
+        }
+    }
+
+    fn on_coordinator_event(&mut self, event: CoordinatorEvent) {
+        self.note(Process::Coordinator, || format!("{event:?}"));
+        match event {
+            CoordinatorEvent::MapChanged { .. } => self.stats.map_changes += 1,
+            CoordinatorEvent::LeaseExpired { .. } => self.stats.leases_expired += 1,
+            CoordinatorEvent::AuthorityViolation { entity, what } => {
+                self.facts.push(Fact::CoordinatorSawViolation { entity, what });
+            }
+            CoordinatorEvent::NodeMisbehaved { .. } => self.stats.peers_misbehaved += 1,
+            CoordinatorEvent::NodeJoined { .. }
+            | CoordinatorEvent::LeaseRenewed { .. }
+            | CoordinatorEvent::StoreFailed { .. } => {}
+        }
+    }
+}
