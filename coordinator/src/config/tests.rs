@@ -1,0 +1,134 @@
+//! Precedence, and what an operator reads when a setting is wrong.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::{CoordinatorArgs, FileConfig, SettingError, Settings};
+
+const COMPLETE: &str = r#"
+world = "aerie"
+cert = "c.pem"
+key = "c.key"
+ca = "ca.pem"
+door_cert = "d.pem"
+door_key = "d.key"
+"#;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: CoordinatorArgs,
+}
+
+fn args(line: &[&str]) -> CoordinatorArgs {
+    let line = ["coordinator"].iter().chain(line);
+    Line::try_parse_from(line).unwrap_or_else(|error| panic!("{error}")).args
+}
+
+fn resolve(line: &[&str], file: &str) -> Result<Settings, SettingError> {
+    let file: FileConfig = toml::from_str(&format!("{COMPLETE}{file}")).unwrap();
+    Settings::resolve(args(line), file, Some(Path::new("mesh.toml")))
+}
+
+fn error(line: &[&str], file: &str) -> String {
+    resolve(line, file).unwrap_err().to_string()
+}
+
+#[test]
+fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+    let file = "tick_hz = 20\nlease = \"5s\"\n[grid]\ncells = [8, 8, 1]\n";
+    let settings = resolve(&["--tick-hz", "60", "--cells", "2,3,1"], file).unwrap();
+    assert_eq!(settings.coordinator.world.tick_interval, Duration::from_micros(16_666));
+    assert_eq!(settings.coordinator.world.grid.cells, [2, 3, 1]);
+    assert_eq!(settings.coordinator.lease, Duration::from_secs(5));
+    assert_eq!(settings.coordinator.nodes_min, 1);
+    assert_eq!(settings.bind_mesh.to_string(), "127.0.0.1:7400");
+}
+
+#[test]
+fn every_flag_has_its_environment_variable() {
+    use clap::CommandFactory;
+    for arg in Line::command().get_arguments() {
+        let id = arg.get_id().as_str();
+        if ["pinned", "die_with_parent", "help"].contains(&id) {
+            continue;
+        }
+        let expected = format!("SELVEDGE_{}", id.to_uppercase());
+        assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(expected.as_str()));
+    }
+}
+
+#[test]
+fn what_has_no_default_is_asked_for_by_all_its_names() {
+    let missing = Settings::resolve(args(&["--world", "aerie"]), FileConfig::default(), None).unwrap_err();
+    let text = missing.to_string();
+    assert!(text.contains("--ca") && text.contains("SELVEDGE_CA") && text.contains("`ca`"), "{text}");
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_file_and_line() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{COMPLETE}tick_herz = 20").unwrap();
+    let path = file.path().display().to_string();
+    let text = Settings::load(args(&["--config", &path])).unwrap_err().to_string();
+    assert!(text.contains(&path) && text.contains("tick_herz") && text.contains("line 8"), "{text}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let text = Settings::load(args(&["--config", "/nowhere/mesh.toml"])).unwrap_err().to_string();
+    assert!(text.contains("/nowhere/mesh.toml") && text.contains("SELVEDGE_CONFIG"), "{text}");
+}
+
+#[test]
+fn a_value_out_of_range_says_where_it_was_set_and_what_to_do() {
+    let text = error(&[], "tick_hz = 0");
+    assert!(
+        text.contains("tick_hz") && text.contains("mesh.toml") && text.contains("choose 1 to 1000"),
+        "{text}"
+    );
+    let text = error(&["--interest-margin-m", "100"], "");
+    assert!(text.contains("interest_margin_m") && text.contains("SELVEDGE_INTEREST_MARGIN_M"), "{text}");
+    let text = error(&[], "[grid]\ncell_edge_m = -1.0");
+    assert!(text.contains("grid.cell_edge_m") && text.contains("mesh.toml"), "{text}");
+    let text = error(&["--log", "=bad=filter="], "");
+    assert!(text.contains("--log"), "{text}");
+    let text = error(&["--advertise-door", "0.0.0.0:7401"], "");
+    assert!(text.contains("advertise_door") && text.contains("0.0.0.0:7401"), "{text}");
+    assert!(error(&["--lease", "1ms"], "").contains("lease"));
+    assert!(error(&["--nodes-min", "0"], "").contains("nodes_min"));
+}
+
+#[test]
+fn pinned_cells_come_from_the_file_or_the_flags() {
+    let node = "8a6e0804-2bd0-4672-b79d-d97027f9071a";
+    let file = format!("[[pinned]]\ncell = \"L0(3,2,0)\"\nnode = \"{node}\"\n");
+    let cells =
+        |settings: &Settings| settings.coordinator.pinned.keys().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(cells(&resolve(&[], &file).unwrap()), ["L0(3,2,0)"]);
+    let flag = format!("L0(1,1,0)={node}");
+    assert_eq!(cells(&resolve(&["--pin", &flag], &file).unwrap()), ["L0(1,1,0)"]);
+    let outside = error(&["--pin", &format!("L0(9,0,0)={node}")], "");
+    assert!(outside.contains("L0(9,0,0)") && outside.contains("--pin"), "{outside}");
+    let twice = error(&["--pin", &flag, "--pin", &flag], "");
+    assert!(twice.contains("pinned twice"), "{twice}");
+}
+
+#[test]
+fn a_badly_written_flag_is_explained() {
+    for (line, expected) in [
+        (["--cells", "4x4"], "three numbers"),
+        (["--pin", "L0(1,1,0)"], "L0(3,2,0)=<uuid>"),
+        (["--pin", "L0(1,1)=x"], "write it as L0(3,2,0)"),
+        (["--world", "Big World"], "a-z"),
+    ] {
+        let parsed = Line::try_parse_from(["coordinator"].iter().chain(&line));
+        let Err(error) = parsed else {
+            panic!("{line:?} was accepted");
+        };
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
