@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{End, World, linked};
+use common::{End, RawPeer, World, linked};
 use selvedge_transport::{Lane, LinkEvent, MeshConfig};
 
 const SETTLED: Duration = Duration::from_millis(700);
@@ -183,4 +183,34 @@ async fn a_reloaded_certificate_is_used_and_somebody_elses_is_refused() {
     b.up().await;
     let error = a.mesh.reload_identity(&world.identity(Role::Node(Uuid::from_u128(9)))).unwrap_err();
     assert!(error.to_string().contains("restart to change who it is"), "{error}");
+}
+
+#[tokio::test]
+async fn a_further_dial_of_the_same_process_is_a_duplicate_unless_it_has_lost_the_link() {
+    use selvedge_certs::{Role, Uuid};
+    let world = World::new("lost");
+    let mut end = world.end(1);
+    let issued = world.issue(Role::Node(Uuid::from_u128(7)));
+    let (name, address) = (end.mesh.name().clone(), end.address());
+    let first = RawPeer::linked(&issued, &name, address).await;
+    end.up().await;
+
+    let mut second = RawPeer::connect(&issued, &name, address).await.unwrap();
+    second.say_hello(1, 0, 8).await;
+    let reason = second.closed().await;
+    assert!(reason.contains("another connection to this peer stays"), "{reason}");
+    end.quiet(Duration::from_millis(50)).await;
+
+    // The raw peer's first connection has the number 7.
+    let mut third = RawPeer::connect(&issued, &name, address).await.unwrap();
+    third.say_hello(1, 7, 9).await;
+    third.read_frame().await.unwrap();
+    assert!(
+        first.connection.close_reason().is_none(),
+        "the old link goes only when the new one is confirmed"
+    );
+    third.write_frame(b"SLVG\x02").await;
+    assert!(end.down().await.contains("newer connection"));
+    end.up().await;
+    assert!(first.closed().await.contains("newer connection"));
 }
