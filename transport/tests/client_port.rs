@@ -162,7 +162,8 @@ async fn breaking_a_limit_closes_only_the_offender() {
     let (honest_id, _) = server.opened().await;
     let bigger = ClientLimits { message_bytes_max: 1_000_000, ..limits };
     let rude_dialer = server.dialer().with_limits(bigger).unwrap();
-    let offences: [(&str, CloseCode, fn(&ClientConnection)); 3] = [
+    type Offence = (&'static str, CloseCode, fn(&ClientConnection));
+    let offences: [Offence; 3] = [
         ("allowed", CloseCode::Oversized, |client| client.send(Bytes::from(vec![0; 70_000])).unwrap()),
         ("messages a second", CloseCode::TooFast, |client| {
             (0..200).for_each(|_| client.send(Bytes::new()).unwrap());
