@@ -1,5 +1,8 @@
 //! Every bound of the core, in one place, with what happens when it is reached.
 
+/// How many ticks a source may be ahead of its target. A `Transfer` from further ahead is rejected: the target could not
+/// simulate the entity until it has caught up.
+pub const TICKS_AHEAD_MAX: u64 = 300;
 /// Entities that one node holds. A spawn, a join or a reservation past it is refused.
 pub const ENTITIES_MAX: usize = 65_536;
 /// Reservations that one node keeps. A preparation past it is refused with `Overloaded`.

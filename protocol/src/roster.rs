@@ -110,7 +110,6 @@ pub struct FreezeOrder {
     pub applied: InputSeq,
     /// What the target has already.
     pub have: ComponentVersions,
-    grant: AuthorityEpoch,
     target: ArmedTarget,
     frozen_at: Time,
 }
@@ -169,6 +168,14 @@ pub struct Roster {
     published: Vec<Published>,
     freezing: Vec<FreezeOrder>,
     reports: Vec<GameReport>,
+    /// Entities that are this node's only from a later tick on, with every command for them since.
+    early: BTreeMap<EntityId, Early>,
+}
+
+#[derive(Debug)]
+struct Early {
+    first_tick: Tick,
+    commands: Vec<GameCommand>,
 }
 
 impl Roster {
@@ -184,6 +191,7 @@ impl Roster {
             published: Vec::new(),
             freezing: Vec::new(),
             reports: Vec::new(),
+            early: BTreeMap::new(),
         }
     }
 
@@ -221,8 +229,24 @@ impl Roster {
         self.held.keys().copied()
     }
 
+    /// Commands that came too early in a former tick and are due in `tick`, in order: [`take`](Self::take) them before
+    /// any new one.
+    ///
+    /// A source and a target run the same tick at the same time, more or less. What the source has simulated up to
+    /// tick n, the target may simulate from tick n + 1 on: whatever arrives for it before waits here.
+    pub fn begin_tick(&mut self, tick: Tick) -> Vec<GameCommand> {
+        let due: Vec<EntityId> = self
+            .early
+            .iter()
+            .filter(|(_, early)| early.first_tick <= tick)
+            .map(|(&entity, _)| entity)
+            .collect();
+        due.iter().filter_map(|entity| self.early.remove(entity)).flat_map(|early| early.commands).collect()
+    }
+
     /// Takes one command of the core; says what the game must do, if anything. `tick` is the one about to run.
     pub fn take(&mut self, command: GameCommand, tick: Tick) -> Option<Callback> {
+        let command = self.hold_back(command, tick)?;
         match command {
             GameCommand::Join { entity, grant, session, name, entry, baseline } => {
                 if self.holds(entity) {
@@ -258,18 +282,17 @@ impl Roster {
                 }
                 Some(Callback::Warm { entity, reservation, snapshot })
             }
-            GameCommand::Restore { entity, grant, snapshot } => {
+            GameCommand::Restore { entity, grant, snapshot, first_tick: _ } => {
                 self.hold(entity, grant, &snapshot, Fresh::Restored);
                 Some(Callback::Restore { entity, snapshot })
             }
-            GameCommand::Admit { id, snapshot } => Some(Callback::Admit { id, snapshot }),
+            GameCommand::Admit { id, snapshot, first_tick: _ } => Some(Callback::Admit { id, snapshot }),
             GameCommand::Release { entity, grant, why } => {
                 match self.held.get(&entity) {
                     Some(entry) if entry.grant > grant => return None,
                     Some(_) => drop(self.held.remove(&entity)),
                     None => {}
                 }
-                let _ = tick;
                 Some(Callback::Release { entity, why })
             }
             GameCommand::Input { entity, grant, seq, bytes } => {
@@ -282,6 +305,32 @@ impl Roster {
             }
             GameCommand::Ghost(change) => Some(Callback::Ghost(change)),
         }
+    }
+
+    /// Keeps a command for an entity whose first tick has not come.
+    fn hold_back(&mut self, command: GameCommand, tick: Tick) -> Option<GameCommand> {
+        let (entity, first_tick) = match &command {
+            GameCommand::Restore { entity, first_tick, .. } => (*entity, *first_tick),
+            GameCommand::Admit { id, first_tick, .. } => (id.entity, *first_tick),
+            GameCommand::Join { entity, .. }
+            | GameCommand::Leave { entity, .. }
+            | GameCommand::Capture { entity, .. }
+            | GameCommand::Arm { entity, .. }
+            | GameCommand::Warm { entity, .. }
+            | GameCommand::Release { entity, .. }
+            | GameCommand::Input { entity, .. } => (*entity, Tick::default()),
+            GameCommand::Ghost(_) => return Some(command),
+        };
+        if let Some(early) = self.early.get_mut(&entity) {
+            early.first_tick = early.first_tick.max(first_tick);
+            early.commands.push(command);
+            return None;
+        }
+        if first_tick <= tick {
+            return Some(command);
+        }
+        self.early.insert(entity, Early { first_tick, commands: vec![command] });
+        None
     }
 
     fn hold(&mut self, entity: EntityId, grant: AuthorityEpoch, snapshot: &Assembled, fresh: Fresh) {
@@ -387,7 +436,7 @@ impl Roster {
         if state.len() > STATE_BYTES_MAX {
             return Err(PublishError::StateTooLong { entity, bytes: state.len() });
         }
-        let (grant, applied, session) = (entry.grant, entry.applied, entry.session);
+        let Entry { grant, applied, session, .. } = *entry;
         let state = Bytes::copy_from_slice(state);
         self.published.push(Published { entity, grant, motion, applied, state });
         if entry.armed.is_empty() {
@@ -402,7 +451,7 @@ impl Roster {
         if let Some(index) = ready {
             let target = entry.armed.swap_remove(index);
             let have = target.have.clone();
-            self.freezing.push(FreezeOrder { entity, session, applied, have, grant, target, frozen_at: now });
+            self.freezing.push(FreezeOrder { entity, session, applied, have, target, frozen_at: now });
         }
         Ok(())
     }
@@ -420,14 +469,18 @@ impl Roster {
         let Some(snapshot) = snapshot else {
             return false;
         };
+        // Published in this very tick: that is what ordered the freeze.
+        let Some(index) = self.published.iter().rposition(|published| published.entity == order.entity)
+        else {
+            return false;
+        };
+        let last = self.published.swap_remove(index);
         self.held.remove(&order.entity);
         self.reports.push(GameReport::Frozen {
-            entity: order.entity,
-            grant: order.grant,
+            last,
             target: order.target.target,
             reservation: order.target.reservation,
             snapshot,
-            applied: order.applied,
             tick,
             frozen_at: order.frozen_at,
         });

@@ -120,11 +120,16 @@ impl Coordinator {
         let &AuthorityChange { entity, session, epoch, cell: _, tick, event } = change;
         let fault = match event {
             AuthorityEvent::Spawned | AuthorityEvent::Thawed => self.directory.activate(entity, epoch, from),
-            AuthorityEvent::Received { last_tick } if tick <= last_tick => Some(format!(
-                "node {} simulated tick {}, which its source had simulated too (up to {})",
-                from.node, tick.0, last_tick.0
-            )),
-            AuthorityEvent::Received { .. } => self.directory.activate(entity, epoch, from),
+            AuthorityEvent::Received { last_tick } => {
+                let twice = self.directory.activate(entity, epoch, from);
+                let overlap = (tick <= last_tick).then(|| {
+                    let (node, tick, last) = (from.node, tick.0, last_tick.0);
+                    format!(
+                        "node {node} simulated tick {tick}, which its source had simulated too (up to {last})"
+                    )
+                });
+                twice.or(overlap)
+            }
             // The giver's report alone proves nothing: it may forget once the receiver's is here.
             AuthorityEvent::GaveAway { .. } => return self.directory.knows(entity, epoch),
             AuthorityEvent::Despawned => {

@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
-use super::{GameCommand, Node, NodeEvent, TimerKey};
+use super::{GameCommand, Node, NodeEvent, Published, TimerKey};
 use crate::handoff::Path;
 use crate::handoff::source::{Stage, Transferring};
 use crate::handoff::tombstone::Tombstone;
-use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, Peer, ReservationId};
+use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer, ReservationId};
 use crate::limits::{HOPS_MAX, TOMBSTONES_MAX};
 use crate::snapshot::{CapturedSnapshot, SnapshotArchive};
 use crate::time::{Tick, Time};
@@ -19,12 +19,10 @@ const REDIRECT_REPEAT: Duration = Duration::from_millis(200);
 /// What the game side reports when it froze an entity.
 #[derive(Debug)]
 pub(super) struct Freeze {
-    pub(super) entity: EntityId,
-    pub(super) grant: AuthorityEpoch,
+    pub(super) last: Published,
     pub(super) target: Peer,
     pub(super) reservation: ReservationId,
     pub(super) snapshot: CapturedSnapshot,
-    pub(super) applied: InputSeq,
     pub(super) tick: Tick,
     pub(super) frozen_at: Time,
 }
@@ -32,7 +30,8 @@ pub(super) struct Freeze {
 impl Node {
     /// Step 7: the game froze the entity at the border. Sends it.
     pub(super) fn on_frozen(&mut self, freeze: Freeze, now: Time) {
-        let Freeze { entity, grant, target, reservation, snapshot, applied, tick, frozen_at } = freeze;
+        let Freeze { last, target, reservation, snapshot, tick, frozen_at } = freeze;
+        let Published { entity, grant, motion, applied, state } = last;
         if !self.authority.holds(entity, grant) {
             return;
         }
@@ -42,6 +41,8 @@ impl Node {
         let kept = SnapshotArchive::validate(snapshot.bytes.clone())
             .and_then(|archive| held.source.captured.apply(archive));
         held.inputs.rewind(applied);
+        held.motion = motion;
+        held.state = state;
         held.last_tick = tick;
         let candidate = held.source.candidate(reservation).filter(|candidate| candidate.target == target);
         let ready = match candidate.map(|candidate| (candidate.asked_at, &candidate.stage)) {
@@ -78,6 +79,9 @@ impl Node {
             held.source.transferring = Some(transfer);
         }
         self.schedule_source(entity);
+        // The tick that it was frozen after counts: without it neighbours and client would see a gap.
+        self.replicate(tick, &[(entity, grant)]);
+        self.show_clients(tick, &[(entity, grant)]);
     }
 
     fn send_transfer(&mut self, transfer: &Transferring) {
@@ -98,7 +102,8 @@ impl Node {
         };
         let snapshot = held.source.captured.clone();
         let leaving = held.leaving;
-        self.command(GameCommand::Restore { entity, grant, snapshot });
+        let first_tick = held.last_tick.next();
+        self.command(GameCommand::Restore { entity, grant, snapshot, first_tick });
         self.deliver_inputs(entity);
         self.arm(entity);
         if let Some(why) = leaving {

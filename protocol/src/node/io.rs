@@ -204,6 +204,8 @@ pub enum GameCommand {
         grant: AuthorityEpoch,
         /// Its whole state.
         snapshot: Assembled,
+        /// The first tick that is this node's to simulate; not one before it.
+        first_tick: Tick,
     },
     /// The cold path: warm, and if the game agrees restore, and report.
     Admit {
@@ -211,6 +213,8 @@ pub enum GameCommand {
         id: HandoffId,
         /// The entity's whole state.
         snapshot: Assembled,
+        /// The first tick that is this node's to simulate; not one before it.
+        first_tick: Tick,
     },
     /// This node no longer holds the entity, or gives up a warmed one.
     Release {
@@ -375,18 +379,14 @@ pub enum GameReport {
     },
     /// The cutover begins: the entity is frozen and no longer simulated here.
     Frozen {
-        /// Which entity.
-        entity: EntityId,
-        /// Under which grant it was simulated.
-        grant: AuthorityEpoch,
         /// To whom it goes.
         target: Peer,
         /// Under which reservation.
         reservation: ReservationId,
         /// What the target does not have yet.
         snapshot: CapturedSnapshot,
-        /// The last input applied.
-        applied: InputSeq,
+        /// What it published in its last tick here: still shown, to neighbours and to its client.
+        last: Published,
         /// The last tick simulated.
         tick: Tick,
         /// When it was frozen, by the node's own clock.

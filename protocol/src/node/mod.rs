@@ -184,6 +184,8 @@ pub struct Node {
     directory: Directory,
     timers: Timers<TimerKey>,
     handoffs_in: u64,
+    /// The last tick that the game finished.
+    last_frame: Tick,
     outputs: VecDeque<Output>,
 }
 
@@ -218,6 +220,7 @@ impl Node {
             directory: Directory::default(),
             timers: Timers::new(),
             handoffs_in: 0,
+            last_frame: Tick::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -373,17 +376,8 @@ impl Node {
             GameReport::Captured { entity, grant, reservation, snapshot } => {
                 self.on_captured(entity, grant, reservation, &snapshot);
             }
-            GameReport::Frozen { entity, grant, target, reservation, snapshot, applied, tick, frozen_at } => {
-                let freeze = cutover::Freeze {
-                    entity,
-                    grant,
-                    target,
-                    reservation,
-                    snapshot,
-                    applied,
-                    tick,
-                    frozen_at,
-                };
+            GameReport::Frozen { last, target, reservation, snapshot, tick, frozen_at } => {
+                let freeze = cutover::Freeze { last, target, reservation, snapshot, tick, frozen_at };
                 self.on_frozen(freeze, now);
             }
             GameReport::Warmed { entity, reservation, accepted } => {
@@ -396,6 +390,7 @@ impl Node {
 
     /// A tick is done: everything that was published under a standing grant counts.
     fn on_frame(&mut self, tick: Tick, published: Vec<Published>, now: Time) {
+        self.last_frame = self.last_frame.max(tick);
         let mut fresh = Vec::with_capacity(published.len());
         for Published { entity, grant, motion, applied, state } in published {
             if !self.authority.holds(entity, grant) {
@@ -408,11 +403,11 @@ impl Node {
             held.state = state;
             held.last_tick = tick;
             held.inputs.confirm(applied);
-            fresh.push(entity);
+            fresh.push((entity, grant));
         }
         self.replicate(tick, &fresh);
         self.show_clients(tick, &fresh);
-        for entity in fresh {
+        for (entity, _) in fresh {
             self.consider_crossing(entity, now);
         }
     }

@@ -36,19 +36,18 @@ impl Ghosts {
 
 impl Node {
     /// Sends what was published near a border to the neighbours behind it.
-    pub(super) fn replicate(&mut self, tick: Tick, fresh: &[EntityId]) {
+    pub(super) fn replicate(&mut self, tick: Tick, fresh: &[(EntityId, AuthorityEpoch)]) {
         let (Some(me), Some(grid)) = (self.me(), self.membership.grid()) else {
             return;
         };
         let margin_m = self.membership.interest_margin_m();
         let mut updates: BTreeMap<NodeId, Vec<GhostUpdate>> = BTreeMap::new();
-        for entity in fresh {
-            let (Some(held), Some(epoch)) = (self.held.get(entity), self.authority.active_epoch(*entity))
-            else {
+        for &(entity, epoch) in fresh {
+            let Some(held) = self.held.get(&entity) else {
                 continue;
             };
             for node in self.map.neighbours_within(grid, me.node, held.motion.position, margin_m) {
-                let update = GhostUpdate { entity: *entity, epoch, motion: held.motion };
+                let update = GhostUpdate { entity, epoch, motion: held.motion };
                 updates.entry(node).or_default().push(update);
             }
         }
@@ -112,16 +111,17 @@ impl Node {
     }
 
     /// Sends each attached client its own state and what is near.
-    pub(super) fn show_clients(&mut self, tick: Tick, fresh: &[EntityId]) {
-        let viewers: Vec<(EntityId, ClientId)> =
-            fresh.iter().filter_map(|&entity| Some((entity, self.held.get(&entity)?.client?))).collect();
+    pub(super) fn show_clients(&mut self, tick: Tick, fresh: &[(EntityId, AuthorityEpoch)]) {
+        let viewers: Vec<(EntityId, AuthorityEpoch, ClientId)> = fresh
+            .iter()
+            .filter_map(|&(entity, epoch)| Some((entity, epoch, self.held.get(&entity)?.client?)))
+            .collect();
         if viewers.is_empty() {
             return;
         }
         let scene = self.scene();
-        for (entity, client) in viewers {
-            let (Some(held), Some(epoch)) = (self.held.get(&entity), self.authority.active_epoch(entity))
-            else {
+        for (entity, epoch, client) in viewers {
+            let Some(held) = self.held.get(&entity) else {
                 continue;
             };
             let message = ServerMessage::State {

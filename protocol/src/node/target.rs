@@ -7,7 +7,7 @@ use crate::authority::{CancelAnswer, Receipt};
 use crate::handoff::target::{Admission, Reservation, Stage};
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, NodeId, Peer, ReservationId, SessionId};
 use crate::inputs::InputQueue;
-use crate::limits::RESERVATIONS_MAX;
+use crate::limits::{RESERVATIONS_MAX, TICKS_AHEAD_MAX};
 use crate::snapshot::{Assembled, SnapshotArchive, SnapshotError};
 use crate::time::{Tick, Time};
 use crate::token::{Token, TokenGrant, TokenPurpose};
@@ -237,6 +237,11 @@ impl Node {
                 return;
             }
         }
+        if transfer.last_tick.0 > self.last_frame.0.saturating_add(TICKS_AHEAD_MAX) {
+            self.misbehaved(peer, "sent an entity from a tick far in the future");
+            self.reject(peer, id, RefuseReason::BadSnapshot);
+            return;
+        }
         let key = (id.entity, peer.node);
         let Some(reservation) =
             self.reservations.get_mut(&key).filter(|known| known.id == transfer.reservation)
@@ -268,7 +273,7 @@ impl Node {
         } else {
             let admission = Admission { id, state: state.clone(), last_tick, pending, asked_at };
             reservation.stage = Stage::Admitting(Box::new(admission));
-            self.command(GameCommand::Admit { id, snapshot: state });
+            self.command(GameCommand::Admit { id, snapshot: state, first_tick: last_tick.next() });
         }
     }
 
@@ -381,7 +386,8 @@ impl Node {
         self.held.insert(entity, held);
         self.vanish_ghost(entity);
         if !runs {
-            self.command(GameCommand::Restore { entity, grant: id.epoch, snapshot: state });
+            let first_tick = last_tick.next();
+            self.command(GameCommand::Restore { entity, grant: id.epoch, snapshot: state, first_tick });
         }
         self.deliver_inputs(entity);
         match (client, session) {

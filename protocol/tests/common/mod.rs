@@ -1,0 +1,480 @@
+//! A mesh in memory: real machines, instant and perfect links, a game that moves points. For tests of single behaviours;
+//! the simulator is where everything goes wrong.
+
+#![allow(dead_code, unreachable_pub, reason = "shared by test files, each of which uses its own part")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use selvedge_protocol::cell_map::CellMap;
+use selvedge_protocol::config::{CoordinatorConfig, NodeConfig, WorldConfig};
+use selvedge_protocol::coordinator::{Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput};
+use selvedge_protocol::grid::{GridConfig, Motion, Position, Velocity};
+use selvedge_protocol::handoff::client::{
+    Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, ConnectionId,
+};
+use selvedge_protocol::id::{ClientId, EntityId, InputSeq, NodeId, SessionId, Term};
+use selvedge_protocol::node::{Destination, Input, Node, NodeEvent, NodeSetup, Output, Sender};
+use selvedge_protocol::roster::{Callback, Roster};
+use selvedge_protocol::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotWriter};
+use selvedge_protocol::time::{Tick, Time};
+use selvedge_protocol::wire::{Message, ServerMessage, SessionReply};
+
+pub const TICK: Duration = Duration::from_micros(33_333);
+
+/// One node's game: points that move, and count the inputs that reached them.
+#[derive(Debug, Default)]
+pub struct Game {
+    pub points: BTreeMap<EntityId, Point>,
+    pub refuse: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Point {
+    pub motion: Motion,
+    pub inputs: Vec<u32>,
+}
+
+pub struct Host {
+    pub id: NodeId,
+    pub node: Node,
+    pub roster: Option<Roster>,
+    pub game: Game,
+    pub mailbox: VecDeque<selvedge_protocol::node::GameCommand>,
+    pub events: Vec<NodeEvent>,
+    map: Arc<CellMap>,
+    next_client: u64,
+    clients: BTreeMap<ClientId, (usize, ConnectionId)>,
+    connections: BTreeMap<(usize, ConnectionId), ClientId>,
+}
+
+pub struct Player {
+    pub client: Client,
+    pub events: Vec<ClientEvent>,
+    connected: BTreeMap<ConnectionId, usize>,
+}
+
+/// Drops a message if it returns true.
+pub type Filter = Box<dyn FnMut(NodeId, Destination, &Message) -> bool>;
+
+pub struct Mesh {
+    pub now: Time,
+    pub tick: Tick,
+    pub coordinator: Coordinator,
+    pub hosts: Vec<Host>,
+    pub players: Vec<Player>,
+    pub filter: Filter,
+    pub coordinator_linked: bool,
+    pub coordinator_events: Vec<CoordinatorEvent>,
+    asked: BTreeMap<u64, usize>,
+    next_request: u64,
+}
+
+pub fn node_id(index: usize) -> NodeId {
+    NodeId::from_u128(index as u128 + 1)
+}
+
+impl Mesh {
+    /// `nodes` nodes side by side in a row of cells of 100 m, one each.
+    pub fn row(nodes: u32) -> Self {
+        let grid = GridConfig { origin_m: [0.0; 3], cell_edge_m: 100.0, cells: [nodes, 1, 1] };
+        let world = WorldConfig { grid, ..WorldConfig::default() };
+        let pinned = (0..nodes)
+            .map(|x| {
+                let cell = selvedge_protocol::grid::CellId::new(0, x, 0, 0).unwrap();
+                (cell, node_id(x as usize))
+            })
+            .collect();
+        let config =
+            CoordinatorConfig { world, pinned, nodes_min: nodes as usize, ..CoordinatorConfig::default() };
+        let coordinator = Coordinator::new(config, Term(1), [7; 32]).unwrap();
+        let hosts = (0..nodes as usize).map(Host::new).collect();
+        let mut mesh = Self {
+            now: Time::from_micros(1_000_000),
+            tick: Tick(0),
+            coordinator,
+            hosts,
+            players: Vec::new(),
+            filter: Box::new(|_, _, _| false),
+            coordinator_linked: true,
+            coordinator_events: Vec::new(),
+            asked: BTreeMap::new(),
+            next_request: 0,
+        };
+        for index in 0..mesh.hosts.len() {
+            let node = mesh.hosts[index].id;
+            mesh.coordinator.handle(CoordinatorInput::LinkUp { node }, mesh.now);
+            mesh.hosts[index].node.handle(Input::CoordinatorUp, mesh.now);
+        }
+        mesh.settle();
+        let peers: Vec<_> = mesh.hosts.iter().map(|host| host.node.me().unwrap()).collect();
+        for host in &mut mesh.hosts {
+            for &peer in peers.iter().filter(|peer| peer.node != host.id) {
+                host.node.handle(Input::LinkUp { peer }, mesh.now);
+            }
+        }
+        mesh.settle();
+        mesh
+    }
+
+    /// Adds a player and lets them enter.
+    pub fn enter(&mut self, name: &str) -> usize {
+        let mut client = Client::new(ClientConfig::default());
+        client.handle(ClientInput::Enter { name: name.to_owned(), credential: Vec::new() }, self.now);
+        self.players.push(Player { client, events: Vec::new(), connected: BTreeMap::new() });
+        self.settle();
+        self.players.len() - 1
+    }
+
+    pub fn act(&mut self, player: usize, bytes: &'static [u8]) {
+        self.players[player].client.handle(ClientInput::Act(Bytes::from_static(bytes)), self.now);
+        self.settle();
+    }
+
+    /// Runs one tick everywhere, moving every point, then lets time pass to the next.
+    pub fn run_tick(&mut self) {
+        self.tick = self.tick.next();
+        for index in 0..self.hosts.len() {
+            let (tick, now) = (self.tick, self.now);
+            self.hosts[index].run_tick(tick, now);
+            self.settle();
+        }
+        self.now += TICK;
+        for host in &mut self.hosts {
+            host.node.handle_timeout(self.now);
+        }
+        self.coordinator.handle_timeout(self.now);
+        for player in &mut self.players {
+            player.client.handle_timeout(self.now);
+        }
+        self.settle();
+    }
+
+    pub fn run(&mut self, ticks: u32) {
+        for _ in 0..ticks {
+            self.run_tick();
+        }
+    }
+
+    /// The nodes whose game simulates the entity.
+    pub fn simulating(&self, entity: EntityId) -> Vec<usize> {
+        (0..self.hosts.len()).filter(|&index| self.hosts[index].game.points.contains_key(&entity)).collect()
+    }
+
+    pub fn the_player_entity(&self) -> EntityId {
+        let entered = self.players[0].events.iter().find_map(|event| match event {
+            ClientEvent::Entered { entity, .. } => Some(*entity),
+            _ => None,
+        });
+        entered.expect("the player is in the world")
+    }
+
+    pub fn handed_over(&self) -> Vec<selvedge_protocol::handoff::Path> {
+        let events = self.hosts.iter().flat_map(|host| &host.events);
+        let paths = events.filter_map(|event| match event {
+            NodeEvent::HandedOver { path, .. } => Some(*path),
+            _ => None,
+        });
+        paths.collect()
+    }
+
+    /// Delivers everything that is on its way until nothing is.
+    pub fn settle(&mut self) {
+        loop {
+            let mut moved = false;
+            for index in 0..self.hosts.len() {
+                while let Some(output) = self.hosts[index].node.poll_output() {
+                    moved = true;
+                    self.deliver(index, output);
+                }
+            }
+            while let Some(output) = self.coordinator.poll_output() {
+                moved = true;
+                self.deliver_from_coordinator(output);
+            }
+            for index in 0..self.players.len() {
+                while let Some(output) = self.players[index].client.poll_output() {
+                    moved = true;
+                    self.deliver_from_player(index, output);
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self, index: usize, output: Output) {
+        let now = self.now;
+        let from = self.hosts[index].id;
+        match output {
+            Output::Send { to, message, blob, .. } => {
+                if (self.filter)(from, to, &message) {
+                    return;
+                }
+                match to {
+                    Destination::Coordinator if self.coordinator_linked => {
+                        let incarnation = self.hosts[index].node.me().map(|me| me.incarnation);
+                        let input = CoordinatorInput::Message { from, incarnation, message, blob };
+                        self.coordinator.handle(input, now);
+                    }
+                    Destination::Coordinator => {}
+                    Destination::Node(node) => {
+                        let me = self.hosts[index].node.me().unwrap();
+                        let target = self.hosts.iter_mut().find(|host| host.id == node).unwrap();
+                        target.node.handle(Input::Message { from: Sender::Node(me), message, blob }, now);
+                    }
+                }
+            }
+            Output::Client { client, message } => {
+                if let Some(&(player, connection)) = self.hosts[index].clients.get(&client) {
+                    self.players[player].client.handle(ClientInput::Message { connection, message }, now);
+                }
+            }
+            Output::CloseClient { client, .. } => {
+                let host = &mut self.hosts[index];
+                if let Some((player, connection)) = host.clients.remove(&client) {
+                    host.connections.remove(&(player, connection));
+                    self.players[player].client.handle(ClientInput::Closed { connection }, now);
+                }
+            }
+            Output::Game(command) => self.hosts[index].mailbox.push_back(command),
+            Output::Registered(registration) => {
+                let host = &mut self.hosts[index];
+                let map = Arc::clone(&host.map);
+                host.roster = Some(Roster::new(host.id, registration.grid, map, 1.0));
+            }
+            Output::MapChanged(map) => {
+                let host = &mut self.hosts[index];
+                host.map = Arc::clone(&map);
+                if let Some(roster) = &mut host.roster {
+                    roster.set_map(map);
+                }
+            }
+            Output::ClockOffset { .. } => {}
+            Output::Event(event) => self.hosts[index].events.push(event),
+        }
+    }
+
+    fn deliver_from_coordinator(&mut self, output: CoordinatorOutput) {
+        let now = self.now;
+        match output {
+            CoordinatorOutput::Send { to, message, blob, .. } => {
+                if let Some(host) =
+                    self.hosts.iter_mut().find(|host| host.id == to && self.coordinator_linked)
+                {
+                    host.node.handle(Input::Message { from: Sender::Coordinator, message, blob }, now);
+                }
+            }
+            CoordinatorOutput::Authenticate { request, name, .. } => {
+                let input = CoordinatorInput::Authenticated { request, verdict: Ok(name) };
+                self.coordinator.handle(input, now);
+            }
+            CoordinatorOutput::LoadCharacter { request, .. } => {
+                let input = CoordinatorInput::CharacterLoaded { request, character: Ok(None) };
+                self.coordinator.handle(input, now);
+            }
+            CoordinatorOutput::SaveCharacter { session, node, .. } => {
+                let input = CoordinatorInput::CharacterSaved { session, node, result: Ok(()) };
+                self.coordinator.handle(input, now);
+            }
+            CoordinatorOutput::Reply { request, reply } => {
+                let player = self.asked[&request];
+                self.reply(player, reply);
+            }
+            CoordinatorOutput::Event(event) => self.coordinator_events.push(event),
+            CoordinatorOutput::Census { .. } | CoordinatorOutput::CloseLink { .. } => {}
+        }
+    }
+
+    fn reply(&mut self, player: usize, reply: SessionReply) {
+        self.players[player].client.handle(ClientInput::Door(reply), self.now);
+    }
+
+    fn deliver_from_player(&mut self, index: usize, output: ClientOutput) {
+        let now = self.now;
+        match output {
+            ClientOutput::Ask(message) => {
+                self.next_request += 1;
+                let request = self.next_request;
+                self.asked.insert(request, index);
+                self.coordinator.handle(CoordinatorInput::Session { request, message }, now);
+            }
+            ClientOutput::Connect { connection, invitation } => {
+                let at = self.hosts.iter().position(|host| host.client_addr() == invitation.addr).unwrap();
+                let host = &mut self.hosts[at];
+                host.next_client += 1;
+                let client = ClientId(host.next_client);
+                host.clients.insert(client, (index, connection));
+                host.connections.insert((index, connection), client);
+                self.players[index].connected.insert(connection, at);
+                self.players[index].client.handle(ClientInput::Connected { connection }, now);
+                self.hosts[at].node.handle(Input::ClientHello { client, token: invitation.token }, now);
+            }
+            ClientOutput::Send { connection, message } => {
+                if let Some((at, client)) = self.client_of(index, connection) {
+                    self.hosts[at].node.handle(Input::ClientMessage { client, message }, now);
+                }
+            }
+            ClientOutput::Close { connection } => self.close(index, connection),
+            ClientOutput::Event(event) => self.players[index].events.push(event),
+        }
+    }
+
+    /// Closes a player's connection, as if the network had.
+    pub fn close(&mut self, player: usize, connection: ConnectionId) {
+        if let Some((at, client)) = self.client_of(player, connection) {
+            self.hosts[at].clients.remove(&client);
+            self.hosts[at].connections.remove(&(player, connection));
+            self.hosts[at].node.handle(Input::ClientClosed { client }, self.now);
+        }
+    }
+
+    fn client_of(&self, player: usize, connection: ConnectionId) -> Option<(usize, ClientId)> {
+        let at = *self.players[player].connected.get(&connection)?;
+        let client = *self.hosts[at].connections.get(&(player, connection))?;
+        Some((at, client))
+    }
+}
+
+impl Host {
+    fn new(index: usize) -> Self {
+        let setup = NodeSetup {
+            node: node_id(index),
+            process: index as u64,
+            mesh_addr: format!("10.0.0.{index}:1"),
+            client_addr: format!("10.0.0.{index}:2"),
+            server_name: format!("node-{index}"),
+            config: NodeConfig::default(),
+            seed: [u8::try_from(index).unwrap(); 32],
+        };
+        Self {
+            id: node_id(index),
+            node: Node::new(setup),
+            roster: None,
+            game: Game::default(),
+            mailbox: VecDeque::new(),
+            events: Vec::new(),
+            map: Arc::new(CellMap::default()),
+            next_client: 0,
+            clients: BTreeMap::new(),
+            connections: BTreeMap::new(),
+        }
+    }
+
+    fn client_addr(&self) -> String {
+        format!("10.0.0.{}:2", self.id.as_u128() - 1)
+    }
+
+    /// Spawns a point of the game's own.
+    pub fn spawn(&mut self, entity: EntityId, x: f64, speed: f32, tick: Tick) {
+        let motion =
+            Motion { position: Position::new(x, 50.0, 0.0), velocity: Velocity::new(speed, 0.0, 0.0) };
+        self.roster.as_mut().unwrap().spawn(entity, motion, tick).unwrap();
+        self.game.points.insert(entity, Point { motion, inputs: Vec::new() });
+    }
+
+    fn run_tick(&mut self, tick: Tick, now: Time) {
+        let Some(roster) = &mut self.roster else {
+            return;
+        };
+        let early = roster.begin_tick(tick);
+        for command in early.into_iter().chain(self.mailbox.drain(..)) {
+            let Some(callback) = roster.take(command, tick) else {
+                continue;
+            };
+            self.game.call(roster, callback, tick);
+        }
+        for (&entity, point) in &mut self.game.points {
+            point.motion.position = point.motion.after(TICK);
+            let state = u32::try_from(point.inputs.len()).unwrap().to_le_bytes();
+            roster.publish(entity, point.motion, &state, now).unwrap();
+        }
+        while let Some(order) = roster.poll_freeze() {
+            let entity = order.entity;
+            let snapshot = self.game.capture(entity, order.session, &order.have, order.applied);
+            assert!(roster.frozen(order, Some(snapshot), tick));
+            self.game.points.remove(&entity);
+        }
+        roster.end_tick(tick);
+        for report in roster.drain_reports() {
+            self.node.handle(Input::Game(report), now);
+        }
+    }
+}
+
+impl Game {
+    fn call(&mut self, roster: &mut Roster, callback: Callback, tick: Tick) {
+        match callback {
+            Callback::Join { entity, entry, .. } => {
+                let motion = Motion { position: entry, velocity: Velocity::new(0.0, 0.0, 0.0) };
+                self.points.insert(entity, Point { motion, inputs: Vec::new() });
+                roster.joined(entity, Some(motion), tick);
+            }
+            Callback::Leave { entity, session, .. } => {
+                let applied = roster.applied(entity).unwrap();
+                let snapshot = self.capture(entity, session, &ComponentVersions::new(), applied);
+                self.points.remove(&entity);
+                roster.left(entity, Some(snapshot), tick);
+            }
+            Callback::Capture { entity, session, reservation, have } => {
+                let applied = roster.applied(entity).unwrap();
+                let snapshot = self.capture(entity, session, &have, applied);
+                roster.captured(entity, reservation, snapshot);
+            }
+            Callback::Warm { entity, reservation, .. } => roster.warmed(entity, reservation, !self.refuse),
+            Callback::Admit { id, snapshot } => {
+                if !self.refuse {
+                    self.points.insert(id.entity, Point::read(&snapshot));
+                }
+                roster.admitted(id, &snapshot, !self.refuse, tick);
+            }
+            Callback::Restore { entity, snapshot } => {
+                drop(self.points.insert(entity, Point::read(&snapshot)))
+            }
+            Callback::Release { entity, .. } => drop(self.points.remove(&entity)),
+            Callback::Input { entity, seq, .. } => self.points.get_mut(&entity).unwrap().inputs.push(seq.0),
+            Callback::Ghost(_) => {}
+        }
+    }
+
+    fn capture(
+        &self,
+        entity: EntityId,
+        session: Option<SessionId>,
+        have: &ComponentVersions,
+        applied: InputSeq,
+    ) -> CapturedSnapshot {
+        let point = &self.points[&entity];
+        let mut writer = SnapshotWriter::new(entity, session, have);
+        writer.schema(1);
+        writer.name("point");
+        writer.motion(point.motion);
+        let inputs: Vec<u8> = point.inputs.iter().flat_map(|seq| seq.to_le_bytes()).collect();
+        writer.component("inputs", point.inputs.len() as u64, &inputs);
+        writer.component("weight", 1, &[7; 4096]);
+        writer.finish(applied).unwrap()
+    }
+}
+
+impl Point {
+    fn read(snapshot: &selvedge_protocol::snapshot::Assembled) -> Self {
+        let view = snapshot.view().unwrap();
+        let (_, inputs) = view.component("inputs").unwrap();
+        let inputs =
+            inputs.chunks_exact(4).map(|chunk| u32::from_le_bytes(chunk.try_into().unwrap())).collect();
+        assert_eq!(view.component("weight").unwrap().1, [7; 4096]);
+        Self { motion: view.motion(), inputs }
+    }
+}
+
+/// The states among what a client heard.
+pub fn states(events: &[ClientEvent]) -> Vec<&ServerMessage> {
+    let states = events.iter().filter_map(|event| match event {
+        ClientEvent::State(state) => Some(state),
+        _ => None,
+    });
+    states.collect()
+}
