@@ -2,6 +2,11 @@
 //! the simulator is where everything goes wrong.
 
 #![allow(dead_code, unreachable_pub, reason = "shared by test files, each of which uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed expectation fails the test"
+)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
