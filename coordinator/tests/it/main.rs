@@ -1,0 +1,7 @@
+//! The coordinator from outside: over QUIC, over HTTP, and as a process.
+
+#![allow(clippy::unwrap_used, reason = "a helper that panics fails the test that called it")]
+
+mod mesh;
+mod process;
+mod support;
