@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use selvedge_protocol::grid::{Motion, Position, Velocity};
+use selvedge_protocol::id::{EntityId, InputSeq};
+use selvedge_protocol::snapshot::{
+    Assembled, CapturedSnapshot, ComponentVersions, SnapshotArchive, SnapshotWriter,
+};
+
+use super::avatar::Avatar;
+use super::kit::Kit;
+use super::*;
+use crate::world::World;
+
+const ENTITY: EntityId = EntityId::from_u128(7);
+const TICK: Duration = Duration::from_millis(33);
+
+fn arena(snapshot_bytes: usize) -> Arena {
+    Arena::new(ArenaConfig { snapshot_bytes, npcs: 0, seed: 1, ..ArenaConfig::default() }).unwrap()
+}
+
+fn capture(world: &impl World, have: &ComponentVersions) -> CapturedSnapshot {
+    let mut writer = SnapshotWriter::new(ENTITY, None, have);
+    world.capture(ENTITY, &mut writer);
+    writer.finish(InputSeq(3)).unwrap()
+}
+
+fn captured(avatar: &Avatar) -> CapturedSnapshot {
+    let mut writer = SnapshotWriter::new(ENTITY, None, &ComponentVersions::new());
+    avatar.capture(&mut writer);
+    writer.finish(InputSeq(3)).unwrap()
+}
+
+fn assembled(snapshots: &[&CapturedSnapshot]) -> Assembled {
+    let mut assembled = Assembled::new();
+    for snapshot in snapshots {
+        assembled.apply(SnapshotArchive::validate(snapshot.bytes.clone()).unwrap()).unwrap();
+    }
+    assembled
+}
+
+fn old_avatar(snapshot_bytes: usize, ticks: u32) -> Avatar {
+    let motion = Motion { position: Position::new(10.0, 20.0, 0.0), velocity: Velocity::new(3.0, -4.0, 0.0) };
+    let mut avatar = Avatar::new("a wanderer", motion, Kit::weighing(snapshot_bytes).unwrap(), 99);
+    for tick in 0..ticks {
+        avatar.ledger.enter(tick + 1);
+        avatar.age(TICK);
+    }
+    avatar
+}
+
+#[test]
+fn a_snapshot_weighs_what_was_asked_for() {
+    for bytes in [1024, 2048, 4096, 10_000, 65_536, 262_144] {
+        let weight = captured(&old_avatar(bytes, 0)).bytes.len();
+        assert!(weight.abs_diff(bytes) <= 64, "{weight} instead of {bytes}");
+    }
+}
+
+#[test]
+fn a_grown_avatar_carries_what_a_player_does() {
+    let snapshot = assembled(&[&captured(&old_avatar(8192, 0))]);
+    let view = snapshot.view().unwrap();
+    assert_eq!((view.cooldowns().count(), view.effects().count()), (20, 12));
+    assert_eq!(view.component("inventory").unwrap().1.len(), 40 * 22);
+    assert_eq!(view.components().count(), 5);
+}
+
+#[test]
+fn restore_rebuilds_exactly_what_capture_wrote() {
+    for bytes in [1024, 4096, 100_000] {
+        let avatar = old_avatar(bytes, 500);
+        let first = captured(&avatar);
+        let restored = Avatar::restore(&assembled(&[&first]).view().unwrap()).unwrap();
+        assert_eq!(restored, avatar);
+        assert_eq!(captured(&restored), first);
+    }
+}
+
+#[test]
+fn a_restored_avatar_goes_on_as_the_original_would() {
+    let mut original = old_avatar(4096, 100);
+    let mut copy = Avatar::restore(&assembled(&[&captured(&original)]).view().unwrap()).unwrap();
+    for _ in 0..1000 {
+        original.age(TICK);
+        copy.age(TICK);
+        assert_eq!(original.chance.draw(), copy.chance.draw());
+    }
+    assert_eq!(original, copy);
+}
+
+#[test]
+fn a_pre_copy_and_a_small_transfer_make_the_whole_avatar() {
+    let mut source = old_avatar(65_536, 100);
+    let precopy = captured(&source);
+    for _ in 0..10 {
+        source.age(TICK);
+    }
+    let mut writer = SnapshotWriter::new(ENTITY, None, &precopy.versions);
+    source.capture(&mut writer);
+    let transfer = writer.finish(InputSeq(9)).unwrap();
+    assert!(transfer.bytes.len() < 4096, "the cutover carries {} bytes", transfer.bytes.len());
+
+    let mut target = arena(1024);
+    target.warm(ENTITY, &assembled(&[&precopy]).view().unwrap()).unwrap();
+    target.restore(ENTITY, &assembled(&[&precopy, &transfer]).view().unwrap());
+    assert_eq!(capture(&target, &ComponentVersions::new()).versions, transfer.versions);
+    let mut writer = SnapshotWriter::new(ENTITY, None, &ComponentVersions::new());
+    source.capture(&mut writer);
+    assert_eq!(capture(&target, &ComponentVersions::new()).bytes, writer.finish(InputSeq(3)).unwrap().bytes);
+}
+
+#[test]
+fn a_snapshot_of_another_game_is_refused() {
+    let writer = SnapshotWriter::new(ENTITY, None, &ComponentVersions::new());
+    let foreign = writer.finish(InputSeq(0)).unwrap();
+    let refused = arena(1024).warm(ENTITY, &assembled(&[&foreign]).view().unwrap()).unwrap_err();
+    assert!(refused.reason().contains("missing"), "{refused}");
+}
+
+#[test]
+fn sizes_and_speeds_out_of_range_are_named() {
+    let config = ArenaConfig { snapshot_bytes: 1000, ..ArenaConfig::default() };
+    assert!(config.check().unwrap_err().contains("snapshot_bytes"));
+    let config = ArenaConfig { npc_speed_mps: f64::NAN, ..ArenaConfig::default() };
+    assert!(config.check().unwrap_err().contains("npc_speed_mps"));
+}

@@ -1,0 +1,235 @@
+//! The plain and who is on it: the arena's side of the embedding.
+
+use std::collections::BTreeMap;
+
+use selvedge_protocol::grid::{CellId, Grid, Motion, Position, Velocity};
+use selvedge_protocol::id::EntityId;
+use selvedge_protocol::node::{GhostChange, LeaveReason, ReleaseReason};
+use selvedge_protocol::snapshot::{SnapshotError, SnapshotView, SnapshotWriter};
+use tracing::{debug, error, info};
+
+use super::avatar::{Avatar, Chance};
+use super::kit::Kit;
+use super::{ArenaConfig, AvatarState, MoveInput};
+use crate::world::{Player, Refused, World};
+use crate::{Frame, Owned};
+
+/// How likely an NPC is to turn in a tick.
+const TURN_CHANCE: f64 = 0.01;
+/// How far from the world's edge avatars turn, in metres: its upper faces don't belong to it.
+const EDGE_M: f64 = 0.5;
+
+/// The sample world on one node.
+#[derive(Debug)]
+pub struct Arena {
+    config: ArenaConfig,
+    kit: Kit,
+    chance: Chance,
+    here: BTreeMap<EntityId, Avatar>,
+    warmed: BTreeMap<EntityId, Avatar>,
+    npcs_spawned: bool,
+    bad_inputs: u64,
+}
+
+impl Arena {
+    /// Makes the arena of one node.
+    ///
+    /// # Errors
+    /// If no snapshot of the size asked for can be made.
+    pub fn new(config: ArenaConfig) -> Result<Self, SnapshotError> {
+        let kit = Kit::weighing(config.snapshot_bytes)?;
+        let seed = if config.seed == 0 { rand::random() } else { config.seed };
+        Ok(Self {
+            config,
+            kit,
+            chance: Chance::new(seed),
+            here: BTreeMap::new(),
+            warmed: BTreeMap::new(),
+            npcs_spawned: false,
+            bad_inputs: 0,
+        })
+    }
+
+    /// How many avatars this node simulates.
+    #[must_use]
+    pub fn population(&self) -> usize {
+        self.here.len()
+    }
+
+    /// Inputs that were no inputs; they count as applied and change nothing.
+    #[must_use]
+    pub const fn bad_inputs(&self) -> u64 {
+        self.bad_inputs
+    }
+
+    /// Where an avatar that this node simulates stands, and the account of its inputs.
+    #[must_use]
+    pub fn avatar(&self, entity: EntityId) -> Option<(Motion, AvatarState)> {
+        self.here.get(&entity).map(|avatar| (avatar.motion, state_of(avatar)))
+    }
+
+    /// One step of the simulation: everybody walks and is published.
+    pub fn step(&mut self, frame: &mut Frame<'_>) {
+        self.spawn_npcs(frame);
+        let (min, max) = edges(frame.grid());
+        let dt = frame.interval();
+        for (&entity, avatar) in &mut self.here {
+            let Some(owned) = frame.owned_by(entity) else { continue };
+            let player = frame.session(owned).is_some();
+            if !player && avatar.chance.fraction() < TURN_CHANCE {
+                avatar.motion.velocity = heading(&mut avatar.chance, self.config.npc_speed_mps);
+            }
+            let walls = avatar.walk(dt, min, max);
+            meet_walls(&mut avatar.motion.velocity, walls, player);
+            avatar.age(dt);
+            publish(frame, owned, avatar);
+        }
+    }
+
+    fn spawn_npcs(&mut self, frame: &mut Frame<'_>) {
+        if self.npcs_spawned {
+            return;
+        }
+        let cells: Vec<CellId> = frame.map().cells_of(frame.node()).collect();
+        if cells.is_empty() {
+            return;
+        }
+        self.npcs_spawned = true;
+        for (number, &cell) in (0..self.config.npcs).zip(cells.iter().cycle()) {
+            let motion = self.place_in(frame.grid(), cell);
+            match frame.spawn(motion) {
+                Ok(owned) => {
+                    let avatar = Avatar::new(&format!("npc {number}"), motion, self.kit, self.chance.draw());
+                    self.here.insert(owned.id(), avatar);
+                }
+                Err(cause) => error!(%cause, "NPC not spawned"),
+            }
+        }
+        info!(npcs = self.config.npcs, cells = cells.len(), "NPCs spawned");
+    }
+
+    fn place_in(&mut self, grid: &Grid, cell: CellId) -> Motion {
+        let bounds = grid.bounds(cell);
+        let mut between = |low: f64, high: f64| low + (high - low) * self.chance.fraction();
+        let position = Position::new(
+            between(bounds.min.x, bounds.max.x),
+            between(bounds.min.y, bounds.max.y),
+            if grid.is_flat() { 0.0 } else { between(bounds.min.z, bounds.max.z) },
+        );
+        let velocity = heading(&mut self.chance, self.config.npc_speed_mps);
+        Motion { position: grid.clamp(position), velocity }
+    }
+}
+
+impl World for Arena {
+    fn capture(&self, entity: EntityId, out: &mut SnapshotWriter) {
+        if let Some(avatar) = self.here.get(&entity) {
+            avatar.capture(out);
+        }
+    }
+
+    fn warm(&mut self, entity: EntityId, snapshot: &SnapshotView<'_>) -> Result<(), Refused> {
+        let updated = match self.warmed.get_mut(&entity) {
+            Some(avatar) => avatar.update(snapshot),
+            None => Avatar::restore(snapshot).map(|avatar| drop(self.warmed.insert(entity, avatar))),
+        };
+        updated.map_err(|cause| Refused::new(cause.to_string()))
+    }
+
+    fn restore(&mut self, entity: EntityId, snapshot: &SnapshotView<'_>) {
+        let updated = match self.warmed.remove(&entity) {
+            Some(mut avatar) => avatar.update(snapshot).map(|()| avatar),
+            None => Avatar::restore(snapshot),
+        };
+        match updated {
+            Ok(avatar) => drop(self.here.insert(entity, avatar)),
+            // It was warmed with components of the same shape, so this is a mistake of this very code.
+            Err(cause) => error!(?entity, %cause, "an avatar could not be restored"),
+        }
+    }
+
+    fn release(&mut self, entity: EntityId, why: ReleaseReason) {
+        match why {
+            ReleaseReason::NotComing => drop(self.warmed.remove(&entity)),
+            ReleaseReason::Frozen | ReleaseReason::Void => drop(self.here.remove(&entity)),
+        }
+    }
+
+    fn join(&mut self, player: Player<'_>) -> Result<Motion, Refused> {
+        let motion = Motion { position: player.entry(), velocity: Velocity::default() };
+        let avatar = match player.baseline() {
+            Some(baseline) => {
+                let mut avatar =
+                    Avatar::restore(&baseline).map_err(|cause| Refused::new(cause.to_string()))?;
+                avatar.begin_stay(player.name(), motion);
+                avatar
+            }
+            None => Avatar::new(player.name(), motion, self.kit, self.chance.draw()),
+        };
+        self.here.insert(player.entity(), avatar);
+        debug!(entity = ?player.entity(), name = player.name(), "player joined");
+        Ok(motion)
+    }
+
+    fn leave(&mut self, entity: EntityId, why: LeaveReason) {
+        self.here.remove(&entity);
+        debug!(?entity, ?why, "player left");
+    }
+
+    fn input(&mut self, entity: EntityId, seq: u32, bytes: &[u8]) {
+        let Some(avatar) = self.here.get_mut(&entity) else { return };
+        avatar.has_changed();
+        if !avatar.ledger.enter(seq) {
+            return;
+        }
+        let Ok(wish) = MoveInput::decode(bytes) else {
+            self.bad_inputs += 1;
+            return;
+        };
+        let [x, y] = wish.velocity(self.config.player_speed_mps);
+        avatar.motion.velocity = velocity(x, y);
+    }
+
+    fn ghost(&mut self, _change: GhostChange) {
+        // Nobody in the arena looks at anybody: clients see ghosts without its help.
+    }
+}
+
+fn publish(frame: &mut Frame<'_>, owned: Owned, avatar: &Avatar) {
+    if let Err(cause) = frame.publish(owned, avatar.motion, &state_of(avatar).encode()) {
+        error!(%cause, "avatar not published");
+    }
+}
+
+const fn state_of(avatar: &Avatar) -> AvatarState {
+    AvatarState { ledger: avatar.ledger, health: avatar.health }
+}
+
+/// The box in which avatars walk.
+fn edges(grid: &Grid) -> (Position, Position) {
+    let config = grid.config();
+    let [x, y, z] = config.origin_m;
+    let [width, depth, _] = config.cells.map(|cells| f64::from(cells) * config.cell_edge_m);
+    (Position::new(x, y, z), Position::new(x + width - EDGE_M, y + depth - EDGE_M, z))
+}
+
+/// At a wall a player stops and an NPC turns back.
+fn meet_walls(velocity: &mut Velocity, [at_x, at_y]: [bool; 2], player: bool) {
+    let bounce = if player { 0.0 } else { -1.0 };
+    if at_x {
+        velocity.x *= bounce;
+    }
+    if at_y {
+        velocity.y *= bounce;
+    }
+}
+
+fn heading(chance: &mut Chance, speed_mps: f64) -> Velocity {
+    let angle = chance.fraction() * core::f64::consts::TAU;
+    velocity(angle.cos() * speed_mps, angle.sin() * speed_mps)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "speeds are small, and a velocity is f32")]
+const fn velocity(x: f64, y: f64) -> Velocity {
+    Velocity::new(x as f32, y as f32, 0.0)
+}

@@ -1,0 +1,120 @@
+//! What the game may do within a tick.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use selvedge_protocol::cell_map::CellMap;
+use selvedge_protocol::grid::{Grid, Motion};
+use selvedge_protocol::id::{EntityId, NodeId, SessionId};
+use selvedge_protocol::roster::{PublishError, Roster};
+use selvedge_protocol::time::{Tick, Time};
+
+use crate::clock::Clock;
+use crate::entity::{Ghost, Owned, Sight};
+
+/// One tick, as the game sees it: what it simulates, what it sees of others, and where it writes the outcome.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    pub(crate) roster: &'a mut Roster,
+    pub(crate) ghosts: &'a BTreeMap<EntityId, Sight>,
+    pub(crate) clock: &'a Clock,
+    pub(crate) grid: &'a Grid,
+    pub(crate) map: &'a CellMap,
+    pub(crate) me: NodeId,
+    pub(crate) tick: Tick,
+    pub(crate) interval: Duration,
+}
+
+impl Frame<'_> {
+    /// Which tick this is. Numbers grow, and may jump where the game was late.
+    #[must_use]
+    pub const fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    /// The time between two ticks: how far to step the simulation.
+    #[must_use]
+    pub const fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// The mesh time at which this tick starts.
+    #[must_use]
+    pub fn mesh_time(&self) -> Time {
+        self.tick.start(self.interval)
+    }
+
+    /// The world's grid.
+    #[must_use]
+    pub const fn grid(&self) -> &Grid {
+        self.grid
+    }
+
+    /// Who owns which cell.
+    #[must_use]
+    pub const fn map(&self) -> &CellMap {
+        self.map
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.me
+    }
+
+    /// Everything that this node simulates, in order of id.
+    pub fn owned(&self) -> impl Iterator<Item = Owned> + '_ {
+        self.roster.entities().map(Owned::new)
+    }
+
+    /// The handle of an entity, if this node simulates it.
+    #[must_use]
+    pub fn owned_by(&self, entity: EntityId) -> Option<Owned> {
+        self.roster.holds(entity).then_some(Owned::new(entity))
+    }
+
+    /// Everything that other nodes simulate and this one sees, in order of id.
+    pub fn ghosts(&self) -> impl Iterator<Item = (Ghost, Sight)> + '_ {
+        self.ghosts.iter().map(|(&entity, &sight)| (Ghost::new(entity), sight))
+    }
+
+    /// The session of the player who plays an entity; none for what no player plays.
+    #[must_use]
+    pub fn session(&self, entity: Owned) -> Option<SessionId> {
+        self.roster.session(entity.id())
+    }
+
+    /// Writes where an entity is at the end of this tick, and up to 64 bytes of state for its own client. Once a tick
+    /// for each entity; what isn't published isn't seen to move.
+    ///
+    /// # Errors
+    /// If the entity isn't simulated here (any more), the motion isn't finite, or the state is too long.
+    pub fn publish(&mut self, entity: Owned, motion: Motion, state: &[u8]) -> Result<(), PublishError> {
+        self.roster.publish(entity.id(), motion, state, self.clock.now())
+    }
+
+    /// Adds an entity of the game's own under a new id. Publish it, in this tick or the next.
+    ///
+    /// # Errors
+    /// If the motion isn't finite.
+    pub fn spawn(&mut self, motion: Motion) -> Result<Owned, PublishError> {
+        self.spawn_as(EntityId::from_u128(rand::random()), motion)
+    }
+
+    /// As [`spawn`](Self::spawn), under an id that the game chose. It must be unique in the whole mesh.
+    ///
+    /// # Errors
+    /// If the motion isn't finite, or an entity of this id is here already.
+    pub fn spawn_as(&mut self, entity: EntityId, motion: Motion) -> Result<Owned, PublishError> {
+        self.roster.spawn(entity, motion, self.tick)?;
+        Ok(Owned::new(entity))
+    }
+
+    /// Removes an entity from the world.
+    ///
+    /// # Errors
+    /// If it isn't simulated here (any more).
+    pub fn despawn(&mut self, entity: Owned) -> Result<(), PublishError> {
+        self.roster.despawn(entity.id(), self.tick)
+    }
+}

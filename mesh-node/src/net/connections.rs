@@ -1,0 +1,90 @@
+//! The mesh thread's end of the clients' connections: how to speak to them, and how to part.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use selvedge_protocol::id::ClientId;
+use selvedge_protocol::wire::{ByeReason, ServerMessage, encode_server};
+use selvedge_transport::{ClientConnection, SendError};
+use tracing::{debug, trace};
+
+/// Where the application's close codes begin.
+const CLOSE_CODES: u32 = 256;
+/// How long what was said last may take to arrive before the connection is closed; two round trips come on top.
+const PARTING: Duration = Duration::from_millis(250);
+
+/// The connections that have said hello.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    open: HashMap<ClientId, ClientConnection>,
+}
+
+impl Connections {
+    pub(super) fn insert(&mut self, client: ClientId, connection: ClientConnection) {
+        self.open.insert(client, connection);
+    }
+
+    pub(super) fn remove(&mut self, client: ClientId) {
+        self.open.remove(&client);
+    }
+
+    /// Says something to a client; says whether it was taken.
+    pub(super) fn send(&self, client: ClientId, message: ServerMessage) -> bool {
+        let Some(connection) = self.open.get(&client) else { return false };
+        let sent = match message {
+            ServerMessage::State { .. } => send_state(connection, message),
+            ServerMessage::Parked { .. }
+            | ServerMessage::Attached { .. }
+            | ServerMessage::Preconnect { .. }
+            | ServerMessage::Redirect { .. }
+            | ServerMessage::Bye { .. } => connection.send(encode_server(&message)),
+        };
+        if let Err(cause) = sent {
+            trace!(%client, %cause, "not sent to a client");
+        }
+        sent.is_ok()
+    }
+
+    /// Closes a connection once what was said to it has had time to arrive.
+    pub(super) fn part(&self, client: ClientId, reason: ByeReason) {
+        let Some(connection) = self.open.get(&client).cloned() else { return };
+        debug!(%client, %reason, "client is told to go");
+        tokio::spawn(async move {
+            // The client closes by itself when it has read the last word; this is for the one that doesn't.
+            tokio::time::sleep(PARTING + connection.rtt() * 2).await;
+            connection.close(close_code(reason), &reason.to_string());
+        });
+    }
+}
+
+/// Sends a state; who is too far down the list to fit into one packet of this path is left out.
+fn send_state(connection: &ClientConnection, mut message: ServerMessage) -> Result<(), SendError> {
+    loop {
+        match connection.send_datagram(encode_server(&message)) {
+            Err(error @ SendError::TooLarge { .. }) => {
+                let ServerMessage::State { seen, .. } = &mut message else { return Err(error) };
+                if seen.is_empty() {
+                    return Err(error);
+                }
+                seen.truncate(seen.len() * 3 / 4);
+            }
+            sent => return sent,
+        }
+    }
+}
+
+/// The code that a connection is closed with.
+pub(super) const fn close_code(reason: ByeReason) -> u32 {
+    CLOSE_CODES
+        + match reason {
+            ByeReason::BadToken => 0,
+            ByeReason::Full => 1,
+            ByeReason::LoggedOut => 2,
+            ByeReason::Superseded => 3,
+            ByeReason::NotNeeded => 4,
+            ByeReason::Moved => 5,
+            ByeReason::Gone => 6,
+            ByeReason::Refused => 7,
+            ByeReason::Misbehaved => 8,
+        }
+}

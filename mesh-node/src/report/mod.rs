@@ -1,0 +1,200 @@
+//! What a node measures, and the form in which it says so.
+//!
+//! Everything counts from the start of the process and only grows, so that a reader takes differences as it likes.
+
+mod histogram;
+mod meter;
+mod names;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use histogram::{HistogramError, HistogramText};
+pub(crate) use meter::{GameMeter, MeshMeter, TickMeasured, report};
+
+/// All that a node measures. Travels as JSON to the coordinator once a second; fields may be added, none changes its
+/// meaning.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeReport {
+    /// Seconds since the process started.
+    pub uptime_s: f64,
+    /// Counted events.
+    pub counters: NodeCounters,
+    /// Measured times and numbers.
+    pub histograms: NodeHistograms,
+}
+
+/// Counted events, since the process started.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeCounters {
+    /// Handoffs that this node completed as the source, with a pre-copy at the target.
+    pub handoffs_out_warm: u64,
+    /// Handoffs that this node completed as the source without one: teleports, unforeseen crossings.
+    pub handoffs_out_cold: u64,
+    /// Of these, players.
+    pub handoffs_out_players: u64,
+    /// Entities that this node took over.
+    pub handoffs_in: u64,
+    /// Of these, players.
+    pub handoffs_in_players: u64,
+    /// Transfers that were aborted, by reason (`silence`: cancelled because the target didn't answer).
+    pub handoffs_aborted: BTreeMap<String, u64>,
+    /// Preparations that were refused to this node as the source, by reason.
+    pub prepares_refused: BTreeMap<String, u64>,
+    /// Players' clients that attached after a handoff.
+    pub clients_attached: u64,
+    /// Clients that showed a token that admits nobody.
+    pub tokens_refused: u64,
+    /// Clients that sent what they must not; each lost its connection.
+    pub clients_misbehaved: u64,
+    /// Peers that sent what can't be read or can't be; each occurrence.
+    pub peers_misbehaved: u64,
+    /// Registrations that the coordinator refused.
+    pub registrations_refused: u64,
+    /// How often the coordinator declared this node to be of the past.
+    pub fenced: u64,
+    /// Ticks that ran.
+    pub ticks_run: u64,
+    /// Ticks that were left out because the game was not back in time.
+    pub ticks_skipped: u64,
+    /// Ticks whose step took longer than the interval.
+    pub ticks_overrun: u64,
+    /// Snapshots that the game wrote wrongly; each kept an entity where it was.
+    pub captures_failed: u64,
+    /// Reports that found the channel to the network thread full. Old frames among them were dropped.
+    pub report_overflows: u64,
+    /// Mesh messages that weren't sent: no link, or its queue was full. The core repeats those that matter.
+    pub sends_dropped: u64,
+    /// Messages to clients that weren't sent because their queue was full or the connection gone.
+    pub client_sends_dropped: u64,
+}
+
+/// Measured times and numbers, since the process started. Microseconds where the name ends in `_us`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeHistograms {
+    /// Source: from the freeze to `Accepted`, every entity.
+    pub cutover_us: HistogramText,
+    /// The same, players alone.
+    pub cutover_players_us: HistogramText,
+    /// Source: from the first request to `Ready`, every entity.
+    pub prepare_us: HistogramText,
+    /// Target: ticks between the source's last and this node's first simulation of the entity, every entity.
+    pub missed_ticks: HistogramText,
+    /// The same, players alone.
+    pub missed_ticks_players: HistogramText,
+    /// Target: from the source's first request to the client's arrival here.
+    pub handoff_total_us: HistogramText,
+    /// How long each callback into the game took.
+    pub world_callbacks_us: HistogramText,
+    /// How long the game's own step took, each tick.
+    pub tick_us: HistogramText,
+    /// How late each tick began, after its start by mesh time.
+    pub tick_late_us: HistogramText,
+}
+
+impl NodeReport {
+    /// Adds what another node measured: counters are summed, histograms merged, the uptime is the longer one.
+    ///
+    /// # Errors
+    /// If a histogram can't be read.
+    pub fn merge(&mut self, other: &Self) -> Result<(), HistogramError> {
+        self.uptime_s = self.uptime_s.max(other.uptime_s);
+        self.counters.merge(&other.counters);
+        self.histograms.merge(&other.histograms)
+    }
+}
+
+impl NodeCounters {
+    fn merge(&mut self, other: &Self) {
+        let Self {
+            handoffs_out_warm,
+            handoffs_out_cold,
+            handoffs_out_players,
+            handoffs_in,
+            handoffs_in_players,
+            handoffs_aborted,
+            prepares_refused,
+            clients_attached,
+            tokens_refused,
+            clients_misbehaved,
+            peers_misbehaved,
+            registrations_refused,
+            fenced,
+            ticks_run,
+            ticks_skipped,
+            ticks_overrun,
+            captures_failed,
+            report_overflows,
+            sends_dropped,
+            client_sends_dropped,
+        } = other;
+        self.handoffs_out_warm += handoffs_out_warm;
+        self.handoffs_out_cold += handoffs_out_cold;
+        self.handoffs_out_players += handoffs_out_players;
+        self.handoffs_in += handoffs_in;
+        self.handoffs_in_players += handoffs_in_players;
+        merge_reasons(&mut self.handoffs_aborted, handoffs_aborted);
+        merge_reasons(&mut self.prepares_refused, prepares_refused);
+        self.clients_attached += clients_attached;
+        self.tokens_refused += tokens_refused;
+        self.clients_misbehaved += clients_misbehaved;
+        self.peers_misbehaved += peers_misbehaved;
+        self.registrations_refused += registrations_refused;
+        self.fenced += fenced;
+        self.ticks_run += ticks_run;
+        self.ticks_skipped += ticks_skipped;
+        self.ticks_overrun += ticks_overrun;
+        self.captures_failed += captures_failed;
+        self.report_overflows += report_overflows;
+        self.sends_dropped += sends_dropped;
+        self.client_sends_dropped += client_sends_dropped;
+    }
+}
+
+fn merge_reasons(into: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
+    for (reason, count) in from {
+        *into.entry(reason.clone()).or_default() += count;
+    }
+}
+
+impl NodeHistograms {
+    fn merge(&mut self, other: &Self) -> Result<(), HistogramError> {
+        self.cutover_us.merge(&other.cutover_us)?;
+        self.cutover_players_us.merge(&other.cutover_players_us)?;
+        self.prepare_us.merge(&other.prepare_us)?;
+        self.missed_ticks.merge(&other.missed_ticks)?;
+        self.missed_ticks_players.merge(&other.missed_ticks_players)?;
+        self.handoff_total_us.merge(&other.handoff_total_us)?;
+        self.world_callbacks_us.merge(&other.world_callbacks_us)?;
+        self.tick_us.merge(&other.tick_us)?;
+        self.tick_late_us.merge(&other.tick_late_us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_of_two_nodes_add_up() {
+        let mut game = GameMeter::default();
+        game.ticks_run(3);
+        let one = report(1.0, &game, &MeshMeter::default());
+        let mut both = one.clone();
+        both.merge(&one).unwrap();
+        assert_eq!(both.counters.ticks_run, 6);
+    }
+
+    #[test]
+    fn a_report_survives_its_json_and_an_unknown_field() {
+        let report = report(2.5, &GameMeter::default(), &MeshMeter::default());
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<NodeReport>(&json).unwrap(), report);
+        let newer = json.replacen('{', "{\"from_the_future\":1,", 1);
+        assert_eq!(serde_json::from_str::<NodeReport>(&newer).unwrap(), report);
+    }
+}

@@ -1,0 +1,114 @@
+//! What a game implements.
+//!
+//! Every callback runs on the game's own thread, inside [`MeshNode::tick`](crate::MeshNode::tick). Ids come by value
+//! and bytes by slice, and nothing is generic, so that a C ABI can carry each of them.
+
+use std::borrow::Cow;
+
+use selvedge_protocol::grid::{Motion, Position};
+use selvedge_protocol::id::{EntityId, SessionId};
+use selvedge_protocol::node::{GhostChange, LeaveReason, ReleaseReason};
+use selvedge_protocol::snapshot::{SnapshotView, SnapshotWriter};
+
+/// A game world, as the mesh drives it.
+///
+/// The mesh decides who simulates what; the game knows what an entity is. An entity's way through one node:
+/// `warm` (perhaps, and perhaps repeatedly) -> `restore`, or `join`, or the game's own `spawn` -> `input`s and
+/// `capture`s -> `release`, or `leave`, or the game's own `despawn`.
+pub trait World {
+    /// Writes down the entity's whole state. A pure read: it may be called in any tick, for a pre-copy, a handoff or a
+    /// save, and doesn't mean that the entity leaves. Every component is named each time; ask
+    /// [`SnapshotWriter::wants`] before an expensive encoding.
+    fn capture(&self, entity: EntityId, out: &mut SnapshotWriter);
+
+    /// Builds an entity that is about to come, without simulating it: loads assets, makes room. May be called again
+    /// with newer state. This is the time to refuse.
+    ///
+    /// # Errors
+    /// If the game can't take it. It then stays where it is.
+    fn warm(&mut self, entity: EntityId, snapshot: &SnapshotView<'_>) -> Result<(), Refused>;
+
+    /// This node holds the entity now: simulate it from this tick on. It was warmed before, with this state or an
+    /// older one, or was frozen here and comes back.
+    fn restore(&mut self, entity: EntityId, snapshot: &SnapshotView<'_>);
+
+    /// This node no longer holds the entity, or a warmed one won't come: forget it.
+    fn release(&mut self, entity: EntityId, why: ReleaseReason);
+
+    /// A player enters the world here. The mesh has named the entity; the game says where it stands.
+    ///
+    /// # Errors
+    /// If the game doesn't let the player in.
+    fn join(&mut self, player: Player<'_>) -> Result<Motion, Refused>;
+
+    /// A player leaves the world. The character was captured just before; forget the entity.
+    fn leave(&mut self, entity: EntityId, why: LeaveReason);
+
+    /// Applies a player's input. They come in order, each number once.
+    fn input(&mut self, entity: EntityId, seq: u32, bytes: &[u8]);
+
+    /// Something that another node simulates came into sight, moved or vanished.
+    fn ghost(&mut self, change: GhostChange);
+}
+
+/// The game said no. The reason is logged here; the other side only hears that the game refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refused {
+    reason: Cow<'static, str>,
+}
+
+impl Refused {
+    /// A refusal, with a reason for the log.
+    pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: reason.into() }
+    }
+
+    /// The reason.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// A player at the door.
+#[derive(Clone, Copy, Debug)]
+pub struct Player<'a> {
+    pub(crate) entity: EntityId,
+    pub(crate) session: SessionId,
+    pub(crate) name: &'a str,
+    pub(crate) entry: Position,
+    pub(crate) baseline: Option<SnapshotView<'a>>,
+}
+
+impl<'a> Player<'a> {
+    /// The entity that the player will play.
+    #[must_use]
+    pub const fn entity(&self) -> EntityId {
+        self.entity
+    }
+
+    /// The player's session.
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The player's name, as the door let it pass.
+    #[must_use]
+    pub const fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// Where the mesh would have the player enter: in a cell of this node.
+    #[must_use]
+    pub const fn entry(&self) -> Position {
+        self.entry
+    }
+
+    /// The character as it last left the world; none for a new one.
+    #[must_use]
+    pub const fn baseline(&self) -> Option<SnapshotView<'a>> {
+        self.baseline
+    }
+}
