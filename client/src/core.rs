@@ -50,6 +50,8 @@ pub(crate) struct Core {
     presence: Presence,
     /// The next loss of all connections was the player's own wish.
     loss_expected: bool,
+    /// Disconnected on purpose since the last state: the next gap is the player's own doing.
+    was_away: bool,
     entered: bool,
     over: Option<Option<ByeReason>>,
     /// Wakes the player's task.
@@ -73,6 +75,7 @@ impl Core {
             ticket,
             presence: Presence::Here,
             loss_expected: false,
+            was_away: false,
             entered: false,
             over: None,
             task: None,
@@ -128,6 +131,7 @@ impl Core {
         }
         self.presence = Presence::Away;
         self.loss_expected = true;
+        self.was_away = true;
         self.drop_connections();
         self.wake_task();
     }
@@ -355,8 +359,12 @@ impl Core {
 
     fn on_event(&mut self, event: ClientEvent) {
         match &event {
-            ClientEvent::State(_) => self.stats.states += 1,
+            ClientEvent::State(_) => {
+                self.stats.states += 1;
+                self.was_away = false;
+            }
             ClientEvent::Entered { .. } => self.entered = true,
+            ClientEvent::Switched { .. } if self.was_away => {}
             ClientEvent::Switched { gap, prepared, .. } => {
                 self.stats.switches += 1;
                 self.stats.prepared_switches += u64::from(*prepared);

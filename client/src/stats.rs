@@ -9,7 +9,8 @@ const DIGITS: u8 = 3;
 #[derive(Debug, Clone)]
 pub struct ClientStats {
     /// `client_gap` of every switch, in microseconds: time between the last state from the old node and the first from
-    /// the new one, less the tick interval. A switch that no state was seen before isn't in it.
+    /// the new one, less the tick interval. A switch that no state was seen before isn't in it, nor one while the
+    /// player was disconnected on purpose.
     pub client_gap: Histogram<u64>,
     /// Times that another node took over with a measured gap.
     pub switches: u64,
@@ -21,7 +22,8 @@ pub struct ClientStats {
     pub inputs_acknowledged: u64,
     /// Inputs refused because too many were unacknowledged, or the player was not in the world.
     pub refused: u64,
-    /// Times that every connection was lost or silent, so that the door was asked.
+    /// Times that every connection was lost or silent, so that the door was asked; not counting a player's own
+    /// `disconnect`.
     pub lost: u64,
     /// Times that two nodes claimed one authority: more than 0 breaks invariant A1.
     pub two_authorities: u64,

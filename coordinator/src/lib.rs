@@ -5,6 +5,34 @@
 //! status only move bytes to and from it. Who may enter is an [`Authenticator`]'s to say, characters are kept by a
 //! [`CharacterStore`]; neither can hold the machine up. [`app::run`] is a whole process.
 //!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use selvedge_coordinator::{Authenticator, BoxFuture, CoordinatorArgs, Denied, MemoryStore, app};
+//!
+//! #[derive(Debug)]
+//! struct Password;
+//!
+//! impl Authenticator for Password {
+//!     fn authenticate<'a>(&'a self, name: &'a str, credential: &'a [u8]) -> BoxFuture<'a, Result<String, Denied>> {
+//!         Box::pin(async move {
+//!             // A real one asks a database here: nobody else waits for it.
+//!             if credential == b"open sesame" {
+//!                 Ok(name.to_owned())
+//!             } else {
+//!                 Err(Denied { reason: "wrong password".to_owned() })
+//!             }
+//!         })
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let args = CoordinatorArgs { config: Some("mesh.toml".into()), ..CoordinatorArgs::default() };
+//! app::run_with(args, Arc::new(Password), Arc::new(MemoryStore::default()))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Deliberately absent: decisions (they are the machine's), and persistence: this version keeps its table, its
 //! sessions and, with [`MemoryStore`], its characters in memory. After a restart nodes register again and players
 //! enter again.

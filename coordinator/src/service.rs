@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use selvedge_certs::{CertsError, Identity, RoleKind};
 use selvedge_protocol::config::ConfigError;
@@ -23,6 +24,9 @@ use crate::http;
 use crate::links;
 use crate::questions::Desk;
 use crate::store::CharacterStore;
+
+/// How long HTTP requests under way hold up the end.
+const HTTP_END_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a coordinator couldn't be started.
 #[derive(Debug, thiserror::Error)]
@@ -150,10 +154,12 @@ impl CoordinatorService {
     /// Stops, and waits until characters that are being saved are saved and the peers know.
     pub async fn stop(self) {
         self.shutdown.cancel();
-        for (task, joined) in [("driver", self.driver.await), ("http", self.http.await)] {
-            if let Err(error) = joined {
-                tracing::error!(task, %error, "a task of the coordinator failed");
-            }
+        if let Err(error) = self.driver.await {
+            tracing::error!(%error, "the machine's task failed");
+        }
+        let http = self.http.abort_handle();
+        if tokio::time::timeout(HTTP_END_PATIENCE, self.http).await.is_err() {
+            http.abort();
         }
         self.mesh.close("the coordinator shuts down").await;
         self.door.close("the coordinator shuts down").await;

@@ -64,7 +64,7 @@ pub struct CoordinatorArgs {
     /// How far across a border entities are replicated, in metres [default: 30]
     #[arg(long, env = "SELVEDGE_INTEREST_MARGIN_M", value_name = "METRES")]
     pub interest_margin_m: Option<f64>,
-    /// Pin a cell to a node, such as 'L0(3,2,0)=<uuid>'; may be given again, and replaces the file's list
+    /// Pin a cell to a node, such as L0(3,2,0)=UUID; may be given again, and replaces the file's list
     #[arg(long = "pin", value_name = "CELL=NODE")]
     pub pinned: Vec<PinArg>,
     /// Nodes that must have registered before cells are assigned [default: 1]
