@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use crate::id::{AuthorityEpoch, EntityId, InputSeq, SessionId};
 use crate::limits::{INPUT_BYTES_MAX, INPUT_WINDOW};
-use crate::time::Time;
+use crate::time::{Tick, Time};
 use crate::token::Token;
 use crate::wire::{
     ByeReason, ClientMessage, InputMessage, Invitation, ServerMessage, SessionReply, SessionRequest,
@@ -206,6 +206,8 @@ struct InWorld {
     /// The last `Redirect` whose token was not used yet.
     redirect: Option<Invitation>,
     last_state_at: Option<Time>,
+    /// The newest state that was shown.
+    shown: (AuthorityEpoch, Tick),
     /// Set at a switch until the first state from the new node: the last state from the old one.
     switched: Option<(Time, bool)>,
     quiet_since: Time,
@@ -447,12 +449,18 @@ impl Client {
                     self.repeat(now);
                 }
             }
-            ServerMessage::State { entity, epoch, applied, .. } => {
+            ServerMessage::State { entity, epoch, tick, applied, .. } => {
                 if entity != world.entity || !self.follow(connection, epoch, now) {
                     return;
                 }
                 self.acknowledge(applied);
-                self.on_state(message, epoch, now);
+                // A datagram that was overtaken shows the past.
+                if let Stage::InWorld(world) = &mut self.stage
+                    && world.shown < (epoch, tick)
+                {
+                    world.shown = (epoch, tick);
+                    self.on_state(message, epoch, now);
+                }
             }
             ServerMessage::Preconnect { invitation } => {
                 let known = world.connections.values().any(|held| {
@@ -631,6 +639,7 @@ impl InWorld {
             connections: BTreeMap::new(),
             redirect: None,
             last_state_at: None,
+            shown: (AuthorityEpoch::default(), Tick::default()),
             switched: None,
             quiet_since: now,
             lost_since: None,

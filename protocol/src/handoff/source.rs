@@ -120,11 +120,12 @@ impl Source {
         self.backoff.get(&target).map_or(Time::ZERO, |backoff| backoff.until)
     }
 
-    /// When something is due.
+    /// When something is due. While the entity is frozen its candidates wait for the outcome.
     pub(crate) fn due_at(&self, keep: Duration) -> Option<Time> {
-        let candidates = self.candidates.iter().map(|candidate| candidate.due_at(keep)).min();
-        let transfer = self.transferring.as_ref().map(|transfer| transfer.repeat_at);
-        [candidates, transfer].into_iter().flatten().min()
+        match &self.transferring {
+            Some(transfer) => Some(transfer.repeat_at),
+            None => self.candidates.iter().map(|candidate| candidate.due_at(keep)).min(),
+        }
     }
 }
 

@@ -155,6 +155,10 @@ impl Node {
         let Some(held) = self.held.get(&entity) else {
             return;
         };
+        if held.source.transferring.is_some() {
+            self.schedule_source(entity);
+            return;
+        }
         let due: Vec<ReservationId> = held
             .source
             .candidates
@@ -174,11 +178,10 @@ impl Node {
         let Some(held) = self.held.get_mut(&reservation.entity) else {
             return;
         };
-        let frozen = held.source.transferring.is_some();
         let Some(candidate) = held.source.candidate(reservation) else {
             return;
         };
-        if !frozen && candidate.wanted_at + keep <= now {
+        if candidate.wanted_at + keep <= now {
             self.drop_candidate(reservation);
             return;
         }
@@ -191,13 +194,12 @@ impl Node {
             Stage::Prepared(prepared) => {
                 let silent = now.since(prepared.heard_at) >= refresh * SILENT_REFRESHES;
                 prepared.refresh_at = now + refresh;
-                candidate.wanted_at = if frozen { now } else { candidate.wanted_at };
-                if silent && !frozen {
+                if silent {
                     let target = candidate.target;
                     let backoff = self.setup.config.backoff;
                     held.source.back_off(target.node, backoff, now);
                     self.drop_candidate(reservation);
-                } else if !frozen {
+                } else {
                     self.capture_for(reservation);
                 }
             }

@@ -51,6 +51,7 @@ pub(super) fn message(message: &Message) -> Checked {
         Message::AuthorityAck { acknowledged } => {
             require(acknowledged.len() <= AUTHORITY_CHANGES_PER_MESSAGE, "acknowledged changes")
         }
+        Message::Warmed { versions, .. } => require(versions.check().is_ok(), "component versions"),
         Message::Ghosts { updates, .. } => {
             require(updates.len() <= GHOSTS_PER_DATAGRAM, "ghosts")?;
             require(updates.iter().all(|update| update.motion.is_finite()), "ghost's motion")
@@ -71,7 +72,6 @@ pub(super) fn message(message: &Message) -> Checked {
         | Message::Refuse { .. }
         | Message::CancelPrepare { .. }
         | Message::Precopy { .. }
-        | Message::Warmed { .. }
         | Message::Accepted { .. }
         | Message::Rejected { .. }
         | Message::Cancel { .. }
