@@ -43,6 +43,7 @@ mod authenticator;
 mod clock;
 mod config;
 mod door;
+mod door_thread;
 mod driver;
 mod errands;
 mod http;
@@ -60,6 +61,7 @@ pub use config::{
     TripleArg,
 };
 pub use door::{DOOR_IDLE_MAX, DOOR_QUESTIONS_MAX};
+pub use door_thread::DoorError;
 pub use errands::{AUTHENTICATOR_PATIENCE, ERRANDS_MAX, STORE_PATIENCE};
 pub use reports::REPORT_BYTES_MAX;
 pub use service::{CoordinatorService, StartError};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use selvedge_certs::{CertsError, Identity, RoleKind};
 use selvedge_protocol::config::ConfigError;
 use selvedge_protocol::coordinator::Coordinator;
-use selvedge_transport::{BindError, ClientPort, ClientPortConfig, HelloCheck, MeshConfig, MeshEndpoint};
+use selvedge_transport::{BindError, ClientPortConfig, HelloCheck, MeshConfig, MeshEndpoint};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,6 +18,7 @@ use crate::addresses::Addresses;
 use crate::authenticator::Authenticator;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::door_thread::{DoorError, DoorThread};
 use crate::driver::{Driver, Inlets};
 use crate::errands::Errands;
 use crate::http;
@@ -43,7 +44,7 @@ pub enum StartError {
     Mesh(#[source] BindError),
     /// The endpoint for players couldn't be opened.
     #[error("bind_door: {0}")]
-    Door(#[source] BindError),
+    Door(#[source] DoorError),
     /// The HTTP server couldn't be opened.
     #[error("bind_http: cannot listen on TCP {address}: {source}; is another process on that port?")]
     Http {
@@ -66,7 +67,7 @@ pub struct CoordinatorService {
     driver: JoinHandle<()>,
     http: JoinHandle<()>,
     mesh: MeshEndpoint,
-    door: ClientPort,
+    door: DoorThread,
 }
 
 impl fmt::Debug for CoordinatorService {
@@ -109,18 +110,19 @@ impl CoordinatorService {
             check,
         )
         .map_err(StartError::Mesh)?;
-        let (port, door) = ClientPort::bind(ClientPortConfig {
+        let (door_thread, door) = DoorThread::open(ClientPortConfig {
             bind: settings.bind_door,
             identity: Arc::new(door_identity),
             tuning: settings.door_tuning.clone(),
             limits: settings.door_limits.clone(),
         })
+        .await
         .map_err(StartError::Door)?;
         let http_failed = |source| StartError::Http { address: settings.bind_http, source };
         let listener = TcpListener::bind(settings.bind_http).await.map_err(http_failed)?;
         let addresses = Addresses {
             mesh: settings.advertise_mesh.unwrap_or(mesh.local_addr().map_err(StartError::Mesh)?),
-            door: settings.advertise_door.unwrap_or(port.local_addr().map_err(StartError::Door)?),
+            door: settings.advertise_door.unwrap_or(door_thread.address),
             http: listener.local_addr().map_err(http_failed)?,
         };
 
@@ -136,7 +138,7 @@ impl CoordinatorService {
             "coordinator started"
         );
         let stop = shutdown.clone().drop_guard();
-        Ok(Self { addresses, shutdown, _stop: stop, driver, http, mesh, door: port })
+        Ok(Self { addresses, shutdown, _stop: stop, driver, http, mesh, door: door_thread })
     }
 
     /// Where it is reached.
@@ -162,7 +164,7 @@ impl CoordinatorService {
             http.abort();
         }
         self.mesh.close("the coordinator shuts down").await;
-        self.door.close("the coordinator shuts down").await;
+        self.door.close().await;
         tracing::info!("coordinator stopped");
     }
 }
