@@ -26,8 +26,8 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<()> {
     log_to_stderr(&loaded.log)?;
     let lifeline = Lifeline::default();
     lifeline.watch_signals().context("signals can't be watched")?;
-    if args.exit_with_stdin {
-        lifeline.watch_stdin().context("standard input can't be watched")?;
+    if args.die_with_parent {
+        lifeline.watch_parent().context("the process that started this one can't be watched")?;
     }
     run_arena(loaded, &lifeline)
 }

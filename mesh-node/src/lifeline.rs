@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::fstat;
 use tracing::{info, warn};
 
 /// How long an orderly end may take once the starter is gone.
@@ -51,12 +53,21 @@ impl Lifeline {
         Ok(())
     }
 
-    /// Watches for the end of standard input: whoever holds its other end has gone. If the process then doesn't end by
-    /// itself within five seconds, it is ended by force, so that no orphan survives its starter.
+    /// Watches for the end of the process that started this one. If this one then doesn't end by itself within five
+    /// seconds, it is ended by force, so that no orphan survives its starter. Call it from the main thread.
+    ///
+    /// Where standard input is a pipe, its end says that the starter is gone. Where it is something else, the kernel is
+    /// asked to send SIGTERM when the thread that started this process ends: such a starter must do it from a thread
+    /// that lives as long as it does.
     ///
     /// # Errors
-    /// If the watcher can't be started.
-    pub fn watch_stdin(&self) -> io::Result<()> {
+    /// If the system knows no way.
+    pub fn watch_parent(&self) -> io::Result<()> {
+        let kind = fstat(io::stdin())?.st_mode & libc::S_IFMT;
+        if kind == libc::S_IFIFO || kind == libc::S_IFSOCK { self.watch_stdin() } else { ask_kernel() }
+    }
+
+    fn watch_stdin(&self) -> io::Result<()> {
         let cut = Arc::clone(&self.cut);
         thread::Builder::new().name("stdin".to_owned()).spawn(move || {
             let mut scrap = [0; 256];
@@ -68,7 +79,7 @@ impl Lifeline {
                     Ok(0) | Err(_) => break,
                 }
             }
-            info!("standard input was closed: ending");
+            info!("the process that started this one is gone: ending");
             cut.store(true, Ordering::Relaxed);
             thread::sleep(ORDERLY_END);
             process::exit(FORCED);
@@ -81,4 +92,22 @@ impl Lifeline {
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
     }
+}
+
+#[cfg(target_os = "linux")]
+fn ask_kernel() -> io::Result<()> {
+    let starter = nix::unistd::getppid();
+    nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+    // The starter may have ended just before.
+    if nix::unistd::getppid() != starter {
+        nix::sys::signal::raise(Signal::SIGTERM)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_kernel() -> io::Result<()> {
+    Err(io::Error::other(
+        "this system can't tell when the starter ends: start this process with a pipe as its standard input",
+    ))
 }

@@ -62,7 +62,7 @@ pub struct NodeArgs {
     /// Read and check the configuration, print it as TOML, and end.
     #[arg(long)]
     pub check_config: bool,
-    /// End when standard input is closed: so no node outlives the process that started it.
+    /// End when the process that started this one does; it should hold a pipe as this one's standard input.
     #[arg(long)]
-    pub exit_with_stdin: bool,
+    pub die_with_parent: bool,
 }

@@ -49,9 +49,12 @@ impl HistogramText {
             return Ok(empty());
         }
         let bytes = STANDARD_NO_PAD.decode(&self.0).map_err(|e| HistogramError { cause: e.to_string() })?;
-        Deserializer::new()
+        let mut histogram = Deserializer::new()
             .deserialize(&mut bytes.as_slice())
-            .map_err(|e| HistogramError { cause: format!("{e:?}") })
+            .map_err(|e| HistogramError { cause: format!("{e:?}") })?;
+        // It was read with the size that it had: let it take larger values too.
+        histogram.auto(true);
+        Ok(histogram)
     }
 
     /// Adds what another histogram counted.
@@ -129,11 +132,14 @@ mod tests {
     #[test]
     fn merging_adds_the_counts() {
         let mut sum = of(&[]);
-        for part in [of(&[5, 6]), of(&[]), of(&[7])] {
+        for part in [of(&[5, 6]), of(&[]), of(&[50_000_000])] {
             sum.merge(&part).unwrap();
         }
         let histogram = sum.decode().unwrap();
-        assert_eq!((histogram.len(), histogram.min(), histogram.max()), (3, 5, 7));
+        assert_eq!(
+            (histogram.len(), histogram.min(), histogram.max()),
+            (3, 5, histogram.highest_equivalent(50_000_000))
+        );
     }
 
     #[test]
