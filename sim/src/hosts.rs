@@ -44,6 +44,8 @@ pub(crate) struct NodeHost {
     pub(crate) standings: Vec<(EntityId, Standing)>,
     pub(crate) clients: BTreeMap<ClientId, ConnId>,
     pub(crate) clients_so_far: u64,
+    /// Until when the whole process stands still.
+    pub(crate) paused_until: Time,
     pub(crate) dice: Dice,
 }
 
@@ -74,6 +76,7 @@ impl NodeHost {
             standings: Vec::new(),
             clients: BTreeMap::new(),
             clients_so_far: 0,
+            paused_until: Time::ZERO,
             dice: Dice::new(scenario.seed, 100 + number as u64),
         }
     }

@@ -26,3 +26,4 @@ pub use event::Process;
 pub use run::{Failure, Outcome, SimOptions, run_seed};
 pub use scenario::{Faults, Play, Profile, Scenario};
 pub use stats::Stats;
+pub use trace::Watcher;

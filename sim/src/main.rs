@@ -7,7 +7,7 @@
 )]
 
 use core::time::Duration;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use selvedge_sim::{Batch, BatchOutcome, Failure, Profile, SimOptions, Stats, run_batch, run_seed};
+use selvedge_sim::{Batch, BatchOutcome, Failure, Profile, SimOptions, Stats, Watcher, run_batch, run_seed};
 use serde_json::{Value, json};
 
 /// Runs whole meshes on virtual time over a hostile network, and checks every invariant after every step.
@@ -40,9 +40,9 @@ struct Arguments {
     /// Write what was found to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// With --seed: print every delivered message.
-    #[arg(short, long)]
-    verbose: bool,
+    /// With --seed: print every delivered message; twice: ghosts, states, inputs and heartbeats, too.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
 }
 
 fn parse_profile(name: &str) -> Result<Profile, String> {
@@ -51,7 +51,7 @@ fn parse_profile(name: &str) -> Result<Profile, String> {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let watcher: Option<fn(&str)> = if arguments.verbose { Some(|line| println!("{line}")) } else { None };
+    let watcher = (arguments.verbose > 0).then_some(Watcher { show, chatter: arguments.verbose > 1 });
     let options = SimOptions { profile: arguments.profile, watcher, ..SimOptions::default() };
     let started = Instant::now();
     let found = match arguments.seed {
@@ -79,6 +79,11 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Prints a line; that nobody reads on (`| head`) is no reason to fail.
+fn show(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn run_many(arguments: &Arguments, options: SimOptions) -> anyhow::Result<BatchOutcome> {

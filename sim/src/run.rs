@@ -9,6 +9,7 @@ use selvedge_protocol::time::Time;
 use crate::invariant::Violation;
 use crate::scenario::{Profile, Scenario};
 use crate::stats::Stats;
+use crate::trace::Watcher;
 use crate::world::World;
 
 /// Messages printed with a failure.
@@ -22,7 +23,7 @@ pub struct SimOptions {
     /// Changes the settings that the seed draws for the nodes.
     pub tweak: fn(&mut NodeConfig),
     /// Is shown every delivered message, as a line.
-    pub watcher: Option<fn(&str)>,
+    pub watcher: Option<Watcher>,
 }
 
 impl Default for SimOptions {

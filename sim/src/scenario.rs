@@ -96,10 +96,15 @@ pub struct Faults {
     pub burst_us: (u64, u64),
     /// How long a link is cut, in microseconds.
     pub cut_us: (u64, u64),
+    /// How long a node's whole process stands still, in microseconds.
+    pub pause_us: (u64, u64),
     /// A client's connection attempt fails.
     pub connect_fails: f64,
-    /// A question at the door gets no answer.
+    /// A question at the door is lost.
     pub door_fails: f64,
+    /// Its answer is lost: to a player who wanted to enter this means to wait until the session, which nobody uses,
+    /// is forgotten.
+    pub door_answer_lost: f64,
     /// The store fails.
     pub store_fails: f64,
     /// A client's token is shown once more, by somebody else.
@@ -139,9 +144,14 @@ pub struct Play {
     pub away_us: (u64, u64),
     /// Per input: the player logs out.
     pub logout: f64,
+    /// Per input: the player's program ends without a word, and is started again.
+    pub restart: f64,
     /// A logged-out player comes back under the same name.
     pub come_back: f64,
 }
+
+/// A session that nobody uses blocks its character's name for so long.
+const UNUSED_SESSION: Duration = Duration::from_secs(60);
 
 impl Scenario {
     /// What `seed` stands for. A profile, if given, replaces the one that the seed draws.
@@ -159,7 +169,8 @@ impl Scenario {
         let coordinator = draw_coordinator(&mut dice, grid, nodes);
         let node = draw_node(&mut dice, &coordinator.world);
         let play = draw_play(&mut dice, profile, grid.cell_edge_m);
-        let settle_within = Duration::from_secs(20)
+        let settle_within = UNUSED_SESSION
+            + Duration::from_secs(20)
             + 16 * node.backoff
             + 2 * node.transfer_patience
             + node.reservation_ttl
@@ -250,6 +261,7 @@ fn draw_play(dice: &mut Dice, profile: Profile, edge: f64) -> Play {
         away: if_rough(0.004),
         away_us: (200_000, 8_000_000),
         logout: if_rough(0.003),
+        restart: if_rough(0.0004),
         come_back: 0.7,
     }
 }
@@ -269,8 +281,10 @@ fn draw_faults(dice: &mut Dice, profile: Profile, transfer_patience: Duration) -
         weather_every: None,
         burst_us: (200_000, 1_000_000),
         cut_us: (200_000, 2_000_000),
+        pause_us: (50_000, 1_000_000),
         connect_fails: 0.0,
         door_fails: 0.0,
+        door_answer_lost: 0.0,
         store_fails: 0.0,
         stolen_token: 0.0,
     };
@@ -283,6 +297,7 @@ fn draw_faults(dice: &mut Dice, profile: Profile, transfer_patience: Duration) -
             weather_every: Some(dice.millis(1_000, 5_000)),
             connect_fails: 0.02,
             door_fails: 0.05,
+            door_answer_lost: 0.002,
             ..calm
         },
         Profile::Nasty => Faults {
@@ -293,8 +308,10 @@ fn draw_faults(dice: &mut Dice, profile: Profile, transfer_patience: Duration) -
             weather_every: Some(dice.millis(250, 1_500)),
             burst_us: (patience_us / 2, patience_us * 3),
             cut_us: (100_000, 5_000_000),
+            pause_us: (50_000, 6_000_000),
             connect_fails: 0.08,
             door_fails: 0.1,
+            door_answer_lost: 0.005,
             store_fails: 0.1,
             stolen_token: 0.25,
             ..calm

@@ -13,7 +13,7 @@ use selvedge_protocol::wire::{
 use crate::event::Process;
 
 /// Lines kept; those that matter for a violation are chosen from them when they are printed.
-const LINES_KEPT: usize = 4_000;
+const LINES_KEPT: usize = 6_000;
 /// Characters of a printed line.
 const LINE_CHARS_MAX: usize = 260;
 
@@ -58,15 +58,54 @@ pub(crate) fn input_digest(before: u64, seq: u32, bytes: &[u8]) -> u64 {
     hash.value()
 }
 
-/// What kind of bytes a line shows.
+/// What a line shows.
 #[derive(Clone, Debug)]
 pub(crate) enum Said {
+    /// Bytes that come so often and say so little that they would push out the rest.
+    Chatter(Chatter, Bytes),
     Mesh(Bytes),
     Client(Bytes),
     Server(Bytes),
     Ask(Bytes),
     Answer(Bytes),
     Note(String),
+}
+
+/// What kind of chatter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Chatter {
+    Mesh,
+    Client,
+    Server,
+}
+
+impl Said {
+    pub(crate) const fn mesh(message: &Message, frame: Bytes) -> Self {
+        if matches!(
+            message,
+            Message::Ghosts { .. } | Message::Heartbeat { .. } | Message::HeartbeatReply { .. }
+        ) {
+            Self::Chatter(Chatter::Mesh, frame)
+        } else {
+            Self::Mesh(frame)
+        }
+    }
+
+    pub(crate) const fn client(message: &ClientMessage, frame: Bytes) -> Self {
+        if matches!(message, ClientMessage::Inputs { .. }) {
+            Self::Chatter(Chatter::Client, frame)
+        } else {
+            Self::Client(frame)
+        }
+    }
+
+    pub(crate) const fn server(message: &ServerMessage, frame: Bytes) -> Self {
+        if matches!(message, ServerMessage::State { .. }) {
+            Self::Chatter(Chatter::Server, frame)
+        } else {
+            Self::Server(frame)
+        }
+    }
 }
 
 /// One line: what reached whom.
@@ -79,36 +118,21 @@ pub(crate) struct Line {
     said: Said,
 }
 
-impl Line {
-    /// Whether it comes so often and says so little that it would push out the rest.
-    fn is_chatter(&self) -> bool {
-        match &self.said {
-            Said::Mesh(frame) => decode_mesh(frame).is_ok_and(|frame| {
-                matches!(
-                    frame.message,
-                    Message::Ghosts { .. } | Message::Heartbeat { .. } | Message::HeartbeatReply { .. }
-                )
-            }),
-            Said::Client(frame) => {
-                decode_client(frame).is_ok_and(|message| matches!(message, ClientMessage::Inputs { .. }))
-            }
-            Said::Server(frame) => {
-                decode_server(frame).is_ok_and(|message| matches!(message, ServerMessage::State { .. }))
-            }
-            Said::Ask(_) | Said::Answer(_) | Said::Note(_) => false,
-        }
-    }
-}
-
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match &self.said {
-            Said::Mesh(frame) => decode_mesh(frame).map(|frame| match frame.blob.len() {
-                0 => format!("{:?}", frame.message),
-                bytes => format!("{:?} + {bytes} bytes", frame.message),
-            }),
-            Said::Client(frame) => decode_client(frame).map(|message| format!("{message:?}")),
-            Said::Server(frame) => decode_server(frame).map(|message| format!("{message:?}")),
+            Said::Mesh(frame) | Said::Chatter(Chatter::Mesh, frame) => {
+                decode_mesh(frame).map(|frame| match frame.blob.len() {
+                    0 => format!("{:?}", frame.message),
+                    bytes => format!("{:?} + {bytes} bytes", frame.message),
+                })
+            }
+            Said::Client(frame) | Said::Chatter(Chatter::Client, frame) => {
+                decode_client(frame).map(|message| format!("{message:?}"))
+            }
+            Said::Server(frame) | Said::Chatter(Chatter::Server, frame) => {
+                decode_server(frame).map(|message| format!("{message:?}"))
+            }
             Said::Ask(frame) => decode_session_request(frame).map(|message| format!("{message:?}")),
             Said::Answer(frame) => decode_session_reply(frame).map(|message| format!("{message:?}")),
             Said::Note(note) => Ok(note.clone()),
@@ -139,12 +163,20 @@ impl fmt::Display for Name {
 pub(crate) struct Trace {
     hash: TraceHash,
     lines: VecDeque<Line>,
-    /// Where every line goes at once, if somebody watches.
-    watcher: Option<fn(&str)>,
+    watcher: Option<Watcher>,
+}
+
+/// Who sees lines at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Watcher {
+    /// Is shown each line.
+    pub show: fn(&str),
+    /// Whether ghosts, states, inputs and heartbeats are shown too.
+    pub chatter: bool,
 }
 
 impl Trace {
-    pub(crate) fn new(watcher: Option<fn(&str)>) -> Self {
+    pub(crate) fn new(watcher: Option<Watcher>) -> Self {
         Self { hash: TraceHash::new(), lines: VecDeque::with_capacity(LINES_KEPT), watcher }
     }
 
@@ -154,19 +186,25 @@ impl Trace {
 
     /// Notes what reached whom. What is said by bytes counts into the hash.
     pub(crate) fn line(&mut self, at: Time, step: u64, from: Process, to: Process, said: Said) {
+        let chatter = matches!(said, Said::Chatter(..));
         match &said {
             Said::Mesh(bytes)
             | Said::Client(bytes)
             | Said::Server(bytes)
             | Said::Ask(bytes)
-            | Said::Answer(bytes) => {
-                self.hash.bytes(bytes);
-            }
+            | Said::Answer(bytes)
+            | Said::Chatter(_, bytes) => self.hash.bytes(bytes),
             Said::Note(_) => {}
+        }
+        if chatter && !self.watcher.is_some_and(|watcher| watcher.chatter) {
+            return;
         }
         let line = Line { at, step, from, to, said };
         if let Some(watcher) = self.watcher {
-            watcher(&line.to_string());
+            (watcher.show)(&line.to_string());
+        }
+        if chatter {
+            return;
         }
         if self.lines.len() == LINES_KEPT {
             self.lines.pop_front();
@@ -177,7 +215,7 @@ impl Trace {
     /// The newest `count` lines that matter, oldest first: those that name `about`, if anything is given and enough
     /// do.
     pub(crate) fn newest(&self, count: usize, about: Option<&str>) -> Vec<String> {
-        let telling = self.lines.iter().rev().filter(|line| !line.is_chatter()).map(ToString::to_string);
+        let telling = self.lines.iter().rev().map(ToString::to_string);
         let mut chosen: Vec<String> = match about {
             Some(about) => telling.clone().filter(|line| line.contains(about)).take(count).collect(),
             None => Vec::new(),

@@ -116,7 +116,8 @@ impl Game {
         let passed = self.last_tick.map_or(1, |last| tick.0.saturating_sub(last.0));
         let seconds = self.interval.as_secs_f64() * f64::from(u32::try_from(passed).unwrap_or(1).min(5));
         self.last_tick = Some(tick);
-        for command in commands {
+        let due = self.roster.begin_tick(tick);
+        for command in due.into_iter().chain(commands) {
             self.obey(command, tick, stats);
         }
         if !self.calm {

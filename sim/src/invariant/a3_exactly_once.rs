@@ -14,27 +14,33 @@ const NAME: &str = "A3 exactly once";
 /// Compares what players sent with what was applied. See the module's page.
 #[derive(Debug, Default)]
 pub struct ExactlyOnce {
-    /// The digests of each player's inputs: the first stands for none.
-    sent: BTreeMap<usize, Vec<u64>>,
-    players: BTreeMap<u128, usize>,
+    /// The digests of each player's inputs since the program started: the first stands for none.
+    sent: BTreeMap<Life, Vec<u64>>,
+    /// How often each player's program has started.
+    starts: BTreeMap<usize, u32>,
+    /// Whose inputs each session's are.
+    lives: BTreeMap<u128, Life>,
     applied: BTreeMap<u128, Ledger>,
     settled: bool,
 }
+
+/// A player, and which start of the player's program.
+type Life = (usize, u32);
 
 impl Invariant for ExactlyOnce {
     fn observe(&mut self, step: &Step<'_>) -> Result<(), Violation> {
         for fact in step.facts {
             match fact {
                 Fact::PlayerBegan { player } => {
-                    self.sent.insert(*player, vec![0]);
+                    *self.starts.entry(*player).or_default() += 1;
                 }
                 Fact::Acted { player, seq, digest } => {
-                    let sent = self.sent.entry(*player).or_insert_with(|| vec![0]);
+                    let sent = self.sent.entry(self.life(*player)).or_insert_with(|| vec![0]);
                     debug_assert_eq!(sent.len(), *seq as usize, "inputs are numbered without gaps");
                     sent.push(*digest);
                 }
                 Fact::Client { player, event: ClientEvent::Entered { session, .. } } => {
-                    self.players.insert(session.as_u128(), *player);
+                    self.lives.insert(session.as_u128(), self.life(*player));
                 }
                 Fact::Published { node, entity, applied, ledger: Some(ledger), .. } => {
                     self.on_ledger(*node, *entity, *applied, *ledger)?;
@@ -62,6 +68,10 @@ impl Invariant for ExactlyOnce {
 }
 
 impl ExactlyOnce {
+    fn life(&self, player: usize) -> Life {
+        (player, self.starts.get(&player).copied().unwrap_or_default())
+    }
+
     fn on_ledger(
         &mut self,
         node: usize,
@@ -86,7 +96,7 @@ impl ExactlyOnce {
         if ledger.last_seq < former.last_seq {
             return broken(format!("inputs were undone: {ledger:?} after {former:?}"));
         }
-        let sent = self.players.get(&ledger.session).and_then(|player| self.sent.get(player));
+        let sent = self.lives.get(&ledger.session).and_then(|life| self.sent.get(life));
         match sent.and_then(|sent| sent.get(ledger.last_seq as usize)) {
             Some(digest) if *digest == ledger.digest => Ok(()),
             Some(_) => broken(format!("what was applied is not what was sent: {ledger:?}")),

@@ -14,7 +14,7 @@ const NAME: &str = "A5 tokens";
 pub struct Tokens {
     granted: BTreeMap<TokenBytes, Grant>,
     asked: BTreeMap<(usize, u64), EntityId>,
-    shown: BTreeMap<(usize, ClientId), TokenBytes>,
+    shown: BTreeMap<(usize, ClientId), (TokenBytes, Time)>,
     /// Connections that are in: what follows their admission is none.
     admitted: BTreeMap<(usize, ClientId), EntityId>,
 }
@@ -37,12 +37,10 @@ impl Invariant for Tokens {
                 Fact::TokenGranted { node, token, to, expires_at } => {
                     self.on_granted(*node, *token, *to, *expires_at);
                 }
-                Fact::TokenShown { node, client, token } => {
-                    self.shown.insert((*node, *client), *token);
+                Fact::TokenShown { node, client, token, at } => {
+                    self.shown.insert((*node, *client), (*token, *at));
                 }
-                Fact::Admitted { node, client, entity, at } => {
-                    self.on_admitted(*node, *client, *entity, *at)?
-                }
+                Fact::Admitted { node, client, entity } => self.on_admitted(*node, *client, *entity)?,
                 Fact::Standing { .. }
                 | Fact::Published { .. }
                 | Fact::Born { .. }
@@ -70,20 +68,15 @@ impl Tokens {
         grant.expires_at = grant.expires_at.max(expires_at);
     }
 
-    fn on_admitted(
-        &mut self,
-        node: usize,
-        client: ClientId,
-        entity: EntityId,
-        at: Time,
-    ) -> Result<(), Violation> {
+    fn on_admitted(&mut self, node: usize, client: ClientId, entity: EntityId) -> Result<(), Violation> {
         if let Some(before) = self.admitted.insert((node, client), entity) {
             if before == entity {
                 return Ok(());
             }
             return broken(entity, format!("node {node} moved {client:?} from {before} to {entity}"));
         }
-        let Some(grant) = self.shown.get(&(node, client)).and_then(|token| self.granted.get_mut(token))
+        let shown = self.shown.get(&(node, client));
+        let Some((grant, at)) = shown.and_then(|(token, at)| Some((self.granted.get_mut(token)?, *at)))
         else {
             return broken(entity, format!("node {node} admitted {client:?} by a token that nobody granted"));
         };
@@ -101,7 +94,7 @@ impl Tokens {
         } else if at >= expires_at {
             broken(
                 entity,
-                format!("node {node} admitted {client:?} at {at} by a token good until {expires_at}"),
+                format!("node {node} admitted {client:?} by a token shown at {at}, good until {expires_at}"),
             )
         } else {
             Ok(())

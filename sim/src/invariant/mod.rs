@@ -132,8 +132,10 @@ pub enum Fact {
         client: ClientId,
         /// The token.
         token: TokenBytes,
+        /// When, by the node's own clock.
+        at: Time,
     },
-    /// A node let a connection in: parked or attached.
+    /// A node let a connection in: parked or attached. It may say so long after the token was shown.
     Admitted {
         /// The node.
         node: usize,
@@ -141,8 +143,6 @@ pub enum Fact {
         client: ClientId,
         /// For which entity.
         entity: EntityId,
-        /// When, by the node's own clock.
-        at: Time,
     },
     /// A game was given something that makes no sense.
     GameComplained {

@@ -122,10 +122,11 @@ impl World {
         host.clients_so_far += 1;
         let client = ClientId(host.clients_so_far);
         host.clients.insert(client, conn);
+        let at = host.clock(self.now);
         held.client = Some(client);
         let from = held.owner.map_or(Process::Node(node), |(stay, _)| Process::Player(stay.player));
         self.stats.tokens_shown += 1;
-        self.facts.push(Fact::TokenShown { node, client, token: *token.as_bytes() });
+        self.facts.push(Fact::TokenShown { node, client, token: *token.as_bytes(), at });
         self.trace.line(self.now, self.step, from, Process::Node(node), Said::Client(frame.clone()));
         self.note(Process::Node(node), || format!("{client:?} shows its token"));
         self.drive_node(node, Input::ClientHello { client, token });
@@ -156,14 +157,14 @@ impl World {
         let Some(client) = held.client.filter(|_| held.node_open && !held.severed) else {
             return;
         };
-        let decoded = decode_client(&frame);
+        let Ok(message) = decode_client(&frame) else {
+            self.stats.undecodable += 1;
+            return;
+        };
         let from = owner.map_or(Process::Node(node), |(stay, _)| Process::Player(stay.player));
         self.stats.client_messages += 1;
-        self.trace.line(self.now, self.step, from, Process::Node(node), Said::Client(frame));
-        match decoded {
-            Ok(message) => self.drive_node(node, Input::ClientMessage { client, message }),
-            Err(_) => self.stats.undecodable += 1,
-        }
+        self.trace.line(self.now, self.step, from, Process::Node(node), Said::client(&message, frame));
+        self.drive_node(node, Input::ClientMessage { client, message });
     }
 
     /// The client's machine closes a connection: the node learns it after all that was sent on it.
@@ -188,8 +189,7 @@ impl World {
             | ServerMessage::Bye { .. } => None,
         };
         if let Some(entity) = admitted {
-            let at = self.nodes[node].clock(self.now);
-            self.facts.push(Fact::Admitted { node, client, entity, at });
+            self.facts.push(Fact::Admitted { node, client, entity });
         }
         let Some(&conn) = self.nodes[node].clients.get(&client) else {
             return;
@@ -239,19 +239,14 @@ impl World {
         if self.players[stay.player].stay != stay {
             return;
         }
-        let decoded = decode_server(&frame);
+        let Ok(message) = decode_server(&frame) else {
+            self.stats.undecodable += 1;
+            return;
+        };
         self.stats.client_messages += 1;
-        self.trace.line(
-            self.now,
-            self.step,
-            Process::Node(node),
-            Process::Player(stay.player),
-            Said::Server(frame),
-        );
-        match decoded {
-            Ok(message) => self.drive_player(stay.player, ClientInput::Message { connection, message }),
-            Err(_) => self.stats.undecodable += 1,
-        }
+        let (from, to) = (Process::Node(node), Process::Player(stay.player));
+        self.trace.line(self.now, self.step, from, to, Said::server(&message, frame));
+        self.drive_player(stay.player, ClientInput::Message { connection, message });
     }
 
     pub(super) fn on_closed_at_node(&mut self, conn: ConnId) {

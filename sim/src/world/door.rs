@@ -59,7 +59,7 @@ impl World {
         let Some(stay) = self.coordinator.asked.remove(&request) else {
             return;
         };
-        let fails = !self.is_calm() && self.dice.chance(self.scenario.faults.door_fails);
+        let fails = !self.is_calm() && self.dice.chance(self.scenario.faults.door_answer_lost);
         if fails {
             self.queue.push(self.now + DOOR_TIMEOUT, Event::DoorFailed(stay));
             return;

@@ -12,8 +12,15 @@ use crate::network::LinkId;
 use crate::network::Network;
 
 impl World {
+    /// Lets every link of a node rise that can.
+    pub(super) fn consider_links(&mut self, node: usize) {
+        for other in 0..self.nodes.len() {
+            self.consider_link(node, other);
+        }
+    }
+
     /// Lets the link of two nodes rise if both are registered and each one's map names the other's life.
-    pub(super) fn consider_link(&mut self, a: usize, b: usize) {
+    fn consider_link(&mut self, a: usize, b: usize) {
         if a == b || !self.knows(a, b) || !self.knows(b, a) {
             return;
         }
@@ -38,6 +45,10 @@ impl World {
     }
 
     pub(super) fn on_link_rises(&mut self, id: LinkId, life: u32) {
+        if let Some(until) = self.standstill(id) {
+            self.queue.push(until, Event::LinkRises { link: id, life });
+            return;
+        }
         let link = self.network.link(id);
         if link.life != life {
             return;
@@ -100,6 +111,11 @@ impl World {
     }
 
     pub(super) fn heal(&mut self, id: LinkId) {
+        // An end that stands still has not noticed the cut yet, and must before it hears that the link is up.
+        if let Some(until) = self.standstill(id) {
+            self.queue.push(until, Event::LinkHeals { link: id });
+            return;
+        }
         let link = self.network.link(id);
         if !link.cut {
             return;
@@ -109,6 +125,15 @@ impl World {
             [Process::Node(a), Process::Node(b)] => self.consider_link(a, b),
             [_, _] => self.let_rise(id),
         }
+    }
+
+    /// Until just after when an end of the link stands still, if one does.
+    fn standstill(&self, id: LinkId) -> Option<Time> {
+        let until = self.network.ends(id).into_iter().map(|end| match end {
+            Process::Node(node) => self.nodes[node].paused_until,
+            Process::Coordinator | Process::Player(_) => Time::ZERO,
+        });
+        until.max().filter(|until| *until >= self.now).map(|until| until + Duration::from_micros(1))
     }
 
     pub(super) fn next_weather(&mut self) {
@@ -130,16 +155,24 @@ impl World {
         let between = self.network.of_nodes(node, other);
         let until = self.now + burst;
         match self.dice.whole(0, 99) {
-            0..=39 => {
+            0..=37 => {
                 let first = self.dice.chance(0.5);
                 self.deafen(between, [first, !first], until);
             }
-            40..=54 => self.deafen(between, [true, true], until),
-            55..=69 => self.cut(between, cut),
-            70..=77 => {
-                self.deafen(Network::of_coordinator(node), [true, self.dice.clone().chance(0.5)], until)
+            38..=51 => self.deafen(between, [true, true], until),
+            52..=64 => self.cut(between, cut),
+            65..=71 => {
+                let both = self.dice.chance(0.5);
+                self.deafen(Network::of_coordinator(node), [true, both], until);
             }
-            78..=84 => self.cut(Network::of_coordinator(node), cut),
+            72..=77 => self.cut(Network::of_coordinator(node), cut),
+            78..=80 => {
+                self.stats.coordinator_outages += 1;
+                for node in 0..self.nodes.len() {
+                    self.cut(Network::of_coordinator(node), cut);
+                }
+            }
+            81..=86 => self.pause(node),
             _ => self.sever_some_client(),
         }
         self.next_weather();
@@ -148,6 +181,18 @@ impl World {
     fn deafen(&mut self, link: LinkId, directions: [bool; 2], until: Time) {
         self.stats.link_bursts += 1;
         self.network.deafen(link, directions, until);
+    }
+
+    /// A node's whole process stands still for a while, its clock goes on.
+    fn pause(&mut self, node: usize) {
+        let length = self.dice.micros(self.scenario.faults.pause_us);
+        let host = &mut self.nodes[node];
+        if host.paused_until > self.now {
+            return;
+        }
+        host.paused_until = self.now + length;
+        self.stats.pauses += 1;
+        self.note(Process::Node(node), || format!("stands still for {length:?}"));
     }
 
     fn sever_some_client(&mut self) {

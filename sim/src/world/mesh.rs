@@ -10,7 +10,7 @@ use selvedge_protocol::handoff::Path;
 use selvedge_protocol::id::Peer;
 use selvedge_protocol::node::{Destination, GameCommand, Input, NodeEvent, Output, Registration, Sender};
 use selvedge_protocol::time::Time;
-use selvedge_protocol::wire::{AdmitOutcome, Lane, Message, decode_mesh, encode_mesh};
+use selvedge_protocol::wire::{AdmitOutcome, Frame, Lane, Message, decode_mesh, encode_mesh};
 
 use super::World;
 use crate::event::{Event, Process};
@@ -114,13 +114,11 @@ impl World {
 
     pub(super) fn on_mesh(&mut self, from: Process, to: Process, sender: Option<Peer>, frame: Bytes) {
         self.stats.message_bytes += frame.len() as u64;
-        let decoded = decode_mesh(&frame);
-        self.trace.line(self.now, self.step, from, to, Said::Mesh(frame));
-        let Ok(frame) = decoded else {
+        let Ok(Frame { message, blob }) = decode_mesh(&frame) else {
             self.stats.undecodable += 1;
             return;
         };
-        let (message, blob) = (frame.message, frame.blob);
+        self.trace.line(self.now, self.step, from, to, Said::mesh(&message, frame));
         match (from, to) {
             (Process::Node(from), Process::Coordinator) => {
                 let (from, incarnation) = (self.nodes[from].id, sender.map(|peer| peer.incarnation));
@@ -175,6 +173,7 @@ impl World {
         self.note(Process::Node(node), || format!("registered as {:?}", registration.me));
         self.nodes[node].registration = Some(registration);
         self.start_ticks(node);
+        self.consider_links(node);
     }
 
     fn on_map_changed(&mut self, node: usize, map: Arc<CellMap>) {
@@ -185,9 +184,7 @@ impl World {
         }
         host.map = Some(map);
         self.start_ticks(node);
-        for other in 0..self.nodes.len() {
-            self.consider_link(node, other);
-        }
+        self.consider_links(node);
     }
 
     fn on_node_event(&mut self, node: usize, event: NodeEvent) {

@@ -29,7 +29,7 @@ use crate::network::Network;
 use crate::queue::Queue;
 use crate::scenario::Scenario;
 use crate::stats::Stats;
-use crate::trace::{Said, Trace};
+use crate::trace::{Said, Trace, Watcher};
 
 /// Steps of one machine's timer at one moment, past which it counts as stuck.
 const TIMER_STEPS_MAX: u32 = 1_000;
@@ -62,7 +62,7 @@ pub(crate) struct World {
 
 impl World {
     /// A world in which nothing has happened yet.
-    pub(crate) fn new(scenario: Scenario, watcher: Option<fn(&str)>) -> anyhow::Result<Self> {
+    pub(crate) fn new(scenario: Scenario, watcher: Option<Watcher>) -> anyhow::Result<Self> {
         let seed = scenario.seed;
         let mut dice = Dice::new(seed, 1);
         let grid = Grid::new(scenario.coordinator.world.grid)?;
@@ -101,6 +101,9 @@ impl World {
         self.plan();
         while let Some((at, event)) = self.queue.pop() {
             self.now = at;
+            let Some(event) = self.unless_paused(event) else {
+                continue;
+            };
             self.step += 1;
             let inspected = matches!(event, Event::Inspect);
             self.happen(event)?;
@@ -182,6 +185,50 @@ impl World {
             Event::Inspect => self.on_inspect(),
         }
         Ok(())
+    }
+
+    /// Puts off what would reach a node whose process stands still: it finds it all when it goes on.
+    fn unless_paused(&mut self, event: Event) -> Option<Event> {
+        let node = match &event {
+            Event::NodeTimer(node)
+            | Event::Tick { node, .. }
+            | Event::Report { node, .. }
+            | Event::Mesh { to: Process::Node(node), .. }
+            | Event::LinkLost { end: Process::Node(node), .. } => *node,
+            Event::Hello { conn, .. } | Event::ToNode { conn, .. } | Event::ClosedAtNode(conn) => {
+                self.connections.conn(*conn).node
+            }
+            Event::NodeStarts(_)
+            | Event::CoordinatorTimer
+            | Event::PlayerTimer(_)
+            | Event::Mesh { .. }
+            | Event::LinkRises { .. }
+            | Event::LinkLost { .. }
+            | Event::LinkHeals { .. }
+            | Event::Weather
+            | Event::Connected(_)
+            | Event::ToPlayer { .. }
+            | Event::ClosedAtPlayer(_)
+            | Event::DoorAsked { .. }
+            | Event::DoorAnswered { .. }
+            | Event::DoorFailed(_)
+            | Event::Authenticated { .. }
+            | Event::Loaded { .. }
+            | Event::Saved { .. }
+            | Event::PlayerActs(_)
+            | Event::PlayerEnters(_)
+            | Event::Calm
+            | Event::Inspect => return Some(event),
+        };
+        let host = &mut self.nodes[node];
+        if host.paused_until <= self.now {
+            return Some(event);
+        }
+        if matches!(event, Event::NodeTimer(_)) && host.wake_at == Some(self.now) {
+            host.wake_at = Some(host.paused_until);
+        }
+        self.queue.push(host.paused_until, event);
+        None
     }
 
     fn check(&mut self) -> Result<(), Violation> {

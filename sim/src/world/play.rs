@@ -157,6 +157,10 @@ impl World {
             self.drive_player(stay.player, ClientInput::Logout);
             return;
         }
+        if host.dice.chance(play.restart) {
+            self.restart(stay);
+            return;
+        }
         if host.dice.chance(play.away) {
             self.go_away(stay);
         } else if self.players[stay.player].entity.is_some() {
@@ -169,7 +173,18 @@ impl World {
     fn go_away(&mut self, stay: Stay) {
         let host = &mut self.players[stay.player];
         host.offline_until = self.now + host.dice.micros(self.scenario.play.away_us);
-        for conn in host.connections.values().copied().collect::<Vec<_>>() {
+        self.sever_all(stay);
+    }
+
+    /// The player's program ends without a word and is started again: it remembers nothing.
+    fn restart(&mut self, stay: Stay) {
+        self.stats.clients_restarted += 1;
+        self.sever_all(stay);
+        self.on_player_enters(stay.player);
+    }
+
+    fn sever_all(&mut self, stay: Stay) {
+        for conn in self.players[stay.player].connections.values().copied().collect::<Vec<_>>() {
             if !self.connections.conn(conn).severed {
                 self.sever(conn);
             }
