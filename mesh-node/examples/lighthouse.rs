@@ -7,10 +7,10 @@ use std::f32::consts::TAU;
 use std::time::Duration;
 
 use clap::Parser;
-use selvedge_node::config::{self, LoadedNode, NodeArgs};
+use selvedge_node::config::{self, NodeArgs};
 use selvedge_node::{
-    EntityId, Frame, GhostChange, Leave, MeshNode, Motion, Player, Position, Refused, Release, SnapshotView,
-    SnapshotWriter, Velocity, World,
+    EntityId, Frame, GhostChange, Leave, MeshNode, MeshNodeBuilder, Motion, Player, Position, Refused,
+    Release, SnapshotView, SnapshotWriter, Velocity, World,
 };
 
 const BOATS: u32 = 5;
@@ -105,17 +105,13 @@ impl World for Sea {
     fn ghost(&mut self, _: GhostChange) {}
 }
 
-/// Sails for so many ticks; says how many boats are here at the end.
+/// Sails for so many ticks on a node that `builder` describes; says how many boats are here at the end.
 ///
 /// # Errors
 /// If the node can't start, isn't registered within ten seconds, or stops.
-pub fn sail(loaded: LoadedNode, ticks: u64) -> anyhow::Result<usize> {
+pub fn sail(builder: MeshNodeBuilder, ticks: u64) -> anyhow::Result<usize> {
     let mut sea = Sea::default();
-    let mut node = MeshNode::builder()
-        .config(loaded.config)
-        .identity(loaded.identity)
-        .client_identity(loaded.client_identity)
-        .start()?;
+    let mut node = builder.start()?;
     node.wait_ready(Duration::from_secs(10))?;
     for _ in 0..ticks {
         node.tick(&mut sea, Sea::step)?;
@@ -136,7 +132,13 @@ struct Cli {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let boats = sail(config::load(&cli.node)?, cli.ticks)?;
+    let loaded = config::load(&cli.node)?;
+    tracing_subscriber::fmt().with_env_filter(loaded.log).init();
+    let builder = MeshNode::builder()
+        .config(loaded.config)
+        .identity(loaded.identity)
+        .client_identity(loaded.client_identity);
+    let boats = sail(builder, cli.ticks)?;
     tracing::info!(boats, "home again");
     Ok(())
 }

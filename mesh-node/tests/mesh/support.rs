@@ -1,0 +1,66 @@
+//! A world with its CA, a coordinator, and what a node needs to join.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_certs::{
+    Authority, CA_VALIDITY, IDENTITY_VALIDITY, Identity, Role, SubjectNames, Uuid, WorldName,
+};
+use selvedge_coordinator::{AnyName, CoordinatorArgs, CoordinatorService, FileConfig, MemoryStore, Settings};
+use selvedge_node::{MeshNode, MeshNodeBuilder, MeshNodeConfig};
+use selvedge_protocol::grid::GridConfig;
+
+/// Two cells side by side, so that there is one border, at x = 30 m.
+const GRID: GridConfig = GridConfig { origin_m: [0.0; 3], cell_edge_m: 30.0, cells: [2, 1, 1] };
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct World(pub(crate) Authority);
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let name = WorldName::new("aerie").expect("a good name");
+        Self(Authority::init(name, CA_VALIDITY).expect("the CA works"))
+    }
+
+    fn identity(&self, role: Role) -> Identity {
+        let issued = self.0.issue(role, &SubjectNames::default(), IDENTITY_VALIDITY).expect("the CA works");
+        Identity::from_issued(&issued).expect("what the CA issues is valid")
+    }
+
+    /// A coordinator on free ports that waits for so many nodes before it assigns cells.
+    pub(crate) async fn coordinator(&self, nodes: usize) -> CoordinatorService {
+        let path = || Some("unused".into());
+        let anywhere = Some(([127, 0, 0, 1], 0).into());
+        let args = CoordinatorArgs {
+            world: Some(self.0.world().clone()),
+            cert: path(),
+            key: path(),
+            ca: path(),
+            door_cert: path(),
+            door_key: path(),
+            bind_mesh: anywhere,
+            bind_door: anywhere,
+            bind_http: anywhere,
+            ..CoordinatorArgs::default()
+        };
+        let settings = Settings::resolve(args, FileConfig::default(), None);
+        let mut settings = settings.expect("the settings are complete");
+        settings.coordinator.world.grid = GRID;
+        settings.coordinator.world.interest_margin_m = 10.0;
+        settings.coordinator.nodes_min = nodes;
+        let identity = self.identity(Role::Coordinator("main".to_owned()));
+        let door = self.identity(Role::Server("door".to_owned()));
+        let store = Arc::new(MemoryStore::default());
+        let started = CoordinatorService::start(&settings, identity, door, Arc::new(AnyName), store);
+        started.await.expect("the coordinator starts")
+    }
+
+    /// A node that is ready to start.
+    pub(crate) fn node(&self, number: u128, coordinator: &CoordinatorService) -> MeshNodeBuilder {
+        MeshNode::builder()
+            .config(MeshNodeConfig::new(coordinator.addresses().mesh))
+            .identity(self.identity(Role::Node(Uuid::from_u128(number))))
+            .client_identity(self.identity(Role::Server(format!("node-{number}"))))
+    }
+}
