@@ -27,6 +27,8 @@ pub const GHOSTS_MAX: usize = 65_536;
 pub const LEDGER_MAX: usize = 1_048_576;
 /// Tombstones that one node keeps; past it the oldest whose forwarding time is over goes first.
 pub const TOMBSTONES_MAX: usize = 65_536;
+/// Changes of authority that wait for the coordinator. Past it the oldest ones of the same entity go first.
+pub const AUTHORITY_CHANGES_MAX: usize = 262_144;
 /// Changes of authority in one report to the coordinator; further ones go in the next.
 pub const AUTHORITY_CHANGES_PER_MESSAGE: usize = 256;
 /// Bytes of a player's name.

@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::{Node, TimerKey};
 use crate::grid::CellId;
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer, SessionId};
-use crate::limits::AUTHORITY_CHANGES_PER_MESSAGE;
+use crate::limits::{AUTHORITY_CHANGES_MAX, AUTHORITY_CHANGES_PER_MESSAGE};
 use crate::time::{Tick, Time};
 use crate::wire::{AuthorityChange, AuthorityEvent, Message};
 
@@ -26,6 +26,30 @@ pub(super) struct Directory {
 struct Pending {
     change: AuthorityChange,
     sent_at: Option<Time>,
+}
+
+impl Directory {
+    fn insert(&mut self, key: (EntityId, AuthorityEpoch), pending: Pending) {
+        if self.changes.len() >= AUTHORITY_CHANGES_MAX {
+            // A long absence of the coordinator: what an entity did before its newest change is history.
+            let first = (key.0, AuthorityEpoch::default());
+            let older = self.changes.range(first..).next().map(|(&older, _)| older);
+            let dropped = older.filter(|older| older.0 == key.0 && *older != key);
+            match dropped.or_else(|| self.changes.keys().next().copied()) {
+                Some(dropped) => drop(self.remove(dropped)),
+                None => return,
+            }
+        }
+        self.remove(key);
+        self.unsent += usize::from(pending.sent_at.is_none());
+        self.changes.insert(key, pending);
+    }
+
+    fn remove(&mut self, key: (EntityId, AuthorityEpoch)) -> Option<Pending> {
+        let removed = self.changes.remove(&key)?;
+        self.unsent -= usize::from(removed.sent_at.is_none());
+        Some(removed)
+    }
 }
 
 impl Node {
@@ -81,10 +105,7 @@ impl Node {
     ) {
         let cell = self.cell_of(entity);
         let change = AuthorityChange { entity, session, epoch, cell, tick, event };
-        let former = self.directory.changes.insert((entity, epoch), Pending { change, sent_at: None });
-        if former.is_none_or(|former| former.sent_at.is_some()) {
-            self.directory.unsent += 1;
-        }
+        self.directory.insert((entity, epoch), Pending { change, sent_at: None });
     }
 
     fn cell_of(&self, entity: EntityId) -> Option<CellId> {
@@ -122,11 +143,7 @@ impl Node {
 
     pub(super) fn on_authority_ack(&mut self, acknowledged: &[(EntityId, AuthorityEpoch)], now: Time) {
         for &(entity, epoch) in acknowledged {
-            if let Some(pending) = self.directory.changes.remove(&(entity, epoch))
-                && pending.sent_at.is_none()
-            {
-                self.directory.unsent -= 1;
-            }
+            self.directory.remove((entity, epoch));
             let tombstone = self.tombstones.get_mut(&entity).filter(|tombstone| tombstone.id.epoch == epoch);
             if let Some(tombstone) = tombstone {
                 tombstone.acknowledged = true;
