@@ -1,1 +1,26 @@
-//! Load test: bots, handoff latency, comparisons.
+//! Load test: bots that play on a mesh and keep account of what they see.
+//!
+//! [`Bots::start`] puts any number of players into a world; each sends an input every tick, walks to where it crosses
+//! from node to node often, and checks what it is shown: every input applied exactly once, one authority at a time.
+//! [`app`] is the command line around it (`mesh-bench`, `selvedge bench`), [`Observer`] reads what the coordinator
+//! knows over HTTP.
+//!
+//! Deliberately absent: starting a mesh (`selvedge up` does), and figures that only nodes can measure: those come from
+//! the nodes' reports.
+
+pub mod app;
+mod bots;
+mod figures;
+mod http;
+mod observer;
+mod table;
+
+pub use bots::{
+    BotAccount, Bots, BotsError, BotsReport, BotsSettings, BotsSnapshot, PLAYERS_PER_THREAD, Plain, Undrained,
+};
+pub use figures::{Figures, figures, milliseconds};
+pub use http::{HttpError, RESPONSE_BYTES_MAX};
+pub use observer::{
+    CellsView, CensusView, Epoch, HeldView, NodeView, Observer, ObserverError, Standing, StatusView,
+};
+pub use table::Table;

@@ -1,0 +1,207 @@
+//! One bot's account: what it did, what it was shown, and what of that can't be.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use selvedge_client::{ClientEvent, ClientStats};
+use selvedge_node::arena::{AvatarState, Ledger};
+use selvedge_protocol::grid::Position;
+use selvedge_protocol::id::{AuthorityEpoch, EntityId, InputSeq};
+use selvedge_protocol::time::Tick;
+use selvedge_protocol::wire::ServerMessage;
+
+use super::report::BotAccount;
+
+/// Takes a lock whose holder may have panicked: what it guards is numbers only.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One bot's account.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    pub(super) name: String,
+    /// None before the bot was in the world.
+    pub(super) entity: Option<EntityId>,
+    /// Where it stood last.
+    pub(super) at: Option<Position>,
+    /// Inputs taken by the client, and the number of the last.
+    pub(super) sent: u64,
+    pub(super) last_sent: InputSeq,
+    /// Inputs that the client didn't take: its window was full.
+    pub(super) not_taken: u64,
+    /// Whether no input follows any more.
+    pub(super) stands: bool,
+    /// The entity's own account of its inputs, from the newest state.
+    pub(super) ledger: Ledger,
+    /// Of the newest state.
+    epoch: AuthorityEpoch,
+    tick: Tick,
+    pub(super) states: u64,
+    pub(super) states_reordered: u64,
+    pub(super) states_unreadable: u64,
+    /// Ghosts in the newest state, and in all states together.
+    pub(super) ghosts: u64,
+    pub(super) ghosts_shown: u64,
+    pub(super) switches: u64,
+    pub(super) prepared_switches: u64,
+    pub(super) lost: u64,
+    pub(super) refused_at_door: u64,
+    pub(super) last_refusal: Option<String>,
+    /// What breaks A1.
+    pub(super) two_authorities: u64,
+    pub(super) epochs_back: u64,
+    pub(super) ticks_back: u64,
+    /// Whether the session ended, and whether the bot asked for it.
+    pub(super) over: bool,
+    pub(super) over_unasked: bool,
+    pub(super) logged_out: bool,
+    /// What the client counted, once the bot has ended.
+    pub(super) stats: Option<ClientStats>,
+}
+
+impl Account {
+    pub(super) fn new(name: String) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    /// Whether the newest state shows the last input applied, and no input follows.
+    pub(super) fn is_drained(&self) -> bool {
+        self.stands && self.ledger.last_seq >= self.last_sent.0
+    }
+
+    pub(super) fn took_input(&mut self, seq: InputSeq) {
+        self.sent += 1;
+        self.last_sent = seq;
+    }
+
+    /// Enters an event. Gives the gap of a switch, in microseconds.
+    pub(super) fn enter(&mut self, event: ClientEvent) -> Option<u64> {
+        match event {
+            ClientEvent::Entered { entity, .. } => self.entity = Some(entity),
+            ClientEvent::State(state) => self.on_state(&state),
+            ClientEvent::Switched { epoch, gap, prepared } => {
+                self.switches += 1;
+                self.prepared_switches += u64::from(prepared);
+                self.epochs_back += u64::from(epoch <= self.epoch);
+                return Some(u64::try_from(gap.as_micros()).unwrap_or(u64::MAX));
+            }
+            ClientEvent::InputRefused => {}
+            ClientEvent::TwoAuthorities { epoch } => {
+                self.two_authorities += 1;
+                tracing::error!(bot = self.name, %epoch, "two authorities");
+            }
+            ClientEvent::Lost => {
+                self.lost += 1;
+                tracing::warn!(bot = self.name, "every connection lost");
+            }
+            ClientEvent::Refused { reason, retry } => {
+                self.refused_at_door += 1;
+                tracing::debug!(bot = self.name, reason, retry, "refused at the door");
+                self.last_refusal = Some(reason);
+            }
+            ClientEvent::Over { reason } => {
+                self.over = true;
+                tracing::debug!(bot = self.name, ?reason, "over");
+            }
+        }
+        None
+    }
+
+    fn on_state(&mut self, state: &ServerMessage) {
+        let ServerMessage::State { epoch, tick, motion, own, seen, .. } = state else {
+            return;
+        };
+        self.states += 1;
+        if *epoch < self.epoch {
+            self.epochs_back += 1;
+            return;
+        }
+        if *epoch == self.epoch && *tick <= self.tick {
+            // Datagrams overtake each other.
+            self.states_reordered += 1;
+            return;
+        }
+        if *epoch > self.epoch && *tick <= self.tick {
+            // The new authority simulates a tick that the old one has shown already.
+            self.ticks_back += 1;
+            let (from, to) = (self.tick, *tick);
+            tracing::error!(bot = self.name, ?from, ?to, %epoch, "a new authority went back in time");
+        }
+        (self.epoch, self.tick) = (*epoch, *tick);
+        self.at = Some(motion.position);
+        self.ghosts = seen.iter().filter(|seen| seen.ghost).count() as u64;
+        self.ghosts_shown += self.ghosts;
+        match AvatarState::decode(own) {
+            Ok(avatar) => self.ledger = avatar.ledger,
+            Err(_) => self.states_unreadable += 1,
+        }
+    }
+
+    pub(super) fn to_public(&self) -> BotAccount {
+        BotAccount {
+            name: self.name.clone(),
+            entity: self.entity,
+            sent: self.sent,
+            applied: u64::from(self.ledger.applied),
+            doubled: u64::from(self.ledger.doubled),
+            skipped: u64::from(self.ledger.skipped),
+            drained: self.is_drained(),
+            over_unasked: self.over_unasked,
+            logged_out: self.logged_out,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_protocol::grid::Motion;
+
+    use super::*;
+
+    fn state(step: u32, tick: u64, last_seq: u32) -> ClientEvent {
+        let ledger = Ledger { last_seq, applied: last_seq, doubled: 0, skipped: 0 };
+        ClientEvent::State(ServerMessage::State {
+            entity: EntityId::from_u128(1),
+            epoch: AuthorityEpoch { generation: 0, step },
+            tick: Tick(tick),
+            applied: InputSeq(last_seq),
+            motion: Motion::default(),
+            own: AvatarState { ledger, health: 1.0 }.encode().to_vec(),
+            seen: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_new_authority_that_shows_an_old_tick_is_seen() {
+        let mut account = Account::default();
+        for event in [state(1, 10, 1), state(1, 11, 2), state(2, 12, 3)] {
+            account.enter(event);
+        }
+        assert_eq!((account.ticks_back, account.epochs_back), (0, 0));
+        account.enter(state(3, 12, 3));
+        assert_eq!(account.ticks_back, 1);
+        account.enter(state(2, 13, 3));
+        assert_eq!(account.epochs_back, 1);
+    }
+
+    #[test]
+    fn a_datagram_that_was_overtaken_changes_nothing() {
+        let mut account = Account::default();
+        account.enter(state(1, 11, 2));
+        account.enter(state(1, 10, 1));
+        assert_eq!((account.ledger.last_seq, account.states_reordered), (2, 1));
+    }
+
+    #[test]
+    fn a_bot_is_drained_once_its_last_input_shows_in_its_own_state() {
+        let mut account = Account::default();
+        account.took_input(InputSeq(1));
+        account.took_input(InputSeq(2));
+        account.enter(state(1, 10, 2));
+        assert!(!account.is_drained(), "more may follow");
+        account.stands = true;
+        assert!(account.is_drained());
+        account.took_input(InputSeq(3));
+        assert!(!account.is_drained());
+    }
+}

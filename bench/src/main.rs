@@ -1,0 +1,18 @@
+//! The load test as a program of its own. Everything is in the library: [`selvedge_bench::app`].
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use selvedge_bench::app::{BenchArgs, run};
+
+/// Load tests for a Selvedge mesh
+#[derive(Debug, Parser)]
+#[command(name = "mesh-bench", version)]
+struct Line {
+    #[command(flatten)]
+    args: BenchArgs,
+}
+
+fn main() -> ExitCode {
+    run(Line::parse().args)
+}
