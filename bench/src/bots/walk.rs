@@ -9,9 +9,9 @@ use selvedge_protocol::grid::{CellId, Grid, Position};
 use selvedge_protocol::id::NodeId;
 
 /// Points that are drawn for one waypoint; the nearest one is taken.
-const DRAWS: usize = 12;
+const DRAWS: usize = 24;
 /// How often a waypoint is any point of the world instead.
-const ANYWHERE_SHARE: f64 = 0.15;
+const ANYWHERE_SHARE: f64 = 0.1;
 /// How near a waypoint counts as reached, in metres.
 const REACHED_M: f64 = 2.0;
 /// How far from the world's edge waypoints stay, in metres.

@@ -47,7 +47,7 @@ impl Mesh {
         for number in 1..=args.nodes {
             let config = path_text(&home.node_config(args, number, addresses.mesh)?)?;
             let name = node_name(number);
-            let command = ["node", "--config", &config, "--exit-with-stdin"];
+            let command = ["node", "--config", &config, "--die-with-parent"];
             starting.children.start(&name, &command, &home.log(&name))?;
         }
         let observer = Observer::new(addresses.http);
