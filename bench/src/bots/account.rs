@@ -44,6 +44,8 @@ pub(super) struct Account {
     pub(super) ghosts_shown: u64,
     pub(super) switches: u64,
     pub(super) prepared_switches: u64,
+    /// Switches at which a tick was never shown: the old node's last states, or the new one's first.
+    pub(super) switches_unseen: u64,
     pub(super) lost: u64,
     pub(super) refused_at_door: u64,
     pub(super) last_refusal: Option<String>,
@@ -126,6 +128,11 @@ impl Account {
             self.ticks_back += 1;
             let (from, to) = (self.tick, *tick);
             tracing::error!(bot = self.name, ?from, ?to, %epoch, "a new authority went back in time");
+        }
+        if *epoch > self.epoch && self.tick > Tick::default() && tick.0 > self.tick.0 + 1 {
+            self.switches_unseen += 1;
+            let (from, to) = (self.tick.0, tick.0);
+            tracing::debug!(bot = self.name, from, to, "ticks not shown at a switch");
         }
         (self.epoch, self.tick) = (*epoch, *tick);
         self.at = Some(motion.position);

@@ -93,6 +93,8 @@ pub struct BotsSnapshot {
     pub switches: u64,
     /// Of these, over a connection that had been prepared.
     pub prepared_switches: u64,
+    /// Of these, with a tick between the old node's last state and the new one's first that was never shown.
+    pub switches_unseen: u64,
     /// Times that a bot lost every connection.
     pub lost_connections: u64,
     /// Times that the door said no.
@@ -130,6 +132,7 @@ impl BotsSnapshot {
             ghosts_shown: 0,
             switches: 0,
             prepared_switches: 0,
+            switches_unseen: 0,
             lost_connections: 0,
             refused_at_door: 0,
             last_refusal: None,
@@ -158,6 +161,7 @@ impl BotsSnapshot {
         self.ghosts_shown += account.ghosts_shown;
         self.switches += account.switches;
         self.prepared_switches += account.prepared_switches;
+        self.switches_unseen += account.switches_unseen;
         self.lost_connections += account.lost;
         self.refused_at_door += account.refused_at_door;
         self.last_refusal = account.last_refusal.clone().or(self.last_refusal.take());

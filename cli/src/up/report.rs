@@ -138,7 +138,10 @@ struct MissedTicks {
 #[derive(Debug, Serialize)]
 struct Switches {
     all: u64,
+    /// To a connection that stood already.
     prepared: u64,
+    /// With a tick in between that the client was never shown.
+    with_unseen_ticks: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -245,7 +248,11 @@ impl Report {
             client_gap_ms: milliseconds(&sums.client_gap_us),
             handoff_total_ms: milliseconds(&total),
             prepare_ms: milliseconds(&prepare),
-            switches: Switches { all: sums.switches, prepared: sums.prepared_switches },
+            switches: Switches {
+                all: sums.switches,
+                prepared: sums.prepared_switches,
+                with_unseen_ticks: sums.switches_unseen,
+            },
             clients: Clients {
                 states: sums.states,
                 states_per_second_and_player: sums.states_per_second(),
@@ -329,8 +336,11 @@ impl Report {
         row("cutover", in_words(&self.cutover_us, "us"));
         row("client gap", in_words(&self.client_gap_ms, "ms"));
         row("handoff in all", in_words(&self.handoff_total_ms, "ms"));
-        let Switches { all, prepared } = self.switches;
-        row("clients switched", format!("{all} times, {prepared} to a prepared connection"));
+        let Switches { all, prepared, with_unseen_ticks } = self.switches;
+        row(
+            "clients switched",
+            format!("{all} times, {prepared} to a prepared connection; a tick unseen at {with_unseen_ticks}"),
+        );
         let clients = &self.clients;
         row(
             "clients were shown",
