@@ -92,16 +92,23 @@ pub fn run_seed(seed: u64, options: &SimOptions) -> anyhow::Result<Outcome> {
         Ok(result) => result.err(),
         Err(panic) => {
             let what = panic_message(&*panic);
-            Some(Violation { invariant: "no panic", what, entity: None })
+            Some(Violation { invariant: "no panic", what, entity: None, player: None })
         }
     };
     let failure = violation.map(|violation| {
         let (step, at) = world.progress();
-        let about = violation.entity.map(|entity| format!("{entity:?}"));
-        let messages = world.trace.newest(NEWEST_MESSAGES, about.as_deref());
+        let messages = world.trace.newest(NEWEST_MESSAGES, &about(&violation));
         Failure { seed, step, at, violation, messages, command: command(seed, options) }
     });
     Ok(Outcome { seed, profile, trace_hash: world.trace.hash().value(), stats: world.stats, failure })
+}
+
+/// What a line must hold to be about this.
+fn about(violation: &Violation) -> Vec<String> {
+    let entity = violation.entity.map(|entity| format!("{entity:?}"));
+    let player =
+        violation.player.map(|player| [format!(" player {player} -> "), format!(" -> player {player}: ")]);
+    entity.into_iter().chain(player.into_iter().flatten()).collect()
 }
 
 fn command(seed: u64, options: &SimOptions) -> String {

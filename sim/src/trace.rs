@@ -212,16 +212,13 @@ impl Trace {
         self.lines.push_back(line);
     }
 
-    /// The newest `count` lines that matter, oldest first: those that name `about`, if anything is given and enough
-    /// do.
-    pub(crate) fn newest(&self, count: usize, about: Option<&str>) -> Vec<String> {
-        let telling = self.lines.iter().rev().map(ToString::to_string);
-        let mut chosen: Vec<String> = match about {
-            Some(about) => telling.clone().filter(|line| line.contains(about)).take(count).collect(),
-            None => Vec::new(),
-        };
+    /// The newest `count` lines that hold one of these, oldest first; just the newest if none does.
+    pub(crate) fn newest(&self, count: usize, about: &[String]) -> Vec<String> {
+        let lines = self.lines.iter().rev().map(ToString::to_string);
+        let tells = |line: &String| about.iter().any(|part| line.contains(part));
+        let mut chosen: Vec<String> = lines.clone().filter(tells).take(count).collect();
         if chosen.is_empty() {
-            chosen = telling.take(count).collect();
+            chosen = lines.take(count).collect();
         }
         chosen.reverse();
         chosen

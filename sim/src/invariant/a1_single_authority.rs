@@ -116,5 +116,5 @@ impl SingleAuthority {
 }
 
 fn violation(entity: Option<EntityId>, what: String) -> Violation {
-    Violation { invariant: NAME, what, entity }
+    Violation { invariant: NAME, what, entity, player: None }
 }

@@ -85,7 +85,7 @@ impl ExactlyOnce {
         }
         let broken = |what: String| {
             let what = format!("{entity} at node {node}: {what}");
-            Err(Violation { invariant: NAME, what, entity: Some(entity) })
+            Err(Violation { invariant: NAME, what, entity: Some(entity), player: None })
         };
         if ledger.doubled > 0 || ledger.skipped > 0 || ledger.applied != ledger.last_seq {
             return broken(format!("inputs were doubled or skipped: {ledger:?}"));
@@ -119,7 +119,8 @@ impl ExactlyOnce {
                 "{:?} after the last fault player {} has sent {} inputs, {} were applied, {} are unacknowledged",
                 inspection.calm_for, player.player, player.sent, applied, player.unacknowledged
             );
-            return Err(Violation { invariant: NAME, what, entity: player.entity });
+            let (entity, player) = (player.entity, Some(player.player));
+            return Err(Violation { invariant: NAME, what, entity, player });
         }
         Ok(())
     }

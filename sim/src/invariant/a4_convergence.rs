@@ -29,11 +29,11 @@ impl Invariant for Convergence {
                 Fact::Inspected(inspection) => {
                     let wrong = self.wrong(inspection);
                     self.settled = wrong.is_none();
-                    if let Some((entity, what)) = wrong
+                    if let Some(wrong) = wrong
                         && inspection.calm_for >= inspection.bound
                     {
-                        let what = format!("{:?} after the last fault {what}", inspection.calm_for);
-                        return Err(Violation { invariant: NAME, what, entity });
+                        let what = format!("{:?} after the last fault {}", inspection.calm_for, wrong.what);
+                        return Err(Violation { what, ..wrong });
                     }
                 }
                 Fact::Standing { .. }
@@ -59,7 +59,13 @@ impl Invariant for Convergence {
 
 impl Convergence {
     /// The first thing that isn't as it should be.
-    fn wrong(&self, inspection: &Inspection) -> Option<(Option<EntityId>, String)> {
+    fn wrong(&self, inspection: &Inspection) -> Option<Violation> {
+        let of = |entity: EntityId, what: String| Violation {
+            invariant: NAME,
+            what,
+            entity: Some(entity),
+            player: None,
+        };
         let mut holders: BTreeMap<EntityId, usize> = BTreeMap::new();
         for held in &inspection.held {
             let (entity, node) = (held.entity, held.node);
@@ -76,18 +82,17 @@ impl Convergence {
             } else {
                 continue;
             };
-            return Some((Some(entity), wrong));
+            return Some(of(entity, wrong));
         }
         if let Some(lost) = self.alive.iter().find(|entity| !holders.contains_key(entity)) {
-            return Some((Some(*lost), format!("{lost} is held by nobody")));
+            return Some(of(*lost, format!("{lost} is held by nobody")));
         }
         if let Some((node, entity)) = inspection.unheld.first() {
-            return Some((
-                Some(*entity),
-                format!("the game of node {node} simulates {entity}, which it does not hold"),
-            ));
+            let what = format!("the game of node {node} simulates {entity}, which it does not hold");
+            return Some(of(*entity, what));
         }
         let player = inspection.players.iter().find(|player| player.wants_in && !player.attached)?;
-        Some((player.entity, format!("player {} is not attached to any node", player.player)))
+        let what = format!("player {} is not attached to any node", player.player);
+        Some(Violation { invariant: NAME, what, entity: player.entity, player: Some(player.player) })
     }
 }

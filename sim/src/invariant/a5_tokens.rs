@@ -103,5 +103,5 @@ impl Tokens {
 }
 
 fn broken(entity: EntityId, what: String) -> Result<(), Violation> {
-    Err(Violation { invariant: NAME, what, entity: Some(entity) })
+    Err(Violation { invariant: NAME, what, entity: Some(entity), player: None })
 }

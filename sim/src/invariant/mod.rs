@@ -224,6 +224,8 @@ pub struct Violation {
     pub what: String,
     /// The entity that it is about.
     pub entity: Option<EntityId>,
+    /// The player that it is about.
+    pub player: Option<usize>,
 }
 
 impl fmt::Display for Violation {

@@ -30,6 +30,7 @@ impl Invariant for WholeSnapshots {
                 invariant: "whole snapshots",
                 what: format!("the game of node {node} was given, for {entity}: {what}"),
                 entity: Some(*entity),
+                player: None,
             }),
         }
     }

@@ -289,5 +289,5 @@ impl World {
 }
 
 fn stuck(what: String) -> Violation {
-    Violation { invariant: "progress", what, entity: None }
+    Violation { invariant: "progress", what, entity: None, player: None }
 }

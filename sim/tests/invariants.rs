@@ -1,0 +1,186 @@
+//! Each invariant, shown what it must see and what it must let pass.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic like the test")]
+
+use core::time::Duration;
+
+use selvedge_protocol::authority::Standing;
+use selvedge_protocol::handoff::client::ClientEvent;
+use selvedge_protocol::id::{
+    AuthorityEpoch, ClientId, EntityId, HandoffId, Incarnation, NodeId, Peer, SessionId,
+};
+use selvedge_protocol::time::{Tick, Time};
+use selvedge_sim::invariant::{
+    Convergence, ExactlyOnce, Fact, Held, Inspection, Invariant, Ledger, PlayerView, SingleAuthority, Step,
+    TokenTarget, Tokens, Violation,
+};
+
+const ENTITY: EntityId = EntityId::from_u128(7);
+const SESSION: SessionId = SessionId::from_u128(9);
+const BOUND: Duration = Duration::from_secs(10);
+
+const fn epoch(step: u32) -> AuthorityEpoch {
+    AuthorityEpoch { generation: 0, step }
+}
+
+fn observe(check: &mut impl Invariant, facts: &[Fact]) -> Result<(), Violation> {
+    check.observe(&Step { number: 1, at: Time::ZERO, facts })
+}
+
+const fn active(node: usize, step: u32) -> Fact {
+    Fact::Standing { node, entity: ENTITY, standing: Some(Standing::Active(epoch(step))) }
+}
+
+const fn frozen(step: u32) -> Standing {
+    let to = Peer { node: NodeId::from_u128(1), incarnation: Incarnation(1) };
+    Standing::Frozen { id: HandoffId { entity: ENTITY, epoch: epoch(step) }, to }
+}
+
+const fn published(node: usize, step: u32, tick: u64, ledger: Option<Ledger>) -> Fact {
+    let applied = match ledger {
+        Some(ledger) => ledger.last_seq,
+        None => 0,
+    };
+    Fact::Published { node, entity: ENTITY, epoch: epoch(step), tick: Tick(tick), applied, ledger }
+}
+
+#[test]
+fn a1_lets_a_handoff_and_a_thaw_pass() {
+    let mut check = SingleAuthority::default();
+    let freeze = |node, step| Fact::Standing { node, entity: ENTITY, standing: Some(frozen(step)) };
+    let gone = Fact::Standing { node: 0, entity: ENTITY, standing: None };
+    let facts =
+        [active(0, 1), published(0, 1, 5, None), freeze(0, 2), active(1, 2), gone, published(1, 2, 6, None)];
+    observe(&mut check, &facts).unwrap();
+    observe(&mut check, &[freeze(1, 3), active(1, 3), published(1, 3, 7, None)]).unwrap();
+}
+
+#[test]
+fn a1_sees_two_authorities_epochs_that_go_back_and_ticks_that_come_twice() {
+    observe(&mut SingleAuthority::default(), &[active(0, 1), active(1, 2)]).unwrap_err();
+    let gone = Fact::Standing { node: 0, entity: ENTITY, standing: None };
+    observe(&mut SingleAuthority::default(), &[active(0, 2), gone.clone(), active(1, 1)]).unwrap_err();
+    observe(&mut SingleAuthority::default(), &[active(0, 2), gone, active(1, 2)]).unwrap_err();
+    let twice = [published(0, 1, 5, None), published(1, 2, 5, None)];
+    observe(&mut SingleAuthority::default(), &twice).unwrap_err();
+    let event = ClientEvent::TwoAuthorities { epoch: epoch(2) };
+    observe(&mut SingleAuthority::default(), &[Fact::Client { player: 0, event }]).unwrap_err();
+}
+
+const fn ledger(last_seq: u32, digest: u64) -> Ledger {
+    Ledger { session: SESSION.as_u128(), last_seq, applied: last_seq, doubled: 0, skipped: 0, digest }
+}
+
+/// A player who sent two inputs, with digests 11 and 22.
+fn after_two_inputs() -> ExactlyOnce {
+    let mut check = ExactlyOnce::default();
+    let event = ClientEvent::Entered { session: SESSION, entity: ENTITY };
+    let facts = [
+        Fact::PlayerBegan { player: 0 },
+        Fact::Client { player: 0, event },
+        Fact::Acted { player: 0, seq: 1, digest: 11 },
+        Fact::Acted { player: 0, seq: 2, digest: 22 },
+    ];
+    observe(&mut check, &facts).unwrap();
+    check
+}
+
+#[test]
+fn a3_lets_inputs_in_order_pass() {
+    let facts = [published(0, 1, 1, Some(ledger(1, 11))), published(1, 2, 2, Some(ledger(2, 22)))];
+    observe(&mut after_two_inputs(), &facts).unwrap();
+}
+
+#[test]
+fn a3_sees_what_is_skipped_doubled_undone_altered_or_invented() {
+    let skipped = Ledger { applied: 1, skipped: 1, ..ledger(2, 22) };
+    let doubled = Ledger { doubled: 1, ..ledger(2, 22) };
+    for wrong in [skipped, doubled, ledger(2, 99), ledger(3, 33)] {
+        observe(&mut after_two_inputs(), &[published(0, 1, 1, Some(wrong))]).unwrap_err();
+    }
+    let undone = [published(0, 1, 1, Some(ledger(2, 22))), published(1, 2, 2, Some(ledger(1, 11)))];
+    observe(&mut after_two_inputs(), &undone).unwrap_err();
+}
+
+fn inspection(calm_for: Duration, standing: Standing, unacknowledged: usize) -> Fact {
+    let held = Held { node: 0, entity: ENTITY, standing, simulated: true, belongs_to: None };
+    let player = PlayerView {
+        player: 0,
+        session: Some(SESSION),
+        entity: Some(ENTITY),
+        wants_in: true,
+        attached: true,
+        sent: 2,
+        unacknowledged,
+    };
+    let (held, players) = (vec![held], vec![player]);
+    Fact::Inspected(Inspection { calm_for, bound: BOUND, held, players, unheld: Vec::new() })
+}
+
+#[test]
+fn a3_waits_for_inputs_to_drain_but_not_for_ever() {
+    let active = Standing::Active(epoch(1));
+    let mut check = after_two_inputs();
+    observe(&mut check, &[published(0, 1, 1, Some(ledger(1, 11))), inspection(Duration::ZERO, active, 1)])
+        .unwrap();
+    assert!(!check.is_settled());
+    observe(&mut check, &[inspection(BOUND, active, 1)]).unwrap_err();
+    observe(&mut check, &[published(0, 1, 2, Some(ledger(2, 22))), inspection(BOUND, active, 0)]).unwrap();
+    assert!(check.is_settled());
+}
+
+#[test]
+fn a4_waits_for_what_is_frozen_but_not_for_ever() {
+    let mut check = Convergence::default();
+    observe(&mut check, &[Fact::Born { node: 0, entity: ENTITY }]).unwrap();
+    observe(&mut check, &[inspection(Duration::ZERO, frozen(2), 0)]).unwrap();
+    assert!(!check.is_settled());
+    observe(&mut check, &[inspection(BOUND, frozen(2), 0)]).unwrap_err();
+    observe(&mut check, &[inspection(BOUND, Standing::Active(epoch(2)), 0)]).unwrap();
+    assert!(check.is_settled());
+}
+
+#[test]
+fn a4_sees_what_is_lost_and_what_should_be_gone() {
+    let active = Standing::Active(epoch(1));
+    let mut check = Convergence::default();
+    let other = EntityId::from_u128(8);
+    observe(&mut check, &[Fact::Born { node: 0, entity: ENTITY }, Fact::Born { node: 0, entity: other }])
+        .unwrap();
+    observe(&mut check, &[inspection(BOUND, active, 0)]).unwrap_err();
+    observe(&mut check, &[Fact::Gone { node: 0, entity: other }, inspection(BOUND, active, 0)]).unwrap();
+    observe(&mut check, &[Fact::Gone { node: 0, entity: ENTITY }, inspection(BOUND, active, 0)]).unwrap_err();
+}
+
+const TOKEN: [u8; 32] = [1; 32];
+
+fn granted() -> Tokens {
+    let mut check = Tokens::default();
+    let (to, expires_at) = (TokenTarget::Entity(ENTITY), Time::from_micros(100));
+    observe(&mut check, &[Fact::TokenGranted { node: 0, token: TOKEN, to, expires_at }]).unwrap();
+    check
+}
+
+const fn shown(node: usize, client: u64, at: u64) -> Fact {
+    Fact::TokenShown { node, client: ClientId(client), token: TOKEN, at: Time::from_micros(at) }
+}
+
+const fn admitted(node: usize, client: u64, entity: EntityId) -> Fact {
+    Fact::Admitted { node, client: ClientId(client), entity }
+}
+
+#[test]
+fn a5_lets_a_token_be_used_once_and_its_connection_be_told_twice() {
+    let facts = [shown(0, 1, 99), admitted(0, 1, ENTITY), admitted(0, 1, ENTITY), shown(0, 2, 99)];
+    observe(&mut granted(), &facts).unwrap();
+}
+
+#[test]
+fn a5_sees_a_token_used_twice_too_late_elsewhere_or_for_another() {
+    let twice = [shown(0, 1, 9), admitted(0, 1, ENTITY), shown(0, 2, 9), admitted(0, 2, ENTITY)];
+    observe(&mut granted(), &twice).unwrap_err();
+    observe(&mut granted(), &[shown(0, 1, 100), admitted(0, 1, ENTITY)]).unwrap_err();
+    observe(&mut granted(), &[shown(1, 1, 9), admitted(1, 1, ENTITY)]).unwrap_err();
+    observe(&mut granted(), &[shown(0, 1, 9), admitted(0, 1, EntityId::from_u128(8))]).unwrap_err();
+    observe(&mut Tokens::default(), &[shown(0, 1, 9), admitted(0, 1, ENTITY)]).unwrap_err();
+}
