@@ -96,7 +96,8 @@ impl ByHand {
         let mut shell = Command::new("sh");
         shell.arg("-euc").arg(format!("{}\n{script}", self.variables)).current_dir(self.folder.path());
         // What is set where the test is run is meant for another mesh.
-        for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("SELVEDGE_")) {
+        for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("SELVEDGE_"))
+        {
             shell.env_remove(key);
         }
         shell.env("PATH", format!("{}:{others}", programs.display()));
@@ -170,7 +171,8 @@ impl ByHand {
         let status = self.status().expect("the coordinator answers");
         assert_eq!(status["authority_violations"], 0, "{status}");
         let nodes = array(&status["nodes"]).iter();
-        let advertised: Vec<&Value> = nodes.flat_map(|node| [&node["mesh_addr"], &node["client_addr"]]).collect();
+        let advertised: Vec<&Value> =
+            nodes.flat_map(|node| [&node["mesh_addr"], &node["client_addr"]]).collect();
         for name in ["NODE_1_MESH", "NODE_1_CLIENTS", "NODE_2_MESH", "NODE_2_CLIENTS"] {
             let address = Value::from(self.address(name).to_string());
             assert!(advertised.contains(&&address), "{name} {address} is not advertised: {status}");
@@ -198,7 +200,8 @@ impl ByHand {
     }
 
     fn logs(&self) -> String {
-        let logs = self.running.iter().map(|process| format!("--- {}\n{}", process.command, tail(&process.log)));
+        let logs =
+            self.running.iter().map(|process| format!("--- {}\n{}", process.command, tail(&process.log)));
         logs.collect::<Vec<_>>().join("\n")
     }
 }
