@@ -126,7 +126,7 @@ pub enum ClientEvent {
         /// The entity to play.
         entity: EntityId,
     },
-    /// A fresh state, always of the newest authority: a [`ServerMessage::State`].
+    /// A fresh state, never of an older authority or tick than one before it: a [`ServerMessage::State`].
     State(ServerMessage),
     /// Another node simulates the player now.
     Switched {
@@ -202,6 +202,9 @@ struct InWorld {
     epoch: AuthorityEpoch,
     epoch_addr: Option<String>,
     current: Option<ConnectionId>,
+    /// The connection to the authority before, until the new one has shown a state: the old one's last tick may still be
+    /// on its way, overtaken by the new one's `Attached`.
+    former: Option<ConnectionId>,
     connections: BTreeMap<ConnectionId, Connection>,
     /// The last `Redirect` whose token was not used yet.
     redirect: Option<Invitation>,
@@ -400,6 +403,7 @@ impl Client {
                 return;
             };
             world.connections.remove(&oldest);
+            world.former.take_if(|former| *former == oldest);
             self.outputs.push_back(ClientOutput::Close { connection: oldest });
         }
         self.next_connection += 1;
@@ -420,6 +424,7 @@ impl Client {
         if world.current == Some(connection) {
             world.current = None;
         }
+        world.former.take_if(|former| *former == connection);
         let redirect = world.redirect.take_if(|redirect| redirect.addr == closed.invitation.addr);
         if let Some(invitation) = redirect {
             self.connect(invitation, false);
@@ -450,7 +455,8 @@ impl Client {
                 }
             }
             ServerMessage::State { entity, epoch, tick, applied, .. } => {
-                if entity != world.entity || !self.follow(connection, epoch, now) {
+                let of_former = world.former == Some(connection) && epoch < world.epoch;
+                if entity != world.entity || !(of_former || self.follow(connection, epoch, now)) {
                     return;
                 }
                 self.acknowledge(applied);
@@ -463,9 +469,11 @@ impl Client {
                 }
             }
             ServerMessage::Preconnect { invitation } => {
-                let known = world.connections.values().any(|held| {
+                let known = world.connections.iter().any(|(id, held)| {
                     held.invitation.token == invitation.token
-                        || (held.invitation.addr == invitation.addr && held.phase != Phase::Dialling)
+                        || (held.invitation.addr == invitation.addr
+                            && held.phase != Phase::Dialling
+                            && world.former != Some(*id))
                 });
                 if !known {
                     self.connect(invitation, true);
@@ -511,13 +519,16 @@ impl Client {
             world.switched = Some((last, prepared));
         }
         if world.current != Some(connection) {
-            let former = world.current.replace(connection);
+            let replaced = world.current.replace(connection);
             world.redirect = None;
             world.lost_since = None;
             world.quiet_since = now;
-            if let Some(former) = former {
-                world.connections.remove(&former);
-                self.outputs.push_back(ClientOutput::Close { connection: former });
+            let older = world.former.take().filter(|older| *older != connection);
+            world.former = replaced.filter(|_| moved);
+            let useless = [older, replaced.filter(|_| !moved)];
+            for connection in useless.into_iter().flatten() {
+                world.connections.remove(&connection);
+                self.outputs.push_back(ClientOutput::Close { connection });
             }
         }
         if !world.entered {
@@ -535,6 +546,18 @@ impl Client {
         world.quiet_since = now;
         world.last_state_at = Some(now);
         self.door_at = None;
+        if epoch < world.epoch {
+            // The former authority's last tick: the gap begins only now.
+            if let Some((last, _)) = &mut world.switched {
+                *last = now;
+            }
+            self.outputs.push_back(ClientOutput::Event(ClientEvent::State(state)));
+            return;
+        }
+        if let Some(connection) = world.former.take() {
+            world.connections.remove(&connection);
+            self.outputs.push_back(ClientOutput::Close { connection });
+        }
         if let Some((last, prepared)) = world.switched.take() {
             let gap = now.since(last).saturating_sub(self.tick_interval);
             self.outputs.push_back(ClientOutput::Event(ClientEvent::Switched { epoch, gap, prepared }));
@@ -636,6 +659,7 @@ impl InWorld {
             epoch: AuthorityEpoch::default(),
             epoch_addr: None,
             current: None,
+            former: None,
             connections: BTreeMap::new(),
             redirect: None,
             last_state_at: None,
