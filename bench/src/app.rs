@@ -116,7 +116,11 @@ pub fn run(args: BenchArgs) -> ExitCode {
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "the command line speaks on the terminal")]
 fn load(args: &LoadArgs) -> anyhow::Result<bool> {
     let filter = EnvFilter::builder().parse_lossy(&args.log);
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .try_init();
     let settings = settings(args)?;
     let bots = Bots::start(&settings)?;
     let undrained = play(args, &bots);

@@ -1,10 +1,14 @@
 //! What the command line says: figures on stdout, everything else on stderr.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks on the terminal")]
+#![allow(clippy::print_stderr, reason = "a command-line tool speaks on the terminal")]
 
-/// Prints what was asked for.
+use std::io::{self, Write};
+
+/// Prints what was asked for. Whoever stops reading (`| head`) has had enough: that is no error.
 pub(crate) fn print(text: &str) {
-    println!("{text}");
+    if writeln!(io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
 }
 
 /// Says what is going on.

@@ -1,6 +1,6 @@
 //! The process: settings, logging, identities, signals. The binary and `selvedge coordinator` both call [`run`].
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -83,5 +83,9 @@ fn load(files: &IdentityFiles, world: &WorldName, role: RoleKind) -> anyhow::Res
 /// Logs to stderr, unless the embedding program logs already.
 fn init_log(filter: &str) {
     let filter = EnvFilter::builder().parse_lossy(filter);
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .try_init();
 }

@@ -34,8 +34,8 @@
 //! ```
 //!
 //! Deliberately absent: decisions (they are the machine's), and persistence: this version keeps its table, its
-//! sessions and, with [`MemoryStore`], its characters in memory. After a restart nodes register again and players
-//! enter again.
+//! sessions and, with [`MemoryStore`], its characters in memory. A restarted coordinator starts empty: its nodes
+//! are to be restarted after it.
 
 mod addresses;
 pub mod app;

@@ -1,6 +1,6 @@
 //! The node as a process of its own, with the arena as its game: what `mesh-node` and `selvedge node` run.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 use tracing::{info, warn};
@@ -74,6 +74,10 @@ fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)
         .with_context(|| format!("log = {filter:?} is no filter; write it like info,selvedge_node=debug"))?;
     // Whoever embeds this may log already.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .try_init();
     Ok(())
 }

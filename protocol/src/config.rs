@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::grid::GridConfig;
+use crate::limits::WORLD_CELLS_MAX;
 
 /// The settings of a mesh that every node must share; the coordinator hands them out at registration.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +54,12 @@ pub enum ConfigError {
         /// The setting.
         name: &'static str,
     },
+    /// More cells than a map can carry.
+    #[error("the grid has {cells} cells; at most {WORLD_CELLS_MAX} are possible: make them larger")]
+    TooManyCells {
+        /// How many.
+        cells: u64,
+    },
     /// The grid itself is refused.
     #[error("the grid is refused: {0}")]
     Grid(#[from] crate::grid::GridError),
@@ -64,7 +71,10 @@ impl WorldConfig {
     /// # Errors
     /// Names the setting that is out of range and its value.
     pub fn check(&self) -> Result<(), ConfigError> {
-        crate::grid::Grid::new(self.grid)?;
+        let cells = crate::grid::Grid::new(self.grid)?.cell_count();
+        if cells > WORLD_CELLS_MAX as u64 {
+            return Err(ConfigError::TooManyCells { cells });
+        }
         if self.tick_interval.is_zero() {
             return Err(ConfigError::ZeroDuration { name: "tick_interval" });
         }

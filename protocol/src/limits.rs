@@ -51,9 +51,13 @@ pub const HOPS_MAX: u8 = 8;
 pub const CLIENTS_MAX: usize = 16_384;
 /// Sessions that one coordinator keeps. Further players are refused.
 pub const SESSIONS_MAX: usize = 262_144;
+/// Cells of one world: the whole map must fit one message. A larger grid is refused.
+pub const WORLD_CELLS_MAX: usize = 131_072;
 /// Nodes of one mesh. A further registration is refused.
 pub const NODES_MAX: usize = 1_024;
 
 const _: () = assert!(INPUT_WINDOW as usize <= INPUTS_PER_MESSAGE_MAX);
 const _: () = assert!(INPUTS_PER_MESSAGE_MAX * (INPUT_BYTES_MAX + 16) <= CLIENT_MESSAGE_BYTES_MAX);
 const _: () = assert!(RESERVATIONS_MAX <= ENTITIES_MAX);
+// A cell and its owner in the map's image: 8 + 16 bytes.
+const _: () = assert!(WORLD_CELLS_MAX * 24 + NODES_MAX * 512 <= HEAD_BYTES_MAX);

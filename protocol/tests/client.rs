@@ -88,14 +88,14 @@ impl Player {
 }
 
 fn connection_of(outputs: &[ClientOutput]) -> ConnectionId {
-    let connections = outputs.iter().filter_map(|output| match output {
+    let mut connections = outputs.iter().filter_map(|output| match output {
         ClientOutput::Connect { connection, .. } => Some(*connection),
         ClientOutput::Ask(_)
         | ClientOutput::Send { .. }
         | ClientOutput::Close { .. }
         | ClientOutput::Event(_) => None,
     });
-    connections.last().expect("a connection was asked for")
+    connections.next_back().expect("a connection was asked for")
 }
 
 fn shows(outputs: &[ClientOutput], message: &ServerMessage) -> bool {

@@ -79,7 +79,8 @@ fn fix() -> Result<()> {
 
 /// The core must build without anything that does I/O: a bug that needs sockets to show is in the wrong place.
 fn purity() -> Result<()> {
-    let args = ["tree", "-p", "selvedge-protocol", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    let args =
+        ["tree", "-p", "selvedge-protocol", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
     let output = Command::new(env!("CARGO")).args(args).output().context("cargo tree could not be run")?;
     if !output.status.success() {
         bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));

@@ -43,10 +43,10 @@ pub struct CoordinatorArgs {
     /// TCP address for the HTTP status, which has no authentication [default: 127.0.0.1:7402]
     #[arg(long, env = "SELVEDGE_BIND_HTTP", value_name = "IP:PORT")]
     pub bind_http: Option<SocketAddr>,
-    /// Address that nodes are told, if it isn't the bound one
+    /// Address for nodes to put into the addresses file, in place of the bound one
     #[arg(long, env = "SELVEDGE_ADVERTISE_MESH", value_name = "IP:PORT")]
     pub advertise_mesh: Option<SocketAddr>,
-    /// Address that players are told, if it isn't the bound one
+    /// Address for players to put into the addresses file, in place of the bound one
     #[arg(long, env = "SELVEDGE_ADVERTISE_DOOR", value_name = "IP:PORT")]
     pub advertise_door: Option<SocketAddr>,
     /// Lowest corner of the world in metres [default: 0,0,0]

@@ -55,9 +55,9 @@ pub struct FileConfig {
     pub bind_door: Option<SocketAddr>,
     /// TCP address for the HTTP status, which has no authentication: keep it private. Default 127.0.0.1:7402.
     pub bind_http: Option<SocketAddr>,
-    /// Address that nodes are told. Default: the bound one.
+    /// Address for nodes that goes into the addresses file. Default: the bound one.
     pub advertise_mesh: Option<SocketAddr>,
-    /// Address that players are told. Default: the bound one.
+    /// Address for players that goes into the addresses file. Default: the bound one.
     pub advertise_door: Option<SocketAddr>,
     /// The shape of the world.
     pub grid: GridSection,

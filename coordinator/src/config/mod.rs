@@ -47,9 +47,9 @@ pub struct Settings {
     pub bind_door: SocketAddr,
     /// TCP address for the HTTP status.
     pub bind_http: SocketAddr,
-    /// What nodes are told to connect to, if it isn't the bound address.
+    /// What the addresses file says that nodes connect to, if it isn't the bound address.
     pub advertise_mesh: Option<SocketAddr>,
-    /// What players are told to connect to, if it isn't the bound address.
+    /// What the addresses file says that players connect to, if it isn't the bound address.
     pub advertise_door: Option<SocketAddr>,
     /// The machine's own settings.
     pub coordinator: CoordinatorConfig,

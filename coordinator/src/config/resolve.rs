@@ -277,6 +277,7 @@ fn check_world(config: &WorldConfig, margin: &Sourced<f64>) -> Result<(), Settin
         ConfigError::NotPositive { .. }
         | ConfigError::LongerThanCell { .. }
         | ConfigError::ZeroDuration { .. }
+        | ConfigError::TooManyCells { .. }
         | ConfigError::Grid(_) => SettingError::Machine(error),
     })
 }

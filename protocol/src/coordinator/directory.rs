@@ -84,6 +84,20 @@ impl Directory {
         None
     }
 
+    /// Removes everything that a life held which is over.
+    fn forget_life(&mut self, ended: Peer) -> Vec<EntityId> {
+        let lost: Vec<EntityId> = self
+            .listings
+            .iter()
+            .filter(|(_, listing)| listing.holder == ended)
+            .map(|(&entity, _)| entity)
+            .collect();
+        for entity in &lost {
+            self.listings.remove(entity);
+        }
+        lost
+    }
+
     fn remove(&mut self, entity: EntityId, end: AuthorityEpoch) {
         if self.listings.get(&entity).is_some_and(|listing| listing.epoch > end) {
             return;
@@ -101,6 +115,12 @@ impl Directory {
 }
 
 impl Coordinator {
+    /// A node came back as a new life: what the former one held is lost, and its players' sessions are over.
+    pub(super) fn forget_life(&mut self, ended: Peer, now: Time) {
+        let lost = self.directory.forget_life(ended);
+        self.end_sessions_of(&lost, now);
+    }
+
     pub(super) fn on_authority_changed(&mut self, from: NodeId, changes: &[AuthorityChange], now: Time) {
         let Some(peer) = self.nodes.get(&from).map(super::nodes::NodeRecord::peer) else {
             return;

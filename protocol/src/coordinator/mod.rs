@@ -35,6 +35,10 @@ use sessions::{Entry, Session};
 
 /// How long a census waits for its nodes.
 const CENSUS_PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of a blob that still goes on the control lane.
+const CONTROL_BLOB_BYTES_MAX: usize = 64 * 1024;
+/// Cells of a map that still goes on the control lane.
+const CONTROL_CELLS_MAX: usize = 8_192;
 /// Censuses under way at once. Further ones are answered empty, with every node missing.
 const CENSUSES_MAX: usize = 16;
 
@@ -311,8 +315,16 @@ impl Coordinator {
         self.send_with(to, message, Bytes::new());
     }
 
+    /// What is large goes on a stream of its own: the control lane is for what is small.
     fn send_with(&mut self, to: NodeId, message: Message, blob: Bytes) {
-        self.outputs.push_back(CoordinatorOutput::Send { to, lane: Lane::Control, message, blob });
+        let lane = if blob.len() > CONTROL_BLOB_BYTES_MAX { Lane::Checkpoint } else { Lane::Control };
+        self.outputs.push_back(CoordinatorOutput::Send { to, lane, message, blob });
+    }
+
+    fn send_map(&mut self, to: NodeId, message: Message) {
+        let large = self.map.owners().len() > CONTROL_CELLS_MAX;
+        let lane = if large { Lane::Checkpoint } else { Lane::Control };
+        self.outputs.push_back(CoordinatorOutput::Send { to, lane, message, blob: Bytes::new() });
     }
 
     fn event(&mut self, event: CoordinatorEvent) {

@@ -78,6 +78,8 @@ impl Coordinator {
                 self.send(node, Message::RegisterRefused { reason });
                 return;
             }
+            let ended = known.peer();
+            self.forget_life(ended, now);
         } else if self.nodes.len() >= NODES_MAX {
             let reason = format!("the mesh has {NODES_MAX} nodes already");
             self.send(node, Message::RegisterRefused { reason });
@@ -109,7 +111,7 @@ impl Coordinator {
             interest_margin_m: world.interest_margin_m,
             map: self.map.to_image(),
         };
-        self.send(node, message);
+        self.send_map(node, message);
     }
 
     /// Deals the cells to the nodes present, and tells everybody what changed.
@@ -130,7 +132,7 @@ impl Coordinator {
         self.map = Arc::new(map);
         let term = self.term;
         for node in present {
-            self.send(node, Message::MapDiff { term, diff: diff.clone() });
+            self.send_map(node, Message::MapDiff { term, diff: diff.clone() });
         }
         self.event(CoordinatorEvent::MapChanged { version, cells_moved });
     }
@@ -164,7 +166,7 @@ impl Coordinator {
         self.send(from, Message::HeartbeatReply { term: self.term, sent_at, mesh_time: now });
         if map_version < self.map.version() {
             let (term, map) = (self.term, self.map.to_image());
-            self.send(from, Message::MapWhole { term, map });
+            self.send_map(from, Message::MapWhole { term, map });
         }
     }
 

@@ -282,6 +282,20 @@ impl Coordinator {
         }
     }
 
+    /// These entities are lost: their players may enter anew.
+    pub(super) fn end_sessions_of(&mut self, lost: &[EntityId], now: Time) {
+        let lost: std::collections::BTreeSet<EntityId> = lost.iter().copied().collect();
+        let sessions: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, known)| lost.contains(&known.entity))
+            .map(|(&session, _)| session)
+            .collect();
+        for session in sessions {
+            self.on_entity_gone(session, now);
+        }
+    }
+
     pub(super) fn on_session_due(&mut self, session: SessionId, now: Time) {
         let Some(known) = self.sessions.get(&session) else {
             return;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use core::time::Duration;
 
-use super::{Node, NodeEvent, Output, Registration, TimerKey};
+use super::{Destination, Node, NodeEvent, Output, Registration, TimerKey};
 use crate::cell_map::{CellMap, CellMapDiff, CellMapImage};
 use crate::grid::{Grid, GridConfig};
 use crate::id::{Incarnation, Peer, Term};
 use crate::time::Time;
-use crate::wire::{Load, Message, PrepareOutcome};
+use crate::wire::{Lane, Load, Message, PrepareOutcome};
 
 const REGISTER_RETRY: Duration = Duration::from_millis(500);
 
@@ -27,6 +27,8 @@ struct Registered {
     grid: Grid,
     tick_interval: Duration,
     interest_margin_m: f64,
+    /// The coordinator does not know this life.
+    disowned: bool,
 }
 
 impl Membership {
@@ -93,6 +95,11 @@ impl Node {
     }
 
     pub(super) fn on_coordinator_message(&mut self, message: Message, blob: &Bytes, now: Time) {
+        let registration = matches!(message, Message::Registered { .. } | Message::RegisterRefused { .. });
+        if self.me().is_none() && !registration {
+            // Meant for a former life of this node: this one holds nothing yet, and may promise nothing.
+            return;
+        }
         match message {
             Message::Registered { term, incarnation, grid, tick_interval_us, interest_margin_m, map } => {
                 if self.heed(term) {
@@ -101,11 +108,7 @@ impl Node {
                     self.on_map_whole(map);
                 }
             }
-            Message::RegisterRefused { reason } => {
-                if self.me().is_none() {
-                    self.event(NodeEvent::RegistrationRefused { reason });
-                }
-            }
+            Message::RegisterRefused { reason } => self.on_register_refused(reason),
             Message::HeartbeatReply { term, sent_at, mesh_time } => {
                 if self.heed(term) && self.clock.sample(sent_at, mesh_time, now) {
                     let offset_us = self.clock.offset_us().unwrap_or(0);
@@ -138,8 +141,9 @@ impl Node {
             }
             Message::SaveAck { session } => drop(self.saves.remove(&session)),
             Message::Census { request } => {
-                let entries = self.census();
-                self.tell_coordinator(Message::CensusReply { request, entries });
+                let message = Message::CensusReply { request, entries: self.census() };
+                let (to, lane, blob) = (Destination::Coordinator, Lane::Checkpoint, Bytes::new());
+                self.outputs.push_back(Output::Send { to, lane, message, blob });
             }
             Message::Register { .. }
             | Message::Heartbeat { .. }
@@ -198,9 +202,22 @@ impl Node {
         let me = Peer { node: self.setup.node, incarnation };
         let term = self.membership.term;
         let registration = Registration { me, term, grid, tick_interval };
-        self.membership.registered = Some(Registered { me, grid, tick_interval, interest_margin_m });
+        self.membership.registered =
+            Some(Registered { me, grid, tick_interval, interest_margin_m, disowned: false });
         self.outputs.push_back(Output::Registered(registration));
         self.on_membership_due(now);
+    }
+
+    fn on_register_refused(&mut self, reason: String) {
+        let Some(registered) = &mut self.membership.registered else {
+            self.event(NodeEvent::RegistrationRefused { reason });
+            return;
+        };
+        // Said once: it repeats with every heartbeat.
+        if !core::mem::replace(&mut registered.disowned, true) {
+            let incarnation = registered.me.incarnation;
+            self.event(NodeEvent::Fenced { incarnation });
+        }
     }
 
     fn on_map_diff(&mut self, diff: &CellMapDiff) {
