@@ -57,11 +57,11 @@ fn main() -> anyhow::Result<ExitCode> {
     let found = match arguments.seed {
         Some(seed) => {
             let outcome = run_seed(seed, &options)?;
-            println!(
+            show(&format!(
                 "seed {seed}, profile {}: trace hash {:016x}",
                 outcome.profile.name(),
                 outcome.trace_hash
-            );
+            ));
             BatchOutcome { stats: outcome.stats, failure: outcome.failure }
         }
         None => run_many(&arguments, options)?,
@@ -75,7 +75,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match found.failure {
         None => Ok(ExitCode::SUCCESS),
         Some(failure) => {
-            println!("\n{failure}");
+            show(&format!("\n{failure}"));
             Ok(ExitCode::FAILURE)
         }
     }
@@ -106,11 +106,11 @@ fn run_many(arguments: &Arguments, options: SimOptions) -> anyhow::Result<BatchO
 fn print_stats(stats: &Stats, elapsed: Duration) {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     for (_, what, count) in stats.named() {
-        println!("{count:>14}  {what}");
+        show(&format!("{count:>14}  {what}"));
     }
-    println!("{:>14.2}  Virtual hours.", stats.virtual_us as f64 / 3.6e9);
-    println!("{:>14.1}  Seeds a second.", stats.seeds as f64 / seconds);
-    println!("{:>14.0}  Steps a second.", stats.steps as f64 / seconds);
+    show(&format!("{:>14.2}  Virtual hours.", stats.virtual_us as f64 / 3.6e9));
+    show(&format!("{:>14.1}  Seeds a second.", stats.seeds as f64 / seconds));
+    show(&format!("{:>14.0}  Steps a second.", stats.steps as f64 / seconds));
 }
 
 fn to_json(found: &BatchOutcome, elapsed: Duration) -> Value {
