@@ -10,6 +10,8 @@ use crate::time::Time;
 const SAMPLES: usize = 16;
 /// The most that one sample moves the estimate once it stands: mesh time is slewed, never stepped.
 const SLEW_US_MAX: i64 = 500;
+/// A large error (the first round trip took seconds) shrinks by this part of it with each sample instead.
+const LARGE_ERROR_SHARE: i64 = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Sample {
@@ -62,8 +64,11 @@ impl MeshClock {
             return false;
         };
         let before = self.offset_us;
-        let step = before
-            .map_or(best.offset_us, |now| now + (best.offset_us - now).clamp(-SLEW_US_MAX, SLEW_US_MAX));
+        let step = before.map_or(best.offset_us, |now| {
+            let error = best.offset_us - now;
+            let step_max = SLEW_US_MAX.max(error.abs() / LARGE_ERROR_SHARE);
+            now + error.clamp(-step_max, step_max)
+        });
         self.offset_us = Some(step);
         before != self.offset_us
     }
@@ -90,10 +95,21 @@ mod tests {
     }
 
     #[test]
+    fn a_first_sample_that_was_seconds_off_is_made_good_within_a_minute_of_heartbeats() {
+        let mut clock = MeshClock::new();
+        clock.sample(Time::ZERO, Time::from_micros(100_000_000), Time::from_micros(6_000_000));
+        for beat in 0..100_u64 {
+            let sent = Time::from_micros(7_000_000 + beat * 250_000);
+            clock.sample(sent, sent.offset_by(100_000_050), sent + Duration::from_micros(100));
+        }
+        assert_eq!(clock.offset_us(), Some(100_000_000));
+    }
+
+    #[test]
     fn once_it_stands_the_estimate_is_slewed() {
         let mut clock = MeshClock::new();
         clock.sample(Time::from_micros(0), Time::from_micros(1_000_050), Time::from_micros(100));
-        clock.sample(Time::from_micros(1000), Time::from_micros(2_001_005), Time::from_micros(1010));
+        clock.sample(Time::from_micros(1000), Time::from_micros(1_002_005), Time::from_micros(1010));
         assert_eq!(clock.offset_us(), Some(1_000_500));
     }
 }

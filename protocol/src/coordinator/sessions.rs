@@ -94,10 +94,7 @@ impl Coordinator {
                 self.end_entry(request);
                 self.refuse(request, "the character's name is empty or too long", false);
             }
-            Ok(name) if self.names.contains_key(&name) => {
-                self.end_entry(request);
-                self.refuse(request, "the character is in the world already", true);
-            }
+            Ok(name) if self.names.contains_key(&name) => self.take_over_session(request, &name, now),
             Ok(name) => {
                 entry.stage = Stage::Loading { name: name.clone() };
                 self.outputs.push_back(CoordinatorOutput::LoadCharacter { request, name });
@@ -107,7 +104,25 @@ impl Coordinator {
                 self.refuse(request, &reason, false);
             }
         }
-        let _ = now;
+    }
+
+    /// The player is in the world already: a lost answer, or another device. Whoever proved to be them goes on there;
+    /// the former secret admits nobody any more.
+    fn take_over_session(&mut self, request: u64, name: &str, now: Time) {
+        let secret = Token::generate(&mut self.random);
+        let known =
+            self.names.get(name).and_then(|&session| Some((session, self.sessions.get_mut(&session)?)));
+        let Some((session, known)) = known.filter(|(_, known)| !known.over) else {
+            self.end_entry(request);
+            self.refuse(request, "the character is just leaving the world: try again", true);
+            return;
+        };
+        known.secret = secret;
+        let node = self.directory.holder(known.entity).map_or(known.first_node, |holder| holder.node);
+        if let Some(entry) = self.entries.get_mut(&request) {
+            entry.stage = Stage::Admitting { session, node, hops: 0 };
+        }
+        self.on_entry_due(request, now);
     }
 
     pub(super) fn on_character_loaded(
@@ -130,8 +145,9 @@ impl Coordinator {
             }
         };
         if self.names.contains_key(&name) || self.sessions.len() >= SESSIONS_MAX {
+            // Two asked at once, and the other was quicker; or there is no room.
             self.end_entry(request);
-            self.refuse(request, "the character is in the world already, or the world is full", true);
+            self.refuse(request, "the character is entering already, or the world is full: try again", true);
             return;
         }
         let entry = self.entry_of(&baseline);

@@ -55,7 +55,8 @@ impl Node {
 
     fn admit_outcome(&mut self, admit: Admit, blob: &Bytes, now: Time) -> AdmitOutcome {
         let Admit { session, entity, name, resume, entry, .. } = admit;
-        let ttl_us = u64::try_from(self.setup.config.token_ttl.as_micros()).unwrap_or(u64::MAX);
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let ttl_us = micros(self.setup.config.token_ttl);
         if self.held.contains_key(&entity) {
             let token = self.grant_token(entity, session, TokenPurpose::Resume, now);
             return AdmitOutcome::Token { token, ttl_us };
@@ -64,7 +65,7 @@ impl Node {
             return AdmitOutcome::Moved { to: tombstone.to };
         }
         if let Some(join) = self.joins.get(&entity) {
-            return AdmitOutcome::Token { token: join.token, ttl_us };
+            return AdmitOutcome::Token { token: join.token, ttl_us: micros(join.expires_at.since(now)) };
         }
         if resume {
             return AdmitOutcome::NotHere;
@@ -115,9 +116,11 @@ impl Node {
             return;
         }
         let Some(motion) = motion else {
-            self.authority.despawn(entity, grant);
-            if let Some(held) = self.held.remove(&entity) {
+            let end = self.authority.despawn(entity, grant);
+            if let (Some(end), Some(held)) = (end, self.held.remove(&entity)) {
                 self.forget_held(entity, &held, ByeReason::Refused);
+                // Told, though nothing ever lived: it ends the session, so that the player may try anew.
+                self.record_despawn(entity, held.session, end, tick, now);
             }
             return;
         };

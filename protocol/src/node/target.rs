@@ -237,7 +237,8 @@ impl Node {
                 return;
             }
         }
-        if transfer.last_tick.0 > self.last_frame.0.saturating_add(TICKS_AHEAD_MAX) {
+        let runs = self.last_frame > Tick::default();
+        if runs && transfer.last_tick.0 > self.last_frame.0.saturating_add(TICKS_AHEAD_MAX) {
             self.misbehaved(peer, "sent an entity from a tick far in the future");
             self.reject(peer, id, RefuseReason::BadSnapshot);
             return;
