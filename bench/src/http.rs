@@ -18,22 +18,22 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 #[non_exhaustive]
 pub enum HttpError {
     /// No connection.
-    #[error("cannot connect to {address}: {source}; is a coordinator running there?")]
+    #[error("cannot connect to {address}: {cause}; is a coordinator running there?")]
     Connect {
         /// Where to.
         address: SocketAddr,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The connection broke, or the answer took too long.
-    #[error("{address} gave no whole answer to {path}: {source}")]
+    #[error("{address} gave no whole answer to {path}: {cause}")]
     Broken {
         /// Whom was asked.
         address: SocketAddr,
         /// What was asked.
         path: &'static str,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// It isn't HTTP, or too long.
     #[error("{address} answered {path} with something else than expected: {cause}")]
@@ -62,8 +62,8 @@ pub enum HttpError {
 /// Asks with a method and without a body; gives the body of an answer with status 200.
 pub(crate) fn ask(address: SocketAddr, method: &str, path: &'static str) -> Result<Vec<u8>, HttpError> {
     let mut stream = TcpStream::connect_timeout(&address, CONNECT_PATIENCE)
-        .map_err(|source| HttpError::Connect { address, source })?;
-    let broken = |source| HttpError::Broken { address, path, source };
+        .map_err(|cause| HttpError::Connect { address, cause })?;
+    let broken = |cause| HttpError::Broken { address, path, cause };
     let malformed = |cause: &str| HttpError::Malformed { address, path, cause: cause.to_owned() };
     let deadline = Instant::now() + PATIENCE;
     stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;

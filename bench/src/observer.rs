@@ -18,14 +18,14 @@ pub enum ObserverError {
     #[error(transparent)]
     Http(#[from] HttpError),
     /// It answered with other JSON than expected.
-    #[error("{address} answered {path} with unexpected JSON: {source}; is it of the same version?")]
+    #[error("{address} answered {path} with unexpected JSON: {cause}; is it of the same version?")]
     Json {
         /// Whom was asked.
         address: SocketAddr,
         /// What was asked.
         path: &'static str,
         /// What is wrong.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// A node's histogram can't be read.
     #[error("the report of node {node} can't be read: {cause}")]
@@ -206,10 +206,10 @@ impl Observer {
 
     fn ask<T: for<'a> Deserialize<'a>>(&self, method: &str, path: &'static str) -> Result<T, ObserverError> {
         let body = http::ask(self.address, method, path)?;
-        serde_json::from_slice(&body).map_err(|source| ObserverError::Json {
+        serde_json::from_slice(&body).map_err(|cause| ObserverError::Json {
             address: self.address,
             path,
-            source,
+            cause,
         })
     }
 }

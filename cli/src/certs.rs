@@ -81,7 +81,7 @@ pub(crate) struct IssueArgs {
     /// Folder for the new files [default: the CA's]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Name of the new files without their ending [default: <role>-<name or id>]
+    /// Name of the new files without their ending [default: ROLE-NAME or ROLE-ID]
     #[arg(long, value_name = "NAME")]
     stem: Option<String>,
     /// Further DNS name that the certificate is valid for; may be given again
