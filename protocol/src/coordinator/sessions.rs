@@ -48,8 +48,8 @@ enum Stage {
     Authenticating,
     /// The store is asked.
     Loading { name: String },
-    /// A node is asked.
-    Admitting { session: SessionId, node: NodeId, hops: u8 },
+    /// A node is asked. `enters`: for a player whose program is new to the entity, which must not have lived yet.
+    Admitting { session: SessionId, node: NodeId, hops: u8, enters: bool },
 }
 
 impl Coordinator {
@@ -75,7 +75,7 @@ impl Coordinator {
                     return;
                 }
                 let node = self.directory.holder(known.entity).map_or(known.first_node, |holder| holder.node);
-                let stage = Stage::Admitting { session, node, hops: 0 };
+                let stage = Stage::Admitting { session, node, hops: 0, enters: false };
                 self.entries.insert(request, Entry { deadline, stage });
                 self.on_entry_due(request, now);
             }
@@ -94,7 +94,7 @@ impl Coordinator {
                 self.end_entry(request);
                 self.refuse(request, "the character's name is empty or too long", false);
             }
-            Ok(name) if self.names.contains_key(&name) => self.take_over_session(request, &name, now),
+            Ok(name) if self.names.contains_key(&name) => self.answer_anew(request, &name, now),
             Ok(name) => {
                 entry.stage = Stage::Loading { name: name.clone() };
                 self.outputs.push_back(CoordinatorOutput::LoadCharacter { request, name });
@@ -106,21 +106,23 @@ impl Coordinator {
         }
     }
 
-    /// The player is in the world already: a lost answer, or another device. Whoever proved to be them goes on there;
-    /// the former secret admits nobody any more.
-    fn take_over_session(&mut self, request: u64, name: &str, now: Time) {
+    /// The name has a session. If its entity never lived, its answer was lost on the way: whoever proved to be the
+    /// player gets it anew, and the former secret admits nobody any more. An entity that lives has inputs under way
+    /// that only the program that sent them can go on numbering: it is that program's until it has lingered out.
+    fn answer_anew(&mut self, request: u64, name: &str, now: Time) {
         let secret = Token::generate(&mut self.random);
+        let unused = |known: &Session| !known.over && self.directory.holder(known.entity).is_none();
         let known =
             self.names.get(name).and_then(|&session| Some((session, self.sessions.get_mut(&session)?)));
-        let Some((session, known)) = known.filter(|(_, known)| !known.over) else {
+        let Some((session, known)) = known.filter(|(_, known)| unused(known)) else {
             self.end_entry(request);
-            self.refuse(request, "the character is just leaving the world: try again", true);
+            self.refuse(request, "the character is in the world already", true);
             return;
         };
         known.secret = secret;
-        let node = self.directory.holder(known.entity).map_or(known.first_node, |holder| holder.node);
+        let node = known.first_node;
         if let Some(entry) = self.entries.get_mut(&request) {
-            entry.stage = Stage::Admitting { session, node, hops: 0 };
+            entry.stage = Stage::Admitting { session, node, hops: 0, enters: true };
         }
         self.on_entry_due(request, now);
     }
@@ -170,7 +172,7 @@ impl Coordinator {
         self.names.insert(name, session);
         self.timers.set(TimerKey::Session(session), now + UNUSED_SESSION);
         if let Some(entry) = self.entries.get_mut(&request) {
-            entry.stage = Stage::Admitting { session, node, hops: 0 };
+            entry.stage = Stage::Admitting { session, node, hops: 0, enters: true };
         }
         self.on_entry_due(request, now);
     }
@@ -221,14 +223,14 @@ impl Coordinator {
             self.refuse(request, "nobody answered in time: try again later", true);
             return;
         }
-        let Stage::Admitting { session, node, .. } = entry.stage else {
+        let Stage::Admitting { session, node, enters, .. } = entry.stage else {
             return;
         };
         self.timers.set(TimerKey::Entry(request), (now + self.config.retry).min(entry.deadline));
         let Some(known) = self.sessions.get(&session) else {
             return;
         };
-        let resume = self.directory.holder(known.entity).is_some();
+        let resume = !enters && self.directory.holder(known.entity).is_some();
         let message = Message::Admit {
             request,
             session,
@@ -245,7 +247,7 @@ impl Coordinator {
         let Some(entry) = self.entries.get_mut(&request) else {
             return;
         };
-        let Stage::Admitting { session, node, hops } = &mut entry.stage else {
+        let Stage::Admitting { session, node, hops, enters: _ } = &mut entry.stage else {
             return;
         };
         if *node != from {

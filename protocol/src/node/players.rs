@@ -58,6 +58,10 @@ impl Node {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let ttl_us = micros(self.setup.config.token_ttl);
         if self.held.contains_key(&entity) {
+            if !resume {
+                // Joined meanwhile: the coordinator will know in a moment, and then it asks for a player who comes back.
+                return AdmitOutcome::Refused(RefuseReason::HeldHere);
+            }
             let token = self.grant_token(entity, session, TokenPurpose::Resume, now);
             return AdmitOutcome::Token { token, ttl_us };
         }
