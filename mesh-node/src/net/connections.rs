@@ -1,25 +1,51 @@
 //! The mesh thread's end of the clients' connections: how to speak to them, and how to part.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_protocol::id::ClientId;
 use selvedge_protocol::wire::{ByeReason, ServerMessage, encode_server};
 use selvedge_transport::{ClientConnection, SendError};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tracing::{debug, trace};
+
+use crate::shared::Shared;
 
 /// Where the application's close codes begin.
 const CLOSE_CODES: u32 = 256;
 /// How long what was said last may take to arrive before the connection is closed; two round trips come on top.
 const PARTING: Duration = Duration::from_millis(250);
 
+/// States for clients, to be encoded and sent by the clients' thread: the mesh thread has cutovers to carry.
+pub(super) type StateBatch = Vec<(ClientConnection, ServerMessage)>;
+
 /// The connections that have said hello.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connections {
     open: HashMap<ClientId, ClientConnection>,
+    states: StateBatch,
+    outbox: mpsc::Sender<StateBatch>,
 }
 
 impl Connections {
+    pub(super) fn new(outbox: mpsc::Sender<StateBatch>) -> Self {
+        Self { open: HashMap::new(), states: Vec::new(), outbox }
+    }
+
+    /// Hands the states of this batch over. Returns how many were dropped because the clients' thread lags: the next
+    /// tick's states are fresher.
+    pub(super) fn flush_states(&mut self) -> usize {
+        if self.states.is_empty() {
+            return 0;
+        }
+        match self.outbox.try_send(std::mem::take(&mut self.states)) {
+            Ok(()) => 0,
+            Err(TrySendError::Full(batch) | TrySendError::Closed(batch)) => batch.len(),
+        }
+    }
+
     pub(super) fn insert(&mut self, client: ClientId, connection: ClientConnection) {
         self.open.insert(client, connection);
     }
@@ -28,11 +54,14 @@ impl Connections {
         self.open.remove(&client);
     }
 
-    /// Says something to a client; says whether it was taken.
-    pub(super) fn send(&self, client: ClientId, message: ServerMessage) -> bool {
+    /// Says something to a client, states at the end of the batch; says whether it was taken.
+    pub(super) fn send(&mut self, client: ClientId, message: ServerMessage) -> bool {
         let Some(connection) = self.open.get(&client) else { return false };
         let sent = match message {
-            ServerMessage::State { .. } => send_state(connection, message),
+            ServerMessage::State { .. } => {
+                self.states.push((connection.clone(), message));
+                return true;
+            }
             ServerMessage::Parked { .. }
             | ServerMessage::Attached { .. }
             | ServerMessage::Preconnect { .. }
@@ -54,6 +83,19 @@ impl Connections {
             tokio::time::sleep(PARTING + connection.rtt() * 2).await;
             connection.close(close_code(reason), &reason.to_string());
         });
+    }
+}
+
+/// Sends the states that the mesh thread hands over, until it ends.
+pub(super) async fn send_states(mut inbox: mpsc::Receiver<StateBatch>, shared: Arc<Shared>) {
+    while let Some(batch) = inbox.recv().await {
+        let mut dropped = 0;
+        for (connection, state) in batch {
+            dropped += u64::from(send_state(&connection, state).is_err());
+        }
+        for _ in 0..dropped {
+            shared.mesh_meter().client_send_dropped();
+        }
     }
 }
 

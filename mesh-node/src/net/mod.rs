@@ -24,10 +24,13 @@ use tracing::warn;
 use crate::config::MeshNodeConfig;
 use crate::shared::Shared;
 use clients::ClientNews;
+use connections::StateBatch;
 use task::MeshTask;
 
 /// Client events that wait for the mesh thread; when full, nothing more is read from clients.
 const CLIENT_NEWS_MAX: usize = 4096;
+/// Batches of states that wait for the clients' thread; when full, newer ones are dropped and counted.
+const STATE_BATCHES_MAX: usize = 16;
 
 /// Why a node can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +102,7 @@ impl Network {
         let server_name = server_name(client_identity.id());
         let (news, client_news) = mpsc::channel(CLIENT_NEWS_MAX);
         let (measurements, measured) = mpsc::channel(1);
+        let (states, states_inbox) = mpsc::channel(STATE_BATCHES_MAX);
         let port = ClientPortConfig {
             bind: config.bind_clients,
             identity: Arc::new(client_identity),
@@ -106,7 +110,7 @@ impl Network {
             limits: config.client_limits.clone(),
         };
         let (clients_thread, client_addr) = start_thread("selvedge-clients", shared, |shared, ready| {
-            move || run_clients(port, news, measurements, &shared, &ready)
+            move || run_clients(port, news, measurements, states_inbox, &shared, &ready)
         })?;
         let mesh = advertised(client_addr, config.advertise_clients, "advertise_clients (clients.advertise)")
             .and_then(|client_addr| {
@@ -122,7 +126,7 @@ impl Network {
                 };
                 let inboxes = task::Inboxes { reports, client_news, measured };
                 start_thread("selvedge-mesh", shared, |shared, ready| {
-                    move || run_mesh(config, identity, setup, inboxes, shared, &ready)
+                    move || run_mesh(config, identity, setup, states, inboxes, shared, &ready)
                 })
             });
         match mesh {
@@ -180,6 +184,7 @@ fn run_clients(
     port: ClientPortConfig,
     news: mpsc::Sender<ClientNews>,
     measurements: mpsc::Sender<bytes::Bytes>,
+    states: mpsc::Receiver<StateBatch>,
     shared: &Arc<Shared>,
     ready: &Ready,
 ) {
@@ -193,6 +198,7 @@ fn run_clients(
         };
         drop(ready.send(Ok(address)));
         tokio::spawn(measure::run(Arc::clone(shared), measurements));
+        tokio::spawn(connections::send_states(states, Arc::clone(shared)));
         clients::run(events, news, shared).await;
         port.close("the node stops").await;
     });
@@ -202,13 +208,14 @@ fn run_mesh(
     config: MeshNodeConfig,
     identity: Identity,
     setup: NodeSetup,
+    states: mpsc::Sender<StateBatch>,
     inboxes: task::Inboxes,
     shared: Arc<Shared>,
     ready: &Ready,
 ) {
     let Some(runtime) = runtime(ready) else { return };
     runtime.block_on(async {
-        match MeshTask::open(&config, identity, setup, shared) {
+        match MeshTask::open(&config, identity, setup, states, shared) {
             Ok((task, links, address)) => {
                 drop(ready.send(Ok(address)));
                 task.run(links, inboxes).await;

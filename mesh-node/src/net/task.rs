@@ -15,13 +15,13 @@ use selvedge_protocol::node::{
     GameCommand, GameReport, Input, Node, NodeEvent, NodeSetup, Output, Registration,
 };
 use selvedge_protocol::time::Time;
-use selvedge_protocol::wire::decode_mesh;
+use selvedge_protocol::wire::{Lane, decode_mesh};
 use selvedge_transport::{LinkEvent, MeshConfig, MeshEndpoint, PeerName};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, trace, warn};
 
 use super::clients::ClientNews;
-use super::connections::Connections;
+use super::connections::{Connections, StateBatch};
 use super::hello::{self, Facts};
 use super::links::Links;
 use super::{StartError, advertised};
@@ -54,6 +54,8 @@ pub(super) struct MeshTask {
     me: Option<Peer>,
     /// What the game is to be told at the end of this batch.
     commands: Vec<GameCommand>,
+    /// A cutover was sent: the sockets come first, before whatever else is pending.
+    urgent: bool,
     shared: Arc<Shared>,
 }
 
@@ -63,6 +65,7 @@ impl MeshTask {
         config: &MeshNodeConfig,
         identity: Identity,
         setup: NodeSetup,
+        states: mpsc::Sender<StateBatch>,
         shared: Arc<Shared>,
     ) -> Result<(Self, mpsc::Receiver<LinkEvent>, SocketAddr), StartError> {
         let world = identity.id().world.clone();
@@ -90,9 +93,10 @@ impl MeshTask {
             node: Node::new(setup),
             endpoint,
             facts,
-            connections: Connections::default(),
+            connections: Connections::new(states),
             me: None,
             commands: Vec::new(),
+            urgent: false,
             shared,
         };
         Ok((task, events, bound))
@@ -116,14 +120,22 @@ impl MeshTask {
             self.take_pending(&mut links, &mut inboxes);
             self.let_time_pass();
             self.deliver();
+            if std::mem::take(&mut self.urgent) {
+                // The tasks that write to the sockets are ready and wait for this one.
+                tokio::task::yield_now().await;
+            }
         }
         info!("node closes");
         self.endpoint.close("the node stops").await;
     }
 
-    /// Takes what else is there already, some of each kind in turn, so that none starves another.
+    /// Takes what else is there already, some of each kind in turn, so that none starves another. Stops at a cutover: a
+    /// frame of states for fifty clients would hold it up.
     fn take_pending(&mut self, links: &mut mpsc::Receiver<LinkEvent>, inboxes: &mut Inboxes) {
         for _ in 0..BATCH_MAX {
+            if self.urgent {
+                return;
+            }
             let (report, event, news) =
                 (inboxes.reports.try_recv(), links.try_recv(), inboxes.client_news.try_recv());
             if report.is_err() && event.is_err() && news.is_err() {
@@ -189,7 +201,12 @@ impl MeshTask {
             LinkEvent::Message { peer, payload, .. } | LinkEvent::Datagram { peer, payload } => {
                 self.on_message(&peer, &payload);
             }
-            LinkEvent::DialFailed { peer, reason, refused: true } => warn!(%peer, reason, "link refused"),
+            LinkEvent::DialFailed { peer, reason, refused: true } => {
+                warn!(%peer, reason, "link refused");
+                if matches!(peer.role(), Role::Coordinator(_)) {
+                    self.shared.set_refused(reason);
+                }
+            }
             LinkEvent::DialFailed { peer, reason, refused: false } => info!(%peer, reason, "no link"),
         }
     }
@@ -243,6 +260,7 @@ impl MeshTask {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Send { to, lane, message, blob } => {
+                    self.urgent |= lane == Lane::Cutover;
                     if !self.links.send(to, lane, &message, blob) {
                         self.shared.mesh_meter().send_dropped();
                     }
@@ -323,10 +341,13 @@ impl MeshTask {
         self.shared.mesh_meter().record(&event);
     }
 
-    /// Hands the batch's commands to the game.
+    /// Hands the batch's commands to the game, and its states to the clients' thread.
     fn deliver(&mut self) {
         if !self.commands.is_empty() {
             self.shared.mailbox.push(self.commands.drain(..));
+        }
+        for _ in 0..self.connections.flush_states() {
+            self.shared.mesh_meter().client_send_dropped();
         }
     }
 }
