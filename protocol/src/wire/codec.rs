@@ -1,11 +1,10 @@
 //! Frames: a version byte, the length of the head, the rkyv-archived head, then the blob as it is.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor;
 use rkyv::ser::allocator::ArenaHandle;
-use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::check;
@@ -17,6 +16,8 @@ use crate::limits::{BLOB_BYTES_MAX, CLIENT_MESSAGE_BYTES_MAX, HEAD_BYTES_MAX};
 pub const WIRE_VERSION: u8 = 1;
 
 const PREFIX_BYTES: usize = 5;
+/// Room that most frames fit into.
+const FRAME_BYTES_USUAL: usize = 256;
 
 /// Why bytes from outside are not a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,18 +131,19 @@ plain_codec!(encode_hello, decode_hello, Hello, check::hello, "the core's part o
 
 fn encode<T>(value: &T) -> Bytes
 where
-    T: for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, rancor::Error>>,
+    T: for<'a> Serialize<HighSerializer<Vec<u8>, ArenaHandle<'a>, rancor::Error>>,
 {
+    // Archived right behind the prefix: an archive points within itself, so it may begin anywhere.
+    let mut frame = Vec::with_capacity(FRAME_BYTES_USUAL);
+    frame.extend_from_slice(&[WIRE_VERSION, 0, 0, 0, 0]);
     // Archiving a plain value into memory has no way to fail but memory running out.
-    let head = match rkyv::to_bytes::<rancor::Error>(value) {
-        Ok(head) => head,
+    let mut frame = match rkyv::api::high::to_bytes_in::<_, rancor::Error>(value, frame) {
+        Ok(frame) => frame,
         Err(error) => panic!("a message could not be archived: {error}"),
     };
-    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + head.len());
-    frame.put_u8(WIRE_VERSION);
-    frame.put_u32_le(u32::try_from(head.len()).unwrap_or(u32::MAX));
-    frame.put_slice(&head);
-    frame.freeze()
+    let head_bytes = u32::try_from(frame.len() - PREFIX_BYTES).unwrap_or(u32::MAX);
+    frame[1..PREFIX_BYTES].copy_from_slice(&head_bytes.to_le_bytes());
+    Bytes::from(frame)
 }
 
 fn decode<T>(frame: &Bytes, head_bytes_max: usize) -> Result<(T, Bytes), WireError>
@@ -168,6 +170,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::*;
     use crate::id::{AuthorityEpoch, EntityId, HandoffId};
 
