@@ -14,6 +14,7 @@ use selvedge_protocol::grid::{Grid, GridConfig};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
+use crate::handoff::{self, HandoffArgs};
 use crate::{Bots, BotsReport, BotsSettings, BotsSnapshot, Observer, Plain, Table, milliseconds};
 
 /// How long the bots may take to see their last inputs applied.
@@ -38,6 +39,19 @@ enum BenchCommand {
   mesh-bench load --door 10.0.0.5:7401 --door-name server-door.aerie.selvedge --ca certs/ca.pem \\
       --http 10.0.0.5:7402 --players 500 --duration 5m --json load.json")]
     Load(LoadArgs),
+    /// Measure the handoff between two node processes, beside raw UDP and bare quinn
+    #[command(after_help = "Examples:
+  mesh-bench handoff --pin one --concurrency 1
+  mesh-bench handoff --pin split --concurrency 64 --snapshot-bytes 4k --path warm --json handoff.json
+
+Placement decides the result: compare latencies with --pin one, throughput with --pin split.")]
+    Handoff(Box<HandoffArgs>),
+    /// A process of such a measurement
+    #[command(name = handoff::CHILD_COMMAND, hide = true)]
+    HandoffChild {
+        /// What to be, as JSON
+        spec: String,
+    },
 }
 
 /// What bots do on a mesh that runs already.
@@ -102,15 +116,17 @@ pub fn parse_cells(text: &str) -> Result<[u32; 2], String> {
 #[must_use]
 #[allow(clippy::print_stderr, reason = "the command line speaks on the terminal")]
 pub fn run(args: BenchArgs) -> ExitCode {
-    let BenchCommand::Load(args) = args.command;
-    match load(&args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("mesh-bench: {error:#}");
-            ExitCode::FAILURE
+    let done = match args.command {
+        BenchCommand::Load(args) => {
+            load(&args).map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-    }
+        BenchCommand::Handoff(args) => handoff::run(&args),
+        BenchCommand::HandoffChild { spec } => handoff::run_child(&spec).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("mesh-bench: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "the command line speaks on the terminal")]

@@ -11,6 +11,7 @@
 pub mod app;
 mod bots;
 mod figures;
+mod handoff;
 mod http;
 mod observer;
 mod table;

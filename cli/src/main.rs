@@ -5,7 +5,7 @@
 //! | `up`, or none | starts a whole mesh on this machine, lets bots play, and judges |
 //! | `node`, `coordinator` | one process of a mesh |
 //! | `certs` | the mesh's private CA |
-//! | `bench` | bots against a mesh that runs already |
+//! | `bench` | bots against a mesh that runs already, and what a handoff costs |
 //! | `status` | what a coordinator knows |
 
 mod certs;
@@ -58,9 +58,10 @@ enum Command {
     /// Make the mesh's private CA, and issue identities
     #[command(subcommand)]
     Certs(certs::CertsCommand),
-    /// Let bots play on a mesh that runs already
+    /// Let bots play on a mesh that runs already, or measure what a handoff costs
     #[command(after_help = "Examples:
-  selvedge bench load --door 127.0.0.1:7401 --door-name server-door.aerie.selvedge --ca certs/ca.pem")]
+  selvedge bench load --door 127.0.0.1:7401 --door-name server-door.aerie.selvedge --ca certs/ca.pem
+  selvedge bench handoff --pin one --concurrency 1")]
     Bench(BenchArgs),
     /// Show what a coordinator knows: nodes, cells, sessions, handoffs
     Status(status::StatusArgs),

@@ -84,6 +84,12 @@ impl Frame<'_> {
         self.roster.session(entity.id())
     }
 
+    /// Whether a neighbour has a copy of an entity already, so that crossing to it now costs one small message.
+    #[must_use]
+    pub fn is_copied_ahead(&self, entity: Owned) -> bool {
+        self.roster.is_copied_ahead(entity.id())
+    }
+
     /// Writes where an entity is at the end of this tick, and up to 64 bytes of state for its own client. Once a tick
     /// for each entity; what isn't published isn't seen to move.
     ///

@@ -218,6 +218,12 @@ impl Roster {
         self.held.get(&entity).and_then(|entry| entry.session)
     }
 
+    /// Whether a neighbour has a pre-copy of an entity simulated here: past the border it is handed off at once, warm.
+    #[must_use]
+    pub fn is_copied_ahead(&self, entity: EntityId) -> bool {
+        self.held.get(&entity).is_some_and(|entry| entry.armed.iter().any(|armed| !armed.have.is_empty()))
+    }
+
     /// The last input applied to an entity simulated here.
     #[must_use]
     pub fn applied(&self, entity: EntityId) -> Option<InputSeq> {

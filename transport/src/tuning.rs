@@ -132,8 +132,11 @@ impl Tuning {
         Ok(())
     }
 
-    /// The settings of one connection. `uni_streams_max` is 0 where no message has a stream of its own.
-    pub(crate) fn transport(&self, uni_streams_max: u32) -> Result<Arc<TransportConfig>, BindError> {
+    /// The settings of one connection, for quinn. `uni_streams_max` is 0 where no message has a stream of its own.
+    ///
+    /// # Errors
+    /// If settings contradict each other.
+    pub fn transport(&self, uni_streams_max: u32) -> Result<Arc<TransportConfig>, BindError> {
         self.check()?;
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(self.mtu_max);
@@ -166,8 +169,11 @@ impl Tuning {
         Ok(Arc::new(transport))
     }
 
-    /// The settings of the endpoint. It must be able to receive what the peer's MTU discovery may find.
-    pub(crate) fn endpoint(&self) -> Result<EndpointConfig, BindError> {
+    /// The settings of the endpoint, for quinn. It must be able to receive what the peer's MTU discovery may find.
+    ///
+    /// # Errors
+    /// If `mtu_max` is out of range.
+    pub fn endpoint(&self) -> Result<EndpointConfig, BindError> {
         let mut endpoint = EndpointConfig::default();
         endpoint
             .max_udp_payload_size(self.mtu_max.max(RECEIVE_MTU_DEFAULT))

@@ -1,0 +1,165 @@
+//! What is measured, and how the processes are placed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// Largest snapshot that a node takes, with room for what stands beside the component.
+const SNAPSHOT_BYTES_MAX: usize = 900 << 10;
+/// Entities that hop at once.
+const CONCURRENCY_MAX: usize = 4096;
+
+/// Measures the handoff between two node processes that it starts itself.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HandoffArgs {
+    /// Sizes of an entity's snapshot, in bytes; k is 1024
+    #[arg(long, value_delimiter = ',', default_value = "1k,4k,16k,64k,256k", value_parser = parse_bytes, value_name = "BYTES,...")]
+    pub(crate) snapshot_bytes: Vec<usize>,
+    /// Entities that hop between the nodes at once
+    #[arg(long, value_delimiter = ',', default_value = "1,64", value_parser = parse_concurrency, value_name = "N,...")]
+    pub(crate) concurrency: Vec<usize>,
+    /// Warm: prepared and copied ahead. Cold: a teleport that nobody foresaw
+    #[arg(
+        long = "path",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "warm,cold",
+        value_name = "PATH,..."
+    )]
+    pub(crate) paths: Vec<HopPath>,
+    /// Where the two nodes run: both on the first core, on one each, or where the scheduler likes
+    #[arg(long, value_enum, default_value_t = Pin::Free)]
+    pub(crate) pin: Pin,
+    /// Ticks by mesh time, or one after the other without a pause
+    #[arg(long, value_enum, default_value_t = Pace::Ticks)]
+    pub(crate) pace: Pace,
+    /// Ticks a second; with `--pace free` at most that many [default: 1000, and 20000 with --pace free]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "HZ")]
+    pub(crate) tick_hz: Option<u32>,
+    /// How long each row is measured
+    #[arg(long, default_value = "3s", value_parser = parse_period, value_name = "DURATION")]
+    pub(crate) duration: Duration,
+    /// How long each row runs before it is measured
+    #[arg(long, default_value = "1s", value_parser = parse_period, value_name = "DURATION")]
+    pub(crate) warm_up: Duration,
+    /// Largest UDP payload of the links and of the floors
+    #[arg(long, default_value_t = 1452, value_parser = clap::value_parser!(u16).range(1200..=9000), value_name = "BYTES")]
+    pub(crate) mtu: u16,
+    /// Leave out raw UDP and bare quinn
+    #[arg(long)]
+    pub(crate) no_floors: bool,
+    /// File to write the figures to, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Folder to write a percentile file (.hgrm) to for each row and phase
+    #[arg(long, value_name = "DIR")]
+    pub(crate) hgrm: Option<PathBuf>,
+    /// What the processes log
+    #[arg(long, default_value = "warn", value_name = "FILTER")]
+    pub(crate) log: String,
+}
+
+impl HandoffArgs {
+    /// Ticks a second.
+    pub(crate) fn hz(&self) -> u32 {
+        self.tick_hz.unwrap_or(match self.pace {
+            Pace::Ticks => 1000,
+            Pace::Free => 20_000,
+        })
+    }
+}
+
+/// How an entity gets across.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HopPath {
+    /// It waits before the border until the other node has its pre-copy.
+    Warm,
+    /// It is suddenly on the other side.
+    Cold,
+}
+
+/// Where the two sides run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pin {
+    /// Both on the first core, all else on the others.
+    One,
+    /// One on the first, one on the second core.
+    Split,
+    /// Wherever the scheduler likes.
+    Free,
+}
+
+impl Pin {
+    /// The core of each side.
+    pub(crate) const fn sides(self) -> [Option<usize>; 2] {
+        match self {
+            Self::One => [Some(0), Some(0)],
+            Self::Split => [Some(0), Some(1)],
+            Self::Free => [None, None],
+        }
+    }
+
+    /// The core of what is not measured.
+    pub(crate) const fn others(self) -> Option<usize> {
+        match self {
+            Self::One => Some(1),
+            Self::Split | Self::Free => None,
+        }
+    }
+}
+
+/// Who sets the pace of the ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pace {
+    /// Mesh time.
+    Ticks,
+    /// Nobody: one tick follows the other.
+    Free,
+}
+
+/// Reads `4096`, `4k` or `1m`.
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let (number, unit) = match lower.strip_suffix('k') {
+        Some(number) => (number, 1 << 10),
+        None => (lower.as_str(), 1),
+    };
+    let bytes = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    bytes
+        .filter(|bytes| (256..=SNAPSHOT_BYTES_MAX).contains(bytes))
+        .ok_or_else(|| format!("{text:?}: write bytes such as 4096 or 4k, from 256 to {SNAPSHOT_BYTES_MAX}"))
+}
+
+fn parse_concurrency(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse::<usize>().ok();
+    number
+        .filter(|number| (1..=CONCURRENCY_MAX).contains(number))
+        .ok_or_else(|| format!("{text:?}: write a number from 1 to {CONCURRENCY_MAX}"))
+}
+
+fn parse_period(text: &str) -> Result<Duration, String> {
+    let period = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if period < Duration::from_millis(100) {
+        return Err("less than 100ms says nothing".to_owned());
+    }
+    Ok(period)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_and_without_a_unit() {
+        assert_eq!(parse_bytes("1k"), Ok(1024));
+        assert_eq!(parse_bytes("4096"), Ok(4096));
+        for text in ["", "k", "1", "-4k", "2g", "999999k", "99999999999999999999k"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+}

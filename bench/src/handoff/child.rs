@@ -1,0 +1,196 @@
+//! The processes that are measured: this program again, told what to be.
+
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use selvedge_certs::{Identity, WorldName};
+use selvedge_coordinator::{
+    AnyName, CoordinatorArgs, CoordinatorService, FileConfig, GridSection, MemoryStore, Settings,
+};
+use selvedge_node::{MeshNode, MeshNodeConfig, Pacing, TickError};
+use selvedge_protocol::config::NodeConfig;
+use selvedge_transport::Tuning;
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use super::args::Pace;
+use super::floor;
+use super::home::{self, WORLD};
+use super::spec::{CoordinatorSpec, NodeAnswer, NodeSpec, Opened, Spec};
+use super::world::{CELL_EDGE_M, HYSTERESIS_M, Hoppers, INTEREST_MARGIN_M, PREPARE_MARGIN_M};
+
+/// Is what it is told to be, until its standard input ends.
+///
+/// # Errors
+/// If that can't be done.
+pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
+    match serde_json::from_str(spec).context("not what this program tells its own children")? {
+        Spec::Coordinator(spec) => coordinator(&spec),
+        Spec::Node(spec) => node(&spec),
+        Spec::Floor(spec) => {
+            pin(spec.core)?;
+            floor::run(&spec)
+        }
+    }
+}
+
+/// The settings of a link, for nodes and floors alike.
+pub(crate) fn tuning(mtu: u16) -> Tuning {
+    Tuning { mtu_max: mtu, ..Tuning::default() }
+}
+
+/// Keeps this thread, and those that it starts from now on, on one core.
+fn pin(core: Option<usize>) -> anyhow::Result<()> {
+    let Some(core) = core else { return Ok(()) };
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    sched_setaffinity(Pid::from_raw(0), &set)
+        .with_context(|| format!("this process can't be put on core {core}: use --pin free"))
+}
+
+fn log(filter: &str) {
+    let filter = EnvFilter::builder().parse_lossy(filter);
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr).try_init();
+}
+
+/// Says one thing to the process that started this one.
+pub(crate) fn say(answer: &impl Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_string(answer)?;
+    line.push('\n');
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(line.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// One item for each line of the standard input; disconnected when that ends, with the process that started this one.
+fn questions() -> anyhow::Result<Receiver<()>> {
+    let (asked, questions) = mpsc::channel();
+    thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        for line in io::stdin().lock().lines() {
+            if line.is_err() || asked.send(()).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(questions)
+}
+
+/// Ends this process with the one that started it.
+pub(crate) fn end_with_parent() -> anyhow::Result<()> {
+    let questions = questions()?;
+    thread::Builder::new().name("parent".to_owned()).spawn(move || {
+        while questions.recv().is_ok() {}
+        std::process::exit(0);
+    })?;
+    Ok(())
+}
+
+fn load(dir: &Path, stem: &str) -> anyhow::Result<Identity> {
+    Ok(Identity::load(&home::cert(dir, stem), &home::key(dir, stem), &home::cert(dir, "ca"))?)
+}
+
+/// The identity that floors show.
+pub(crate) fn server_identity(dir: &Path) -> anyhow::Result<Identity> {
+    load(dir, "door")
+}
+
+fn coordinator(spec: &CoordinatorSpec) -> anyhow::Result<()> {
+    pin(spec.core)?;
+    log(&spec.log);
+    end_with_parent()?;
+    let dir = &spec.dir;
+    let local = ([127, 0, 0, 1], 0).into();
+    let file = FileConfig {
+        world: Some(WorldName::new(WORLD)?),
+        cert: Some(home::cert(dir, "coordinator")),
+        key: Some(home::key(dir, "coordinator")),
+        ca: Some(home::cert(dir, "ca")),
+        door_cert: Some(home::cert(dir, "door")),
+        door_key: Some(home::key(dir, "door")),
+        bind_mesh: Some(local),
+        bind_door: Some(local),
+        bind_http: Some(local),
+        grid: GridSection { cell_edge_m: Some(CELL_EDGE_M), cells: Some([2, 1, 1]), ..Default::default() },
+        interest_margin_m: Some(INTEREST_MARGIN_M),
+        nodes_min: Some(2),
+        mesh_tuning: Some(tuning(spec.mtu)),
+        ..FileConfig::default()
+    };
+    let mut settings = Settings::resolve(CoordinatorArgs::default(), file, None)?;
+    // Faster than a file may say: unpaced ticks would outrun mesh time.
+    settings.coordinator.world.tick_interval = spec.tick;
+    let (identity, door) = (load(dir, "coordinator")?, load(dir, "door")?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (names, store) = (Arc::new(AnyName), Arc::new(MemoryStore::default()));
+        let service = CoordinatorService::start(&settings, identity, door, names, store).await?;
+        say(&Opened { address: service.addresses().mesh })?;
+        service.shutdown().cancelled().await;
+        anyhow::bail!("the coordinator ended by itself")
+    })
+}
+
+fn node(spec: &NodeSpec) -> anyhow::Result<()> {
+    pin(spec.core)?;
+    log(&spec.log);
+    let questions = questions()?;
+    let config = MeshNodeConfig {
+        core: core(),
+        pacing: match spec.pace {
+            Pace::Ticks => Pacing::MeshTime,
+            Pace::Free => Pacing::Free,
+        },
+        mesh_tuning: tuning(spec.mtu),
+        ..MeshNodeConfig::new(spec.coordinator)
+    };
+    let mut node = MeshNode::builder()
+        .config(config)
+        .identity(load(&spec.dir, &spec.name)?)
+        .client_identity(load(&spec.dir, &home::clients(&spec.name))?)
+        .start()?;
+    let mut world = Hoppers::new(spec.path, spec.snapshot_bytes, spec.entities);
+    let mut due = Instant::now();
+    loop {
+        match node.tick(&mut world, Hoppers::step) {
+            Ok(_) | Err(TickError::NotReady { .. }) => {}
+            Err(error @ TickError::Stopped) => return Err(error.into()),
+        }
+        match questions.try_recv() {
+            Ok(()) => say(&NodeAnswer { report: node.report(), population: world.population() })?,
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => break,
+        }
+        if spec.pace == Pace::Free {
+            due = (due + spec.tick).max(Instant::now());
+            yield_until(due.min(Instant::now() + spec.tick));
+        }
+    }
+    node.stop();
+    Ok(())
+}
+
+/// How the nodes hand off: as by default, but an entity may go on at once, and doesn't sulk after a refusal.
+fn core() -> NodeConfig {
+    NodeConfig {
+        prepare_margin_m: PREPARE_MARGIN_M,
+        hysteresis_m: HYSTERESIS_M,
+        dwell_min: Duration::ZERO,
+        backoff: Duration::from_millis(1),
+        ..NodeConfig::default()
+    }
+}
+
+/// Lets others have the core, but doesn't sleep: that would take longer than the pause.
+fn yield_until(due: Instant) {
+    while Instant::now() < due {
+        thread::yield_now();
+    }
+}

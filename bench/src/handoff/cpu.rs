@@ -1,0 +1,36 @@
+//! CPU time of a process by its threads, as Linux counts it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// CPU seconds of each thread name; empty where the system doesn't say.
+pub(crate) type Spent = BTreeMap<String, f64>;
+
+/// What a process has spent so far.
+pub(crate) fn spent(process: u32) -> Spent {
+    let mut spent = Spent::new();
+    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return spent };
+    for task in tasks.flatten() {
+        if let Some((name, seconds)) = of_task(&task.path()) {
+            *spent.entry(name).or_default() += seconds;
+        }
+    }
+    spent
+}
+
+#[allow(clippy::cast_precision_loss, reason = "nanoseconds of a run are below 2^53")]
+fn of_task(task: &Path) -> Option<(String, f64)> {
+    let name = fs::read_to_string(task.join("comm")).ok()?;
+    let times = fs::read_to_string(task.join("schedstat")).ok()?;
+    let nanoseconds: u64 = times.split_whitespace().next()?.parse().ok()?;
+    Some((name.trim().to_owned(), nanoseconds as f64 / 1e9))
+}
+
+/// Adds what was spent between two looks.
+pub(crate) fn add_difference(sum: &mut Spent, before: &Spent, after: &Spent) {
+    for (name, seconds) in after {
+        let spent = seconds - before.get(name).copied().unwrap_or(0.0);
+        *sum.entry(name.clone()).or_default() += spent.max(0.0);
+    }
+}

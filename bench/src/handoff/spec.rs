@@ -1,0 +1,95 @@
+//! What a process that this one starts is told, as JSON in its arguments.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use selvedge_node::NodeReport;
+use serde::{Deserialize, Serialize};
+
+use super::args::{HopPath, Pace};
+
+/// Which process to be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Spec {
+    Coordinator(CoordinatorSpec),
+    Node(NodeSpec),
+    Floor(FloorSpec),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CoordinatorSpec {
+    pub(crate) dir: PathBuf,
+    pub(crate) core: Option<usize>,
+    pub(crate) tick: Duration,
+    pub(crate) mtu: u16,
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct NodeSpec {
+    pub(crate) dir: PathBuf,
+    pub(crate) name: String,
+    pub(crate) core: Option<usize>,
+    pub(crate) coordinator: SocketAddr,
+    pub(crate) tick: Duration,
+    pub(crate) pace: Pace,
+    pub(crate) mtu: u16,
+    pub(crate) path: HopPath,
+    pub(crate) snapshot_bytes: usize,
+    /// How many entities it spawns.
+    pub(crate) entities: usize,
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FloorSpec {
+    pub(crate) dir: PathBuf,
+    pub(crate) core: Option<usize>,
+    pub(crate) floor: Floor,
+    pub(crate) mtu: u16,
+    /// None: answers. Else: asks.
+    pub(crate) ask: Option<Ask>,
+}
+
+/// What the handoff is compared to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Floor {
+    /// Raw UDP, sends cut into packets by the kernel (GSO).
+    Udp,
+    /// quinn alone, with the settings of the links: a stream for each request and its answer.
+    Quinn,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ask {
+    pub(crate) address: SocketAddr,
+    pub(crate) bytes: usize,
+    pub(crate) concurrency: usize,
+    pub(crate) warm_up: Duration,
+    pub(crate) duration: Duration,
+}
+
+/// The first line of a process that is asked things.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    pub(crate) address: SocketAddr,
+}
+
+/// A node's answer to a line on its standard input.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct NodeAnswer {
+    pub(crate) report: NodeReport,
+    pub(crate) population: usize,
+}
+
+/// What a floor's asking side found out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FloorAnswer {
+    /// Nanoseconds.
+    pub(crate) rtt_ns: selvedge_node::HistogramText,
+    pub(crate) elapsed: Duration,
+    /// Requests that had to be repeated: lost packets.
+    pub(crate) repeated: u64,
+}
