@@ -185,14 +185,16 @@ impl Node {
             Some(LeaveReason::Lingered) | None => ByeReason::Gone,
         };
         self.forget_held(entity, &held, bye);
+        self.record_despawn(entity, held.session, end, tick, now);
         if let (Some(session), Some(snapshot)) = (held.session, snapshot) {
+            // The coordinator takes a character only from the node that held it last: it must know who that was.
+            self.flush_directory(now);
             if self.saves.len() >= SAVES_MAX {
                 self.saves.pop_first();
             }
             self.saves.insert(session, Save { entity, character: snapshot.bytes });
             self.repeat_saves(now);
         }
-        self.record_despawn(entity, held.session, end, tick, now);
     }
 
     /// Sends every character that the coordinator has not saved yet.
