@@ -17,6 +17,7 @@ mod network;
 mod queue;
 mod run;
 mod scenario;
+pub mod scenarios;
 mod stats;
 mod trace;
 mod world;

@@ -13,15 +13,18 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use selvedge_sim::scenarios;
 use selvedge_sim::{Batch, BatchOutcome, Failure, Profile, SimOptions, Stats, Watcher, run_batch, run_seed};
 use serde_json::{Value, json};
 
 /// Runs whole meshes on virtual time over a hostile network, and checks every invariant after every step.
 #[derive(Parser, Debug)]
-#[command(name = "selvedge-sim", version)]
+#[command(name = "selvedge-sim", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// How many seeds to run.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
@@ -45,12 +48,24 @@ struct Arguments {
     verbose: u8,
 }
 
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Plays the named, scripted scenarios instead of seeds, and says of each whether it holds.
+    Scenarios {
+        /// Only those whose name holds this.
+        filter: Option<String>,
+    },
+}
+
 fn parse_profile(name: &str) -> Result<Profile, String> {
     Profile::named(name).ok_or_else(|| format!("{name:?} is none of calm, lossy, nasty"))
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(Command::Scenarios { filter }) = &arguments.command {
+        return play_scenarios(filter.as_deref().unwrap_or_default());
+    }
     let watcher = (arguments.verbose > 0).then_some(Watcher { show, chatter: arguments.verbose > 1 });
     let options = SimOptions { profile: arguments.profile, watcher, ..SimOptions::default() };
     let started = Instant::now();
@@ -79,6 +94,23 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+fn play_scenarios(filter: &str) -> anyhow::Result<ExitCode> {
+    let (mut played, mut broken) = (0, 0);
+    for scenario in scenarios::ALL.iter().filter(|scenario| scenario.name.contains(filter)) {
+        played += 1;
+        match scenario.run() {
+            Ok(()) => show(&format!("holds   {}", scenario.name)),
+            Err(error) => {
+                broken += 1;
+                show(&format!("BROKEN  {}\n{error:#}", scenario.name));
+            }
+        }
+    }
+    anyhow::ensure!(played > 0, "no scenario's name holds {filter:?}");
+    show(&format!("{played} scenarios, {broken} broken."));
+    Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints a line; that nobody reads on (`| head`) is no reason to fail.

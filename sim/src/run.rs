@@ -104,7 +104,7 @@ pub fn run_seed(seed: u64, options: &SimOptions) -> anyhow::Result<Outcome> {
 }
 
 /// What a line must hold to be about this.
-fn about(violation: &Violation) -> Vec<String> {
+pub(crate) fn about(violation: &Violation) -> Vec<String> {
     let entity = violation.entity.map(|entity| format!("{entity:?}"));
     let player =
         violation.player.map(|player| [format!(" player {player} -> "), format!(" -> player {player}: ")]);
@@ -116,7 +116,7 @@ fn command(seed: u64, options: &SimOptions) -> String {
     format!("cargo run -p selvedge-sim --release -- --seed {seed}{profile} -v")
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without words".to_owned())

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use selvedge_protocol::handoff::client::{ClientEvent, ClientInput, ClientOutput, ConnectionId};
 use selvedge_protocol::id::ClientId;
 use selvedge_protocol::node::Input;
+use selvedge_protocol::time::Time;
 use selvedge_protocol::token::Token;
 use selvedge_protocol::wire::{
     ByeReason, ClientMessage, Invitation, ServerMessage, decode_client, decode_server, encode_client,
@@ -13,11 +14,15 @@ use selvedge_protocol::wire::{
 };
 
 use super::World;
+use super::tap::Tap;
 use crate::connections::Towards;
 use crate::event::{ConnId, Event, Process};
 use crate::hosts::client_addr;
 use crate::invariant::{Fact, Violation};
 use crate::trace::Said;
+
+/// How long after a client's own connection its twin shows the token.
+const TWIN_AFTER: Duration = Duration::from_millis(1);
 
 impl World {
     /// Tells a client's machine something, and does what it wants done.
@@ -66,7 +71,8 @@ impl World {
         let conn = self.connections.open(owner, node.unwrap_or(0));
         host.connections.insert(connection, conn);
         let offline = host.offline_until > self.now;
-        if node.is_none() || offline || self.connections.fails() {
+        let barred = node.is_some_and(|node| self.tap.as_ref().is_some_and(|tap| tap.bars(node)));
+        if node.is_none() || offline || barred || self.connections.fails() {
             self.connections.conn(conn).severed = true;
             let after = self.dice.micros((1_000, 1_000_000));
             self.queue.push(self.now + after, Event::ClosedAtPlayer(conn));
@@ -78,9 +84,20 @@ impl World {
         let frame = encode_client(&ClientMessage::Hello { token: invitation.token });
         self.queue.push(back, Event::Connected(conn));
         self.queue.push(hello_at, Event::Hello { conn, frame });
+        if let Some(ahead) = self.tap.as_mut().and_then(Tap::take_twin) {
+            self.connect_twin(conn, invitation.token, if ahead { back } else { hello_at + TWIN_AFTER });
+        }
         if self.connections.is_stolen() {
             self.steal(conn, invitation.token);
         }
+    }
+
+    /// A second connection shows the same token to the same node.
+    fn connect_twin(&mut self, of: ConnId, token: Token, at: Time) {
+        let node = self.connections.conn(of).node;
+        let conn = self.connections.open(None, node);
+        let frame = encode_client(&ClientMessage::Hello { token });
+        self.queue.push(at, Event::Hello { conn, frame });
     }
 
     /// Somebody else shows a client's token, there or at another node, a little later.

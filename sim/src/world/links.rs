@@ -93,7 +93,7 @@ impl World {
     }
 
     /// Cuts a link for a while. Both ends notice, each in its own time, before it heals.
-    fn cut(&mut self, id: LinkId, length: Duration) {
+    pub(super) fn cut(&mut self, id: LinkId, length: Duration) {
         let noticed = [self.dice.micros((1_000, 1_500_000)), self.dice.micros((1_000, 1_500_000))];
         let ends = self.network.ends(id);
         let link = self.network.link(id);

@@ -13,6 +13,7 @@ use selvedge_protocol::time::Time;
 use selvedge_protocol::wire::{AdmitOutcome, Frame, Lane, Message, decode_mesh, encode_mesh};
 
 use super::World;
+use super::tap::Parcel;
 use crate::event::{Event, Process};
 use crate::invariant::{Fact, TokenTarget, Violation};
 use crate::network::Network;
@@ -98,6 +99,25 @@ impl World {
         message: &Message,
         blob: &Bytes,
     ) {
+        if let Some(tap) = &mut self.tap {
+            let parcel =
+                Parcel { from, to, link, sender, lane, message: message.clone(), blob: blob.clone() };
+            if !tap.lets_pass(parcel) {
+                return;
+            }
+        }
+        self.put_on_link((from, to, link), sender, lane, message, blob);
+    }
+
+    /// Hands a message to the network.
+    pub(super) fn put_on_link(
+        &mut self,
+        (from, to, link): (Process, Process, crate::network::LinkId),
+        sender: Option<Peer>,
+        lane: Lane,
+        message: &Message,
+        blob: &Bytes,
+    ) {
         let arrivals = self.network.pass(link, from, lane, self.now, &mut self.stats);
         if arrivals.iter().all(Option::is_none) {
             return;
@@ -119,6 +139,9 @@ impl World {
             return;
         };
         self.trace.line(self.now, self.step, from, to, Said::mesh(&message, frame));
+        if let Some(tap) = &mut self.tap {
+            tap.on_arrival(from, to, &message);
+        }
         match (from, to) {
             (Process::Node(from), Process::Coordinator) => {
                 let (from, incarnation) = (self.nodes[from].id, sender.map(|peer| peer.incarnation));

@@ -2,7 +2,8 @@
 //!
 //! The files of this folder are parts of one type: what happens to nodes and coordinator ([`mesh`]), to links
 //! ([`links`]), to clients and their connections ([`clients`], [`door`]), in the games ([`play`]), and the last look
-//! at everything ([`inspect`]).
+//! at everything ([`inspect`]). A run may be scripted instead of drawn: then a script says what happens when
+//! ([`script`]), and which messages pass ([`tap`]).
 
 mod clients;
 mod door;
@@ -10,6 +11,8 @@ mod inspect;
 mod links;
 mod mesh;
 mod play;
+mod script;
+mod tap;
 
 use core::time::Duration;
 
@@ -30,6 +33,8 @@ use crate::queue::Queue;
 use crate::scenario::Scenario;
 use crate::stats::Stats;
 use crate::trace::{Said, Trace, Watcher};
+
+pub(crate) use tap::{Fate, RuleId};
 
 /// Steps of one machine's timer at one moment, past which it counts as stuck.
 const TIMER_STEPS_MAX: u32 = 1_000;
@@ -56,6 +61,8 @@ pub(crate) struct World {
     facts: Vec<Fact>,
     checks: Vec<Box<dyn Invariant + Send>>,
     stuck: (Time, u32),
+    /// What a script sees and decides of messages; none in a drawn run.
+    tap: Option<tap::Tap>,
     pub(crate) stats: Stats,
     pub(crate) trace: Trace,
 }
@@ -90,6 +97,7 @@ impl World {
             facts: Vec::new(),
             checks: invariant::all(),
             stuck: (Time::ZERO, 0),
+            tap: None,
             stats: Stats { seeds: 1, nodes: scenario.nodes as u64, ..Stats::default() },
             trace: Trace::new(watcher),
             scenario,
@@ -99,28 +107,35 @@ impl World {
     /// Runs to the end: everything settled, or an invariant broken.
     pub(crate) fn run(&mut self) -> Result<(), Violation> {
         self.plan();
-        while let Some((at, event)) = self.queue.pop() {
-            self.now = at;
-            let Some(event) = self.unless_paused(event) else {
-                continue;
-            };
-            self.step += 1;
-            let inspected = matches!(event, Event::Inspect);
-            self.happen(event)?;
-            self.check()?;
-            if inspected {
-                if self.checks.iter().all(|check| check.is_settled()) {
-                    break;
-                }
-                self.queue.push(self.now + INSPECT_EVERY, Event::Inspect);
-            }
-            if self.step > STEPS_MAX {
-                return Err(stuck("the run does not end".to_owned()));
-            }
-        }
+        while self.advance()? {}
         self.stats.steps = self.step;
         self.stats.virtual_us = self.now.as_micros();
         Ok(())
+    }
+
+    /// Lets the next thing happen. False once everything has settled, or nothing is left to happen.
+    fn advance(&mut self) -> Result<bool, Violation> {
+        let Some((at, event)) = self.queue.pop() else {
+            return Ok(false);
+        };
+        self.now = at;
+        let Some(event) = self.unless_paused(event) else {
+            return Ok(true);
+        };
+        self.step += 1;
+        let inspected = matches!(event, Event::Inspect);
+        self.happen(event)?;
+        self.check()?;
+        if inspected {
+            if self.checks.iter().all(|check| check.is_settled()) {
+                return Ok(false);
+            }
+            self.queue.push(self.now + INSPECT_EVERY, Event::Inspect);
+        }
+        if self.step > STEPS_MAX {
+            return Err(stuck("the run does not end".to_owned()));
+        }
+        Ok(true)
     }
 
     /// Where the run stands.

@@ -193,7 +193,14 @@ impl World {
 
     fn act(&mut self, player: usize) {
         let host = &mut self.players[player];
-        let bytes = choose(host, &self.grid, &self.scenario.play).encode();
+        let action = choose(host, &self.grid, &self.scenario.play);
+        self.submit(player, action);
+    }
+
+    /// Lets a player's machine take an input.
+    pub(super) fn submit(&mut self, player: usize, action: Action) {
+        let host = &mut self.players[player];
+        let bytes = action.encode();
         let before = host.machine.last_input();
         host.machine.handle(ClientInput::Act(Bytes::from(bytes.clone())), self.now);
         let seq = host.machine.last_input();
