@@ -65,9 +65,9 @@ impl MeshClock {
         };
         let before = self.offset_us;
         let step = before.map_or(best.offset_us, |now| {
-            let error = best.offset_us - now;
-            let step_max = SLEW_US_MAX.max(error.abs() / LARGE_ERROR_SHARE);
-            now + error.clamp(-step_max, step_max)
+            let error = best.offset_us.saturating_sub(now);
+            let step_max = SLEW_US_MAX.max(error.saturating_abs() / LARGE_ERROR_SHARE);
+            now.saturating_add(error.clamp(-step_max, step_max))
         });
         self.offset_us = Some(step);
         before != self.offset_us

@@ -24,7 +24,8 @@ struct Listing {
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     listings: BTreeMap<EntityId, Listing>,
-    gone: BTreeMap<EntityId, AuthorityEpoch>,
+    /// Who despawned what, at which epoch.
+    gone: BTreeMap<EntityId, (AuthorityEpoch, NodeId)>,
     gone_order: VecDeque<EntityId>,
     changes: u64,
     violations: u64,
@@ -47,6 +48,12 @@ impl Directory {
         self.listings.get(&entity).map(|listing| listing.holder)
     }
 
+    /// Who holds the entity, or held it to its end.
+    pub(super) fn last_holder(&self, entity: EntityId) -> Option<NodeId> {
+        let gone = || self.gone.get(&entity).map(|&(_, node)| node);
+        self.holder(entity).map(|holder| holder.node).or_else(gone)
+    }
+
     /// Whether the entity was despawned, by its last authority's word.
     pub(super) fn is_gone(&self, entity: EntityId) -> bool {
         self.gone.contains_key(&entity)
@@ -59,7 +66,7 @@ impl Directory {
 
     /// Takes an activation; says what is wrong with it.
     fn activate(&mut self, entity: EntityId, epoch: AuthorityEpoch, holder: Peer) -> Option<String> {
-        if self.gone.get(&entity).is_some_and(|&end| epoch <= end) {
+        if self.gone.get(&entity).is_some_and(|&(end, _)| epoch <= end) {
             return None;
         }
         let listing = self.listings.entry(entity).or_insert_with(|| Listing {
@@ -98,12 +105,12 @@ impl Directory {
         lost
     }
 
-    fn remove(&mut self, entity: EntityId, end: AuthorityEpoch) {
+    fn remove(&mut self, entity: EntityId, end: AuthorityEpoch, by: NodeId) {
         if self.listings.get(&entity).is_some_and(|listing| listing.epoch > end) {
             return;
         }
         self.listings.remove(&entity);
-        if self.gone.insert(entity, end).is_none() {
+        if self.gone.insert(entity, (end, by)).is_none() {
             self.gone_order.push_back(entity);
         }
         while self.gone_order.len() > GONE_MAX {
@@ -153,7 +160,7 @@ impl Coordinator {
             // The giver's report alone proves nothing: it may forget once the receiver's is here.
             AuthorityEvent::GaveAway { .. } => return self.directory.knows(entity, epoch),
             AuthorityEvent::Despawned => {
-                self.directory.remove(entity, epoch);
+                self.directory.remove(entity, epoch, from.node);
                 if let Some(session) = session {
                     self.on_entity_gone(session, now);
                 }

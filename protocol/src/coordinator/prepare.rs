@@ -9,6 +9,11 @@ use crate::wire::{Message, PrepareOutcome, PrepareRequest, RefuseReason};
 impl Coordinator {
     pub(super) fn on_prepare_request(&mut self, from: NodeId, request: PrepareRequest) {
         let reservation = request.reservation;
+        if reservation.source.node != from {
+            let what =
+                format!("it prepared {} in the name of node {}", reservation.entity, reservation.source.node);
+            self.misbehaved(from, what);
+        }
         let outcome = match self.target_of(from, &request) {
             Ok(target) => {
                 self.prepares_notified += 1;

@@ -15,6 +15,8 @@ use crate::wire::{AdmitOutcome, Invitation, Message, SessionReply, SessionReques
 
 /// Questions at the door that are not answered yet. Further ones are refused.
 const ENTRIES_MAX: usize = 65_536;
+/// So many saves of a character in vain are no lag of the reports any more.
+const DOUBTS_MAX: u32 = 5;
 /// A session whose entity never appeared is forgotten after this.
 const UNUSED_SESSION: Duration = Duration::from_secs(60);
 /// A session whose entity is gone waits this long for the character to be saved.
@@ -33,6 +35,8 @@ pub(super) struct Session {
     first_node: NodeId,
     /// Set once the entity is gone.
     over: bool,
+    /// How often its character came from a node that by the reports never held it.
+    doubted: u32,
 }
 
 /// A question at the door.
@@ -167,6 +171,7 @@ impl Coordinator {
             entry: position,
             first_node: node,
             over: false,
+            doubted: 0,
         };
         self.sessions.insert(session, opened);
         self.names.insert(name, session);
@@ -340,16 +345,34 @@ impl Coordinator {
     }
 
     pub(super) fn on_save_character(&mut self, from: NodeId, session: SessionId, character: Bytes) {
-        let Some(known) = self.sessions.get(&session) else {
+        let Some(known) = self.sessions.get_mut(&session) else {
             // Saved before, and the acknowledgement was lost.
             self.send(from, Message::SaveAck { session });
             return;
         };
-        if let Err(error) = SnapshotArchive::validate(character.clone()) {
-            self.misbehaved(from, format!("it sent a character that is not a valid snapshot: {error}"));
+        let (name, entity) = (known.name.clone(), known.entity);
+        match SnapshotArchive::validate(character.clone()) {
+            Err(error) => {
+                self.misbehaved(from, format!("it sent a character that is not a valid snapshot: {error}"));
+                return;
+            }
+            Ok(archive) if archive.head().entity != entity || archive.head().session != Some(session) => {
+                self.misbehaved(from, format!("it sent another character than that of session {session}"));
+                return;
+            }
+            Ok(_) => {}
+        }
+        // The node's reports may be on their way still: it sends the character again until it is acknowledged.
+        let holder = self.directory.last_holder(entity);
+        if holder != Some(from) {
+            known.doubted = known.doubted.saturating_add(1);
+            if let (Some(holder), DOUBTS_MAX) = (holder, known.doubted) {
+                let what =
+                    format!("it sends the character of {entity}, which by the reports is at node {holder}");
+                self.misbehaved(from, what);
+            }
             return;
         }
-        let name = known.name.clone();
         self.outputs.push_back(CoordinatorOutput::SaveCharacter { session, node: from, name, character });
     }
 
