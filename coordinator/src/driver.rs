@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::door::Door;
 use crate::errands::Errands;
-use crate::links::Links;
+use crate::links::{Links, Lives};
 use crate::questions::{Census, Question};
 use crate::reports::{self, Reports};
 
@@ -36,6 +36,7 @@ pub(crate) struct Inlets {
 pub(crate) struct Driver {
     machine: Coordinator,
     clock: Clock,
+    lives: Lives,
     links: Links,
     door: Door,
     errands: Errands,
@@ -45,10 +46,11 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(machine: Coordinator, clock: Clock, errands: Errands) -> Self {
+    pub(crate) fn new(machine: Coordinator, clock: Clock, lives: Lives, errands: Errands) -> Self {
         Self {
             machine,
             clock,
+            lives,
             links: Links::default(),
             door: Door::default(),
             errands,
@@ -159,6 +161,10 @@ impl Driver {
                 if let Some(to) = self.censuses.remove(&request) {
                     drop(to.send(Census { nodes: nodes.into_iter().collect(), missing }));
                 }
+                None
+            }
+            CoordinatorOutput::Standing { node, live } => {
+                self.lives.set(node, live);
                 None
             }
             CoordinatorOutput::CloseLink { node, reason } => {

@@ -1,10 +1,11 @@
 //! Links to nodes: who may have one, and the way of messages in and out.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use selvedge_certs::Role;
-use selvedge_protocol::coordinator::CoordinatorInput;
+use selvedge_protocol::coordinator::{CoordinatorInput, LiveProcess};
 use selvedge_protocol::id::{Incarnation, NodeId, Term};
 use selvedge_protocol::wire::{self, Hello, Message};
 use selvedge_transport::{Lane, Link, LinkEvent, PeerName};
@@ -14,14 +15,34 @@ pub(crate) fn own_hello(world: &str, term: Term) -> Bytes {
     wire::encode_hello(&Hello {
         world: world.to_owned(),
         peer: None,
+        process: 0,
         term: Some(term),
         schema_min: 0,
         schema_max: u32::MAX,
     })
 }
 
+/// Which process is which node, as the machine last said: what the hello check goes by, on the endpoint's tasks.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Lives(Arc<Mutex<BTreeMap<NodeId, LiveProcess>>>);
+
+impl Lives {
+    pub(crate) fn set(&self, node: NodeId, live: Option<LiveProcess>) {
+        let mut lives = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match live {
+            Some(live) => drop(lives.insert(node, live)),
+            None => drop(lives.remove(&node)),
+        }
+    }
+
+    fn judge(&self, node: NodeId, process: u64) -> Result<(), String> {
+        let lives = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.get(&node).map_or(Ok(()), |live| live.judge(process))
+    }
+}
+
 /// Whether a peer may be linked, by its certificate and its hello; the error is what both ends log.
-pub(crate) fn check_hello(world: &str, peer: &PeerName, hello: &[u8]) -> Result<(), String> {
+pub(crate) fn check_hello(world: &str, lives: &Lives, peer: &PeerName, hello: &[u8]) -> Result<(), String> {
     let Role::Node(certified) = peer.role() else {
         return Err(format!("{peer} is not a node: only nodes register with a coordinator"));
     };
@@ -34,7 +55,7 @@ pub(crate) fn check_hello(world: &str, peer: &PeerName, hello: &[u8]) -> Result<
     if claimed.is_some_and(|claimed| claimed != NodeId::from(*certified)) {
         return Err(format!("the certificate is that of node {certified}, the hello names another"));
     }
-    Ok(())
+    lives.judge(NodeId::from(*certified), hello.process)
 }
 
 struct Held {
@@ -149,7 +170,13 @@ mod tests {
 
     fn hello(world: &str, node: Option<u128>) -> Bytes {
         let peer = node.map(|node| Peer { node: NodeId::from_u128(node), incarnation: Incarnation(3) });
-        wire::encode_hello(&Hello { world: world.into(), peer, term: None, schema_min: 1, schema_max: 1 })
+        let (schema_min, schema_max) = (1, 1);
+        let world = world.into();
+        wire::encode_hello(&Hello { world, peer, process: 77, term: None, schema_min, schema_max })
+    }
+
+    fn judged(peer: &PeerName, hello: &Bytes) -> Result<(), String> {
+        check_hello("aerie", &Lives::default(), peer, hello)
     }
 
     #[test]
@@ -157,13 +184,29 @@ mod tests {
         let world = WorldName::new("aerie").unwrap();
         let node = PeerName::node(&world, 7u128.to_be_bytes());
         let coordinator = PeerName::coordinator(&world, "a").unwrap();
-        assert_eq!(check_hello("aerie", &node, &hello("aerie", None)), Ok(()));
-        assert_eq!(check_hello("aerie", &node, &hello("aerie", Some(7))), Ok(()));
-        assert!(check_hello("aerie", &node, &hello("aerie", Some(8))).unwrap_err().contains("another"));
-        assert!(check_hello("aerie", &node, &hello("other", None)).unwrap_err().contains("other"));
-        assert!(
-            check_hello("aerie", &coordinator, &hello("aerie", None)).unwrap_err().contains("not a node")
-        );
-        assert!(check_hello("aerie", &node, &Bytes::new()).is_err());
+        assert_eq!(judged(&node, &hello("aerie", None)), Ok(()));
+        assert_eq!(judged(&node, &hello("aerie", Some(7))), Ok(()));
+        assert!(judged(&node, &hello("aerie", Some(8))).unwrap_err().contains("another"));
+        assert!(judged(&node, &hello("other", None)).unwrap_err().contains("other"));
+        assert!(judged(&coordinator, &hello("aerie", None)).unwrap_err().contains("not a node"));
+        assert!(judged(&node, &Bytes::new()).is_err());
+    }
+
+    #[test]
+    fn while_one_process_is_a_node_no_other_is_linked_as_it() {
+        let world = WorldName::new("aerie").unwrap();
+        let (lives, node) = (Lives::default(), NodeId::from_u128(7));
+        let name = PeerName::node(&world, 7u128.to_be_bytes());
+        let live = |process| {
+            let peer = Peer { node, incarnation: Incarnation(3) };
+            LiveProcess { process, peer, mesh_addr: "10.0.0.7:7300".to_owned() }
+        };
+        lives.set(node, Some(live(76)));
+        let reason = check_hello("aerie", &lives, &name, &hello("aerie", None)).unwrap_err();
+        assert!(reason.contains("another process") && reason.contains("10.0.0.7:7300"), "{reason}");
+        lives.set(node, Some(live(77)));
+        assert_eq!(check_hello("aerie", &lives, &name, &hello("aerie", None)), Ok(()));
+        lives.set(node, None);
+        assert_eq!(check_hello("aerie", &lives, &name, &hello("aerie", None)), Ok(()));
     }
 }

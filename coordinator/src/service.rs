@@ -22,7 +22,7 @@ use crate::door_thread::{DoorError, DoorThread};
 use crate::driver::{Driver, Inlets};
 use crate::errands::Errands;
 use crate::http;
-use crate::links;
+use crate::links::{self, Lives};
 use crate::questions::Desk;
 use crate::store::CharacterStore;
 
@@ -98,7 +98,9 @@ impl CoordinatorService {
 
         let world = settings.world.to_string();
         let hello = links::own_hello(&world, clock.term());
-        let check: HelloCheck = Arc::new(move |peer, hello| links::check_hello(&world, peer, hello));
+        let lives = Lives::default();
+        let known = lives.clone();
+        let check: HelloCheck = Arc::new(move |peer, hello| links::check_hello(&world, &known, peer, hello));
         let (mesh, links) = MeshEndpoint::bind(
             MeshConfig {
                 bind: settings.bind_mesh,
@@ -128,7 +130,7 @@ impl CoordinatorService {
 
         let shutdown = CancellationToken::new();
         let (desk, questions) = Desk::open();
-        let driver = Driver::new(machine, clock, Errands::new(authenticator, store));
+        let driver = Driver::new(machine, clock, lives, Errands::new(authenticator, store));
         let inlets = Inlets { links, door, questions, shutdown: shutdown.clone() };
         let driver = tokio::spawn(stop_others(driver.run(inlets), shutdown.clone()));
         let http = tokio::spawn(serve(listener, desk, shutdown.clone()));

@@ -19,6 +19,15 @@ use selvedge_protocol::wire::{Message, ServerMessage};
 
 const ENTITY: EntityId = EntityId::from_u128(99);
 
+/// The states among what a client heard.
+fn states(events: &[ClientEvent]) -> Vec<&ServerMessage> {
+    let states = events.iter().filter_map(|event| match event {
+        ClientEvent::State(state) => Some(state),
+        _ => None,
+    });
+    states.collect()
+}
+
 fn missed(mesh: &Mesh) -> Vec<u64> {
     let events = mesh.hosts.iter().flat_map(|host| &host.events);
     let missed = events.filter_map(|event| match event {
@@ -111,7 +120,7 @@ fn a_player_sees_avatars_across_the_border() {
     let tick = mesh.tick;
     mesh.hosts[1 - at].spawn(ENTITY, other, 0.0, tick);
     mesh.run(4);
-    let last = *common::states(&mesh.players[player].events).last().unwrap();
+    let last = *states(&mesh.players[player].events).last().unwrap();
     let ServerMessage::State { seen, .. } = last else { panic!("{last:?}") };
     assert!(seen.iter().any(|seen| seen.entity == ENTITY && seen.ghost), "{seen:?}");
 }

@@ -11,7 +11,8 @@ use selvedge_certs::{
 };
 use selvedge_client::{ClientEndpoint, ClientSettings};
 use selvedge_coordinator::{
-    Authenticator, CharacterStore, CoordinatorArgs, CoordinatorService, FileConfig, Settings,
+    AnyName, Authenticator, CharacterStore, CoordinatorArgs, CoordinatorService, FileConfig, MemoryStore,
+    Settings, StartError,
 };
 use selvedge_protocol::id::{NodeId, Term};
 use selvedge_protocol::wire::{self, Hello, Message};
@@ -36,12 +37,13 @@ pub(crate) fn anywhere() -> SocketAddr {
 pub(crate) struct World {
     pub(crate) authority: Authority,
     pub(crate) entry_patience: Option<Duration>,
+    pub(crate) lease: Option<Duration>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let authority = Authority::init(WorldName::new("aerie").unwrap(), CA_VALIDITY).unwrap();
-        Self { authority, entry_patience: None }
+        Self { authority, entry_patience: None, lease: None }
     }
 
     pub(crate) fn issue(&self, role: Role) -> IssuedIdentity {
@@ -58,6 +60,31 @@ impl World {
         authenticator: Arc<dyn Authenticator>,
         store: Arc<dyn CharacterStore>,
     ) -> CoordinatorService {
+        self.start(CoordinatorArgs::default(), authenticator, store).await.unwrap()
+    }
+
+    /// Tries to start one with one of its sockets at a certain address.
+    pub(crate) async fn coordinator_at(
+        &self,
+        setting: &str,
+        address: SocketAddr,
+    ) -> Result<CoordinatorService, StartError> {
+        let at = |name| (setting == name).then_some(address);
+        let args = CoordinatorArgs {
+            bind_mesh: at("bind_mesh"),
+            bind_door: at("bind_door"),
+            bind_http: at("bind_http"),
+            ..CoordinatorArgs::default()
+        };
+        self.start(args, Arc::new(AnyName), Arc::new(MemoryStore::default())).await
+    }
+
+    async fn start(
+        &self,
+        args: CoordinatorArgs,
+        authenticator: Arc<dyn Authenticator>,
+        store: Arc<dyn CharacterStore>,
+    ) -> Result<CoordinatorService, StartError> {
         let path = || Some("unused".into());
         let args = CoordinatorArgs {
             world: Some(self.authority.world().clone()),
@@ -66,22 +93,35 @@ impl World {
             ca: path(),
             door_cert: path(),
             door_key: path(),
-            bind_mesh: Some(anywhere()),
-            bind_door: Some(anywhere()),
-            bind_http: Some(anywhere()),
+            bind_mesh: args.bind_mesh.or(Some(anywhere())),
+            bind_door: args.bind_door.or(Some(anywhere())),
+            bind_http: args.bind_http.or(Some(anywhere())),
             entry_patience: self.entry_patience,
-            ..CoordinatorArgs::default()
+            lease: self.lease,
+            ..args
         };
         let settings = Settings::resolve(args, FileConfig::default(), None).unwrap();
         let identity = self.identity(Role::Coordinator("main".into()));
         let door = self.identity(Role::Server("door".into()));
-        CoordinatorService::start(&settings, identity, door, authenticator, store).await.unwrap()
+        CoordinatorService::start(&settings, identity, door, authenticator, store).await
     }
 
     /// A fake node with a link to the coordinator; `world` is what its hello says.
     pub(crate) fn node(&self, number: u128, coordinator: &CoordinatorService, world: &str) -> FakeNode {
+        self.process(number, 77, coordinator, world)
+    }
+
+    /// One process of several that may run as the same node.
+    pub(crate) fn process(
+        &self,
+        number: u128,
+        process: u64,
+        coordinator: &CoordinatorService,
+        world: &str,
+    ) -> FakeNode {
         let node = NodeId::from_u128(number);
-        let hello = Hello { world: world.into(), peer: None, term: None, schema_min: 1, schema_max: 1 };
+        let hello =
+            Hello { world: world.into(), peer: None, process, term: None, schema_min: 1, schema_max: 1 };
         let config = MeshConfig {
             bind: anywhere(),
             identity: Arc::new(self.identity(Role::Node(Uuid::from_u128(number)))),
@@ -101,7 +141,7 @@ impl World {
         let name = PeerName::coordinator(self.authority.world(), "main").unwrap();
         mesh.keep_link(name, coordinator.addresses().mesh);
         let server_name = selvedge_certs::server_name(&server.id);
-        FakeNode { node, mesh, links, link: None, port, clients, server_name }
+        FakeNode { node, process, mesh, links, link: None, port, clients, server_name }
     }
 
     pub(crate) fn players(&self, coordinator: &CoordinatorService) -> ClientEndpoint {
@@ -113,6 +153,7 @@ impl World {
 
 pub(crate) struct FakeNode {
     pub(crate) node: NodeId,
+    process: u64,
     mesh: MeshEndpoint,
     pub(crate) links: mpsc::Receiver<LinkEvent>,
     link: Option<Link>,
@@ -130,6 +171,25 @@ impl FakeNode {
                 return wire::decode_hello(&hello).unwrap().term.unwrap();
             }
         }
+    }
+
+    /// Waits until its dial is refused; gives the reason.
+    pub(crate) async fn refusal(&mut self) -> String {
+        loop {
+            let event = soon("the refusal", self.links.recv()).await.unwrap();
+            if let LinkEvent::DialFailed { reason, refused: true, .. } = event {
+                return reason;
+            }
+        }
+    }
+
+    /// Ends its link in an orderly way, and dials no more.
+    pub(crate) async fn close(self, reason: &str) {
+        self.mesh.close(reason).await;
+    }
+
+    pub(crate) fn send_raw(&self, lane: Lane, frame: Bytes) {
+        self.link.as_ref().unwrap().send(lane, frame, Bytes::new()).unwrap();
     }
 
     pub(crate) fn send(&self, message: &Message, blob: Bytes) {
@@ -156,7 +216,7 @@ impl FakeNode {
     pub(crate) fn register(&self) {
         let register = Message::Register {
             node: self.node,
-            process: 77,
+            process: self.process,
             mesh_addr: self.mesh.local_addr().unwrap().to_string(),
             client_addr: self.port.local_addr().unwrap().to_string(),
             server_name: self.server_name.clone(),

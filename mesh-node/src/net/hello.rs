@@ -12,6 +12,8 @@ use selvedge_transport::{HelloCheck, PeerName};
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) world: WorldName,
+    /// The number that this process drew.
+    pub(super) process: u64,
     pub(super) schema_min: u32,
     pub(super) schema_max: u32,
 }
@@ -22,6 +24,7 @@ impl Facts {
         encode_hello(&Hello {
             world: self.world.as_str().to_owned(),
             peer,
+            process: self.process,
             term: None,
             schema_min: self.schema_min,
             schema_max: self.schema_max,
@@ -77,7 +80,7 @@ mod tests {
     use super::*;
 
     fn facts(world: &str, schema_max: u32) -> Facts {
-        Facts { world: WorldName::new(world).unwrap(), schema_min: schema_max, schema_max }
+        Facts { world: WorldName::new(world).unwrap(), process: 77, schema_min: schema_max, schema_max }
     }
 
     fn judged(from: &PeerName, hello: &Bytes) -> Result<(), String> {

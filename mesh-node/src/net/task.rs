@@ -71,7 +71,7 @@ impl MeshTask {
         let world = identity.id().world.clone();
         let coordinator = PeerName::coordinator(&world, &config.coordinator_name)?;
         let NodeConfig { schema_min, schema_max, .. } = config.core;
-        let facts = Facts { world: world.clone(), schema_min, schema_max };
+        let facts = Facts { world: world.clone(), process: setup.process, schema_min, schema_max };
         let mesh = MeshConfig {
             bind: config.bind_mesh,
             identity: Arc::new(identity),

@@ -68,6 +68,36 @@ pub enum CoordinatorInput {
     },
 }
 
+/// The process that is a node as long as its lease runs and its link is up. Another one with the same certificate, a
+/// copied identity, is refused at its hello: then its link never displaces the first one's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LiveProcess {
+    /// The number that the process drew, as its hello and its registration say.
+    pub process: u64,
+    /// The node in this life.
+    pub peer: Peer,
+    /// Where other nodes reach it.
+    pub mesh_addr: String,
+}
+
+impl LiveProcess {
+    /// Whether a process that says hello in this node's name may be linked.
+    ///
+    /// # Errors
+    /// If it is another process; the text tells the operator what to do.
+    pub fn judge(&self, process: u64) -> Result<(), String> {
+        if process == self.process {
+            return Ok(());
+        }
+        let Peer { node, incarnation } = self.peer;
+        Err(format!(
+            "another process is registered as node {node} (incarnation {incarnation}, at {}): stop it, or give this \
+             one an identity of its own",
+            self.mesh_addr
+        ))
+    }
+}
+
 /// What a coordinator wants done.
 #[derive(Clone, Debug)]
 pub enum CoordinatorOutput {
@@ -124,6 +154,13 @@ pub enum CoordinatorOutput {
         nodes: Vec<(NodeId, Vec<CensusEntry>)>,
         /// Who did not answer in time.
         missing: Vec<NodeId>,
+    },
+    /// Who may say hello as this node has changed.
+    Standing {
+        /// Which node.
+        node: NodeId,
+        /// The one process that may; none if any with the node's certificate may.
+        live: Option<LiveProcess>,
     },
     /// A link to this node is of no more use: close it.
     CloseLink {

@@ -11,7 +11,9 @@ mod nodes;
 mod prepare;
 mod sessions;
 
-pub use io::{CoordinatorEvent, CoordinatorInput, CoordinatorOutput, CoordinatorStatus, NodeStatus};
+pub use io::{
+    CoordinatorEvent, CoordinatorInput, CoordinatorOutput, CoordinatorStatus, LiveProcess, NodeStatus,
+};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -133,8 +135,9 @@ impl Coordinator {
     /// Takes one input. Never fails.
     pub fn handle(&mut self, input: CoordinatorInput, now: Time) {
         match input {
-            CoordinatorInput::LinkUp { node } => self.on_link(node, true),
-            CoordinatorInput::LinkDown { node } => self.on_link(node, false),
+            // Whose process it leads to shows with the first heartbeat or registration.
+            CoordinatorInput::LinkUp { node: _ } => {}
+            CoordinatorInput::LinkDown { node } => self.on_link_down(node),
             CoordinatorInput::Message { from, incarnation: _, message, blob } => {
                 self.on_message(from, message, blob, now);
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, NodeStatus, TimerKey};
+use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, LiveProcess, NodeStatus, TimerKey};
 use crate::cell_map::{CellMap, NodeEntry};
 use crate::id::{Incarnation, NodeId, Peer};
 use crate::limits::NODES_MAX;
@@ -24,7 +24,10 @@ pub(super) struct NodeRecord {
     pub(super) entry: NodeEntry,
     pub(super) alive: bool,
     process: u64,
+    /// Whether a link to this very process is up.
     linked: bool,
+    /// Whether the runtime was told that no other process may say hello as this node.
+    guarded: bool,
     last_heard: Time,
     load: Load,
 }
@@ -32,6 +35,15 @@ pub(super) struct NodeRecord {
 impl NodeRecord {
     pub(super) fn peer(&self) -> Peer {
         self.entry.peer
+    }
+
+    /// Whether another process that calls itself this node is to be refused.
+    const fn stands(&self) -> bool {
+        self.alive && self.linked
+    }
+
+    fn live_process(&self) -> LiveProcess {
+        LiveProcess { process: self.process, peer: self.peer(), mesh_addr: self.entry.mesh_addr.clone() }
     }
 
     pub(super) fn status(&self, map: &CellMap, now: Time) -> NodeStatus {
@@ -55,9 +67,23 @@ impl NodeRecord {
 }
 
 impl Coordinator {
-    pub(super) fn on_link(&mut self, node: NodeId, linked: bool) {
+    /// The link to a node is down: another process may take its place.
+    pub(super) fn on_link_down(&mut self, node: NodeId) {
         if let Some(record) = self.nodes.get_mut(&node) {
-            record.linked = linked;
+            record.linked = false;
+            self.tell_standing(node);
+        }
+    }
+
+    /// Tells the runtime who may say hello as this node, if that has changed.
+    fn tell_standing(&mut self, node: NodeId) {
+        let Some(record) = self.nodes.get_mut(&node) else {
+            return;
+        };
+        let stands = record.stands();
+        if core::mem::replace(&mut record.guarded, stands) != stands {
+            let live = stands.then(|| record.live_process());
+            self.outputs.push_back(CoordinatorOutput::Standing { node, live });
         }
     }
 
@@ -66,15 +92,14 @@ impl Coordinator {
             if known.process == process {
                 // The answer was lost: the same life is told the same.
                 known.last_heard = now;
+                known.linked = true;
+                self.tell_standing(node);
                 self.welcome(node);
                 return;
             }
-            if known.alive && known.linked {
-                let reason = format!(
-                    "another process is registered as node {node} (incarnation {}, at {}): stop it, or give this \
-                     one an identity of its own",
-                    known.entry.peer.incarnation, known.entry.mesh_addr
-                );
+            // It said hello before the other one had registered.
+            let refused = known.live_process().judge(process);
+            if let (true, Err(reason)) = (known.stands(), refused) {
                 self.send(node, Message::RegisterRefused { reason });
                 return;
             }
@@ -90,8 +115,10 @@ impl Coordinator {
         let Addresses { mesh_addr, client_addr, server_name } = addresses;
         let entry = NodeEntry { peer, mesh_addr, client_addr, server_name };
         let load = Load::default();
-        let record = NodeRecord { entry, alive: true, process, linked: true, last_heard: now, load };
+        let record =
+            NodeRecord { entry, alive: true, process, linked: true, guarded: false, last_heard: now, load };
         self.nodes.insert(node, record);
+        self.tell_standing(node);
         self.timers.set(TimerKey::Lease(node), now + self.config.lease);
         self.event(CoordinatorEvent::NodeJoined { peer });
         self.deal_cells();
@@ -159,6 +186,7 @@ impl Coordinator {
         let returned = !record.alive;
         record.alive = true;
         let peer = record.peer();
+        self.tell_standing(from);
         if returned {
             self.timers.set(TimerKey::Lease(from), now + self.config.lease);
             self.event(CoordinatorEvent::LeaseRenewed { peer });
@@ -182,6 +210,7 @@ impl Coordinator {
         }
         record.alive = false;
         let (peer, last_heard) = (record.peer(), record.last_heard);
+        self.tell_standing(node);
         self.outputs.push_back(CoordinatorOutput::Event(CoordinatorEvent::LeaseExpired { peer, last_heard }));
     }
 }

@@ -38,6 +38,8 @@ pub struct Hello {
     pub world: String,
     /// The node's id and life, or none for a coordinator or a node that has not registered yet.
     pub peer: Option<Peer>,
+    /// The number that the process drew, as in its registration: tells two with one certificate apart. Coordinators: 0.
+    pub process: u64,
     /// The coordinator's term, if a coordinator speaks.
     pub term: Option<Term>,
     /// The oldest snapshot schema read.

@@ -15,7 +15,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::config::{CoordinatorConfig, NodeConfig, WorldConfig};
-use selvedge_protocol::coordinator::{Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput};
+use selvedge_protocol::coordinator::{
+    Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput, LiveProcess,
+};
 use selvedge_protocol::grid::{GridConfig, Motion, Position, Velocity};
 use selvedge_protocol::handoff::client::{
     Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, ConnectionId,
@@ -25,7 +27,7 @@ use selvedge_protocol::node::{Destination, Input, Node, NodeEvent, NodeSetup, Ou
 use selvedge_protocol::roster::{Callback, Roster};
 use selvedge_protocol::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::{Tick, Time};
-use selvedge_protocol::wire::{Message, ServerMessage, SessionReply};
+use selvedge_protocol::wire::{ByeReason, Message, SessionReply};
 
 pub const TICK: Duration = Duration::from_micros(33_333);
 
@@ -73,6 +75,12 @@ pub struct Mesh {
     pub filter: Filter,
     pub coordinator_linked: bool,
     pub coordinator_events: Vec<CoordinatorEvent>,
+    /// What nodes said to nodes that aren't of this mesh.
+    pub to_strangers: Vec<Message>,
+    pub to_nodes: Vec<(NodeId, Message)>,
+    pub turned_away: Vec<(ClientId, ByeReason)>,
+    pub saved: Vec<SessionId>,
+    pub standing: Vec<(NodeId, Option<LiveProcess>)>,
     asked: BTreeMap<u64, usize>,
     next_request: u64,
 }
@@ -105,6 +113,11 @@ impl Mesh {
             filter: Box::new(|_, _, _| false),
             coordinator_linked: true,
             coordinator_events: Vec::new(),
+            to_strangers: Vec::new(),
+            to_nodes: Vec::new(),
+            turned_away: Vec::new(),
+            saved: Vec::new(),
+            standing: Vec::new(),
             asked: BTreeMap::new(),
             next_request: 0,
         };
@@ -228,8 +241,12 @@ impl Mesh {
                     Destination::Coordinator => {}
                     Destination::Node(node) => {
                         let me = self.hosts[index].node.me().unwrap();
-                        let target = self.hosts.iter_mut().find(|host| host.id == node).unwrap();
-                        target.node.handle(Input::Message { from: Sender::Node(me), message, blob }, now);
+                        match self.hosts.iter_mut().find(|host| host.id == node) {
+                            Some(target) => target
+                                .node
+                                .handle(Input::Message { from: Sender::Node(me), message, blob }, now),
+                            None => self.to_strangers.push(message),
+                        }
                     }
                 }
             }
@@ -238,7 +255,8 @@ impl Mesh {
                     self.players[player].client.handle(ClientInput::Message { connection, message }, now);
                 }
             }
-            Output::CloseClient { client, .. } => {
+            Output::CloseClient { client, reason } => {
+                self.turned_away.push((client, reason));
                 let host = &mut self.hosts[index];
                 if let Some((player, connection)) = host.clients.remove(&client) {
                     host.connections.remove(&(player, connection));
@@ -267,6 +285,7 @@ impl Mesh {
         let now = self.now;
         match output {
             CoordinatorOutput::Send { to, message, blob, .. } => {
+                self.to_nodes.push((to, message.clone()));
                 if let Some(host) =
                     self.hosts.iter_mut().find(|host| host.id == to && self.coordinator_linked)
                 {
@@ -282,6 +301,7 @@ impl Mesh {
                 self.coordinator.handle(input, now);
             }
             CoordinatorOutput::SaveCharacter { session, node, .. } => {
+                self.saved.push(session);
                 let input = CoordinatorInput::CharacterSaved { session, node, result: Ok(()) };
                 self.coordinator.handle(input, now);
             }
@@ -290,6 +310,7 @@ impl Mesh {
                 self.reply(player, reply);
             }
             CoordinatorOutput::Event(event) => self.coordinator_events.push(event),
+            CoordinatorOutput::Standing { node, live } => self.standing.push((node, live)),
             CoordinatorOutput::Census { .. } | CoordinatorOutput::CloseLink { .. } => {}
         }
     }
@@ -473,13 +494,4 @@ impl Point {
         assert_eq!(view.component("weight").unwrap().1, [7; 4096]);
         Self { motion: view.motion(), inputs }
     }
-}
-
-/// The states among what a client heard.
-pub fn states(events: &[ClientEvent]) -> Vec<&ServerMessage> {
-    let states = events.iter().filter_map(|event| match event {
-        ClientEvent::State(state) => Some(state),
-        _ => None,
-    });
-    states.collect()
 }
