@@ -255,3 +255,23 @@ impl Default for CoordinatorConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_settings_name_the_setting_and_the_value() {
+        let world = |cell_edge_m, interest_margin_m| {
+            let grid = GridConfig { cell_edge_m, ..GridConfig::default() };
+            WorldConfig { grid, interest_margin_m, ..WorldConfig::default() }.check().unwrap_err().to_string()
+        };
+        assert!(world(0.0, 30.0).contains("cell edge of 0 m"), "{}", world(0.0, 30.0));
+        assert!(world(f64::NAN, 30.0).contains("not finite"));
+        let text = world(20.0, 30.0);
+        assert!(text.contains("interest_margin_m is 30 m") && text.contains("edge is 20 m"), "{text}");
+        let config = NodeConfig { hysteresis_m: 100.0, ..NodeConfig::default() };
+        let error = config.check(&WorldConfig::default()).unwrap_err();
+        assert!(matches!(error, ConfigError::LongerThanCell { name: "hysteresis_m", .. }), "{error}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Real nodes and a real coordinator in one process, over real QUIC.
 
+mod bad_input;
 mod crossing;
 mod lighthouse;
 mod support;

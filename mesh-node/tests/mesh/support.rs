@@ -23,7 +23,7 @@ impl World {
         Self(Authority::init(name, CA_VALIDITY).expect("the CA works"))
     }
 
-    fn identity(&self, role: Role) -> Identity {
+    pub(crate) fn identity(&self, role: Role) -> Identity {
         let issued = self.0.issue(role, &SubjectNames::default(), IDENTITY_VALIDITY).expect("the CA works");
         Identity::from_issued(&issued).expect("what the CA issues is valid")
     }
@@ -58,8 +58,13 @@ impl World {
 
     /// A node that is ready to start.
     pub(crate) fn node(&self, number: u128, coordinator: &CoordinatorService) -> MeshNodeBuilder {
+        self.node_with(number, MeshNodeConfig::new(coordinator.addresses().mesh))
+    }
+
+    /// A node with a configuration of the test's own.
+    pub(crate) fn node_with(&self, number: u128, config: MeshNodeConfig) -> MeshNodeBuilder {
         MeshNode::builder()
-            .config(MeshNodeConfig::new(coordinator.addresses().mesh))
+            .config(config)
             .identity(self.identity(Role::Node(Uuid::from_u128(number))))
             .client_identity(self.identity(Role::Server(format!("node-{number}"))))
     }
