@@ -68,11 +68,19 @@ pub(crate) fn failed_in_tls(error: &ConnectionError) -> bool {
     }
 }
 
+/// RFC 9001 and RFC 7301: the TLS alert `no_application_protocol` as a transport error.
+const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
+
 /// One sentence on why a connection ended.
 pub(crate) fn describe(error: &ConnectionError) -> String {
     match error {
         ConnectionError::TransportError(error) if !error.reason.is_empty() => {
             tls_reason(&error.reason).to_owned()
+        }
+        ConnectionError::ConnectionClosed(close) if u64::from(close.error_code) == NO_APPLICATION_PROTOCOL => {
+            "refused by the peer: it speaks another protocol; nodes and players have ports of their own, is this \
+             the address of the right one?"
+                .to_owned()
         }
         ConnectionError::ConnectionClosed(close) if !close.reason.is_empty() => {
             format!("refused by the peer: {}", tls_reason(&String::from_utf8_lossy(&close.reason)))

@@ -253,7 +253,8 @@ async fn a_client_on_the_mesh_port_is_refused() {
     let mesh = world.end(1);
     let dialer = ClientDialer::new(world.0.ca_pem(), Tuning::for_clients()).unwrap();
     let name = selvedge_certs::server_name(mesh.mesh.name().id());
-    assert!(dialer.connect(mesh.address(), &name, Bytes::new()).await.is_err());
+    let error = dialer.connect(mesh.address(), &name, Bytes::new()).await.unwrap_err().to_string();
+    assert!(error.contains("nodes and players have ports of their own"), "{error}");
     assert_eq!(mesh.mesh.stats().links, 0);
 }
 

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use common::{End, RawPeer, World};
 use selvedge_certs::{Role, SubjectNames, Uuid};
-use selvedge_transport::{BindError, MeshConfig, MeshEndpoint};
+use selvedge_transport::{
+    BindError, ClientLimits, ClientPort, ClientPortConfig, MeshConfig, MeshEndpoint, Tuning,
+};
 
 #[tokio::test]
 async fn a_peer_of_another_world_is_refused_with_both_worlds_named() {
@@ -69,6 +71,22 @@ async fn somebody_else_at_the_address_is_refused() {
     a.mesh.keep_link(world.node(2), b.address());
     let (reason, refused) = a.dial_failed().await;
     assert!(refused && reason.contains("somebody else answers"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_node_that_dials_a_clients_port_is_told_that_it_is_none_of_the_meshs() {
+    let world = World::new("ports");
+    let mut a = world.end(1);
+    let config = ClientPortConfig {
+        bind: common::loopback(),
+        identity: world.identity(Role::Server("edge".into())),
+        tuning: Tuning::for_clients(),
+        limits: ClientLimits::default(),
+    };
+    let (port, _events) = ClientPort::bind(config).unwrap();
+    a.mesh.keep_link(world.node(2), port.local_addr().unwrap());
+    let (reason, refused) = a.dial_failed().await;
+    assert!(refused && reason.contains("nodes and players have ports of their own"), "{reason}");
 }
 
 #[tokio::test]

@@ -103,6 +103,39 @@ fn a_value_out_of_range_says_where_it_was_set_and_what_to_do() {
 }
 
 #[test]
+fn a_world_that_can_not_be_is_refused_by_its_setting_and_value() {
+    for (line, words) in [
+        (["--cell-edge-m", "0"], ["grid.cell_edge_m", "--cell-edge-m", "0 m"]),
+        (["--cell-edge-m", "nan"], ["grid.cell_edge_m", "--cell-edge-m", "not finite"]),
+        (["--cells", "4,0,1"], ["grid.cells", "--cells", "[4, 0, 1]"]),
+        (["--cells", "9999,9999,1"], ["grid.cells", "--cells", "past the limit"]),
+        (["--interest-margin-m", "250"], ["interest_margin_m", "250 m", "cell's edge is 100 m"]),
+        (["--interest-margin-m", "0"], ["interest_margin_m", "is 0", "greater than zero"]),
+    ] {
+        let text = error(&line, "");
+        assert!(words.iter().all(|word| text.contains(word)), "{line:?}: {text}");
+    }
+    // Cells made smaller than the margin that the file asks for.
+    let text = error(&["--cell-edge-m", "20"], "interest_margin_m = 25.0");
+    assert!(text.contains("mesh.toml") && text.contains("25 m") && text.contains("20 m"), "{text}");
+}
+
+#[test]
+fn a_file_that_can_not_be_read_is_named_with_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let (noise, broken) = (folder.path().join("noise.toml"), folder.path().join("broken.toml"));
+    std::fs::write(&noise, [0xff, 0xfe, 0x00]).unwrap();
+    std::fs::write(&broken, "world = \"aerie\nca = 3").unwrap();
+    for (path, cause) in
+        [(folder.path(), "directory"), (noise.as_path(), "UTF-8"), (broken.as_path(), "line 1")]
+    {
+        let path = path.display().to_string();
+        let text = Settings::load(args(&["--config", &path])).unwrap_err().to_string();
+        assert!(text.contains(&path) && text.contains(cause), "{cause} in {text}");
+    }
+}
+
+#[test]
 fn pinned_cells_come_from_the_file_or_the_flags() {
     let node = "8a6e0804-2bd0-4672-b79d-d97027f9071a";
     let file = format!("[[pinned]]\ncell = \"L0(3,2,0)\"\nnode = \"{node}\"\n");

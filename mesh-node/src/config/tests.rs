@@ -171,6 +171,17 @@ fn contradictions_are_refused() {
 }
 
 #[test]
+fn a_file_that_can_not_be_read_is_named_with_the_cause() {
+    let folder = Folder::new();
+    fs::write(folder.path("noise.toml"), [0xff, 0xfe, 0x00]).unwrap();
+    fs::write(folder.path("broken.toml"), "pacing = \n[core").unwrap();
+    for (name, cause) in [("", "directory"), ("noise.toml", "UTF-8"), ("broken.toml", "line 2")] {
+        let text = refused(&folder.path(name), &[]);
+        assert!(text.contains(name) && text.contains(cause), "{cause} in {text}");
+    }
+}
+
+#[test]
 fn the_printed_defaults_are_a_valid_file() {
     let text = toml::to_string_pretty(&NodeFile::default()).unwrap();
     assert_eq!(toml::from_str::<NodeFile>(&text).unwrap(), NodeFile::default());
