@@ -57,7 +57,7 @@ pub(crate) struct HandoffArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) hgrm: Option<PathBuf>,
     /// What the processes log
-    #[arg(long, default_value = "warn", value_name = "FILTER")]
+    #[arg(long, default_value = "error", value_name = "FILTER")]
     pub(crate) log: String,
 }
 

@@ -77,11 +77,16 @@ impl Kin {
         let stdin = self.stdin.as_mut().context("already ended")?;
         stdin.write_all(b"?\n").with_context(|| format!("{} has ended", self.name))
     }
+
+    /// Lets it end, without waiting for that.
+    pub(crate) fn let_go(&mut self) {
+        drop(self.stdin.take());
+    }
 }
 
 impl Drop for Kin {
     fn drop(&mut self) {
-        drop(self.stdin.take());
+        self.let_go();
         for _ in 0..100 {
             if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
                 return;
