@@ -1,0 +1,25 @@
+//! What the core's parts cost, without I/O: grid and forecast, codec, snapshot, and a whole handoff.
+//!
+//! `cargo bench -p selvedge-bench --bench core` runs all of them in under a minute; a word behind `--` chooses by name.
+
+mod codec;
+mod grid;
+mod handoff;
+mod snapshot;
+
+use core::time::Duration;
+
+use criterion::Criterion;
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .sample_size(40)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .configure_from_args();
+    grid::bench(&mut criterion);
+    codec::bench(&mut criterion);
+    snapshot::bench(&mut criterion);
+    handoff::bench(&mut criterion);
+    criterion.final_summary();
+}
