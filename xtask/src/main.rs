@@ -16,7 +16,7 @@ const IMPURE: [&str; 10] =
 /// Seeds that CI replays.
 const CI_SEEDS: &str = "300";
 /// Source files longer than this hold two ideas.
-const FILE_LINES_MAX: usize = 700;
+const FILE_LINES_MAX: usize = 520;
 
 #[derive(Parser)]
 #[command(about = "The checks of this workspace", arg_required_else_help = true)]

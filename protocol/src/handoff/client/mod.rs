@@ -4,173 +4,21 @@
 //! told to (`Preconnect`), and switches when a node with a higher epoch says `Attached` or shows a state. Whoever lost
 //! every connection asks the door again.
 
+mod inputs;
+mod io;
+
+pub use io::{
+    CONNECTIONS_MAX, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientTimeout, ConnectionId,
+};
+
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use core::time::Duration;
 
 use crate::id::{AuthorityEpoch, EntityId, InputSeq, SessionId};
-use crate::limits::{INPUT_BYTES_MAX, INPUT_WINDOW};
 use crate::time::{Tick, Time};
 use crate::token::Token;
-use crate::wire::{
-    ByeReason, ClientMessage, InputMessage, Invitation, ServerMessage, SessionReply, SessionRequest,
-};
-
-/// One connection that the machine asked for; never used again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ConnectionId(pub u64);
-
-/// Connections that a client keeps at once: the current one and up to three prepared ones.
-pub const CONNECTIONS_MAX: usize = 4;
-/// Bytes of inputs in one datagram: with headers it stays below the smallest MTU that QUIC allows.
-const DATAGRAM_INPUT_BYTES: usize = 900;
-const INPUT_OVERHEAD_BYTES: usize = 24;
-
-/// How a client waits and repeats.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClientConfig {
-    /// Pause before unacknowledged inputs are repeated though no new one was made. Default: 50 ms.
-    pub repeat: Duration,
-    /// Without any connection for this long the door is asked. Default: 500 ms.
-    pub lost_patience: Duration,
-    /// Without any state for this long the door is asked, though a connection stands. Default: 3 s.
-    pub silence_patience: Duration,
-    /// Pause between questions at the door. Default: 500 ms.
-    pub door_retry: Duration,
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        Self {
-            repeat: Duration::from_millis(50),
-            lost_patience: Duration::from_millis(500),
-            silence_patience: Duration::from_secs(3),
-            door_retry: Duration::from_millis(500),
-        }
-    }
-}
-
-/// What a client is told.
-#[derive(Clone, Debug)]
-pub enum ClientInput {
-    /// The player wants in.
-    Enter {
-        /// The character's name.
-        name: String,
-        /// What the authenticator asks for.
-        credential: Vec<u8>,
-    },
-    /// The door answered.
-    Door(SessionReply),
-    /// The door can't be reached.
-    DoorFailed,
-    /// A connection stands; its first message (the token) was sent with it.
-    Connected {
-        /// Which.
-        connection: ConnectionId,
-    },
-    /// A connection failed or ended.
-    Closed {
-        /// Which.
-        connection: ConnectionId,
-    },
-    /// A node said something.
-    Message {
-        /// On which connection.
-        connection: ConnectionId,
-        /// What.
-        message: ServerMessage,
-    },
-    /// The player acts: the next input.
-    Act(Bytes),
-    /// The player wants out.
-    Logout,
-}
-
-/// What a client wants done.
-#[derive(Clone, Debug)]
-pub enum ClientOutput {
-    /// Ask the coordinator's door.
-    Ask(SessionRequest),
-    /// Connect, and show the invitation's token as the first message.
-    Connect {
-        /// Names the connection from now on.
-        connection: ConnectionId,
-        /// Where, and with what.
-        invitation: Invitation,
-    },
-    /// Send; `Inputs` as a datagram, all else reliably.
-    Send {
-        /// On which connection.
-        connection: ConnectionId,
-        /// What.
-        message: ClientMessage,
-    },
-    /// Close a connection that is of no more use.
-    Close {
-        /// Which.
-        connection: ConnectionId,
-    },
-    /// Tell the player's program.
-    Event(ClientEvent),
-}
-
-/// What the player's program hears.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ClientEvent {
-    /// The player is in the world: inputs take effect from now on.
-    Entered {
-        /// The session.
-        session: SessionId,
-        /// The entity to play.
-        entity: EntityId,
-    },
-    /// A fresh state, never of an older authority or tick than one before it: a [`ServerMessage::State`].
-    State(ServerMessage),
-    /// Another node simulates the player now.
-    Switched {
-        /// At which epoch.
-        epoch: AuthorityEpoch,
-        /// `client_gap`: time between the last state from the old node and the first from the new one, less the tick
-        /// interval.
-        gap: Duration,
-        /// Whether the connection had been prepared (no `Redirect` was needed).
-        prepared: bool,
-    },
-    /// The window of unacknowledged inputs is full: the input was not taken. Slow down.
-    InputRefused,
-    /// Two nodes claimed one epoch, or an older one went on past a newer one's start: invariant A1 is broken.
-    TwoAuthorities {
-        /// The epoch that was claimed twice.
-        epoch: AuthorityEpoch,
-    },
-    /// Every connection is lost; the door is asked.
-    Lost,
-    /// The door said no.
-    Refused {
-        /// Why.
-        reason: String,
-        /// Whether it is asked again.
-        retry: bool,
-    },
-    /// It is over: logged out, or the session ended.
-    Over {
-        /// Why, if a node said so.
-        reason: Option<ByeReason>,
-    },
-}
-
-/// Why `handle_timeout` is to be called.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum ClientTimeout {
-    /// Inputs or a log-out are repeated.
-    Repeat,
-    /// Connections are lost or silent.
-    Lost,
-    /// The door is asked again.
-    Door,
-}
+use crate::wire::{ByeReason, InputMessage, Invitation, ServerMessage, SessionReply, SessionRequest};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -593,60 +441,6 @@ impl Client {
         self.repeat_at = None;
         self.door_at = None;
         self.outputs.push_back(ClientOutput::Event(ClientEvent::Over { reason }));
-    }
-
-    fn on_act(&mut self, bytes: Bytes, now: Time) {
-        let full = self.unacknowledged.len() >= INPUT_WINDOW as usize;
-        if full || bytes.len() > INPUT_BYTES_MAX || !matches!(self.stage, Stage::InWorld(_)) {
-            self.outputs.push_back(ClientOutput::Event(ClientEvent::InputRefused));
-            return;
-        }
-        self.unacknowledged.push_back(InputMessage { seq: self.next_seq, bytes: bytes.to_vec() });
-        self.next_seq = self.next_seq.next();
-        self.repeat(now);
-    }
-
-    fn acknowledge(&mut self, applied: InputSeq) {
-        while self.unacknowledged.front().is_some_and(|input| input.seq <= applied) {
-            self.unacknowledged.pop_front();
-        }
-        let logging_out = matches!(&self.stage, Stage::InWorld(world) if world.logout);
-        if self.unacknowledged.is_empty() && !logging_out {
-            self.repeat_at = None;
-        }
-    }
-
-    /// Sends what is not acknowledged: the newest input, and as many of the oldest as fit.
-    fn repeat(&mut self, now: Time) {
-        let Stage::InWorld(world) = &self.stage else {
-            return;
-        };
-        if self.unacknowledged.is_empty() && !world.logout {
-            self.repeat_at = None;
-            return;
-        }
-        self.repeat_at = Some(now + self.config.repeat);
-        let Some(connection) = world.current else {
-            return;
-        };
-        if let Some((newest, older)) = self.unacknowledged.make_contiguous().split_last() {
-            let cost = |input: &InputMessage| input.bytes.len() + INPUT_OVERHEAD_BYTES;
-            let mut room = DATAGRAM_INPUT_BYTES.saturating_sub(cost(newest));
-            let fitting = older.iter().take_while(|input| match room.checked_sub(cost(input)) {
-                Some(rest) => {
-                    room = rest;
-                    true
-                }
-                None => false,
-            });
-            let inputs = fitting.chain(core::iter::once(newest)).cloned().collect();
-            let message = ClientMessage::Inputs { entity: world.entity, inputs };
-            self.outputs.push_back(ClientOutput::Send { connection, message });
-        } else if world.logout {
-            // Only once every input was acknowledged: the last ones count, too.
-            let message = ClientMessage::Logout;
-            self.outputs.push_back(ClientOutput::Send { connection, message });
-        }
     }
 }
 
