@@ -167,10 +167,6 @@ impl Driver {
                 self.lives.set(node, live);
                 None
             }
-            CoordinatorOutput::CloseLink { node, reason } => {
-                self.links.close(node, &reason);
-                None
-            }
             CoordinatorOutput::Event(event) => {
                 log(&event);
                 None

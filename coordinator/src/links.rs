@@ -132,14 +132,6 @@ impl Links {
             tracing::debug!(node = %to, ?lane, %error, "message not sent");
         }
     }
-
-    /// Closes the link to a node, if there is one.
-    pub(crate) fn close(&self, node: NodeId, reason: &str) {
-        if let Some(held) = self.up.get(&node) {
-            tracing::info!(%node, reason, "link closed here");
-            held.link.close(reason);
-        }
-    }
 }
 
 fn node_of(peer: &PeerName) -> Option<NodeId> {

@@ -15,6 +15,7 @@
 mod client;
 mod close;
 mod counter;
+mod datagram;
 mod error;
 mod frame;
 mod hello;

@@ -162,13 +162,6 @@ pub enum CoordinatorOutput {
         /// The one process that may; none if any with the node's certificate may.
         live: Option<LiveProcess>,
     },
-    /// A link to this node is of no more use: close it.
-    CloseLink {
-        /// Which.
-        node: NodeId,
-        /// Why.
-        reason: String,
-    },
     /// Something happened that is logged or shown.
     Event(CoordinatorEvent),
 }

@@ -34,9 +34,6 @@ impl Node {
             return;
         }
         let wanted = self.wanted_targets(&held.motion);
-        let Some(held) = self.held.get_mut(&entity) else {
-            return;
-        };
         if wanted.is_empty() && held.source.candidates.is_empty() {
             return;
         }

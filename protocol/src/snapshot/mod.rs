@@ -43,8 +43,8 @@ pub const COMPONENTS_MAX: usize = 64;
 pub const COOLDOWNS_MAX: usize = 256;
 /// The most effects on an entity.
 pub const EFFECTS_MAX: usize = 256;
-/// The longest name of anything in a snapshot, in bytes.
-pub const NAME_BYTES_MAX: usize = 64;
+/// The longest name of anything in a snapshot, in bytes: a player's name must fit.
+pub const NAME_BYTES_MAX: usize = crate::limits::NAME_BYTES_MAX;
 /// The greatest magnitude of a vital, a coordinate or a velocity component.
 pub const MAGNITUDE_MAX: f64 = 1e9;
 /// The longest cooldown or effect that ends by itself: ten years, in microseconds.

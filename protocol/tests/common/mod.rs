@@ -311,7 +311,7 @@ impl Mesh {
             }
             CoordinatorOutput::Event(event) => self.coordinator_events.push(event),
             CoordinatorOutput::Standing { node, live } => self.standing.push((node, live)),
-            CoordinatorOutput::Census { .. } | CoordinatorOutput::CloseLink { .. } => {}
+            CoordinatorOutput::Census { .. } => {}
         }
     }
 

@@ -278,9 +278,7 @@ impl World {
                 self.save(session, node, name, character);
             }
             CoordinatorOutput::Reply { request, reply } => self.answer_at_door(request, &reply),
-            CoordinatorOutput::Census { .. }
-            | CoordinatorOutput::Standing { .. }
-            | CoordinatorOutput::CloseLink { .. } => {}
+            CoordinatorOutput::Census { .. } | CoordinatorOutput::Standing { .. } => {}
             CoordinatorOutput::Event(event) => self.on_coordinator_event(event),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +10,9 @@ use quinn::{Connection, SendStream, VarInt};
 use serde::Serialize;
 
 use crate::close::{self, CloseCode};
-use crate::counter::Counter;
+use crate::datagram::Datagrams;
 use crate::error::SendError;
 use crate::limits::ClientLimits;
-use crate::mesh::link::send_datagram;
 use crate::ordered::OrderedWriter;
 
 /// Sends to the other end of a client's connection. Cheap to clone, usable from any thread; nothing blocks or waits.
@@ -25,10 +24,7 @@ pub(crate) struct ClientShared {
     pub(crate) connection: Connection,
     pub(crate) writer: OrderedWriter,
     message_bytes_max: usize,
-    datagrams_sent: Counter,
-    datagram_overflows: Counter,
-    /// Held over looking at the datagram buffer and filling it: quinn would drop the oldest without a word.
-    datagram_turn: Mutex<()>,
+    datagrams: Datagrams,
     close_reason: OnceLock<String>,
 }
 
@@ -71,9 +67,7 @@ impl ClientConnection {
             connection,
             writer: OrderedWriter::new(send, limits.queue_messages_max, limits.queue_bytes_max),
             message_bytes_max: limits.message_bytes_max,
-            datagrams_sent: Counter::default(),
-            datagram_overflows: Counter::default(),
-            datagram_turn: Mutex::new(()),
+            datagrams: Datagrams::default(),
             close_reason: OnceLock::new(),
         }))
     }
@@ -96,15 +90,7 @@ impl ClientConnection {
     /// [`SendError::QueueFull`] (counted) if the buffer has no room, [`SendError::TooLarge`] if it doesn't fit one
     /// packet, [`SendError::Closed`].
     pub fn send_datagram(&self, payload: Bytes) -> Result<(), SendError> {
-        let turn = self.0.datagram_turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = send_datagram(&self.0.connection, payload);
-        drop(turn);
-        match result {
-            Ok(()) => self.0.datagrams_sent.increment(),
-            Err(SendError::QueueFull) => self.0.datagram_overflows.increment(),
-            Err(SendError::TooLarge { .. } | SendError::Closed) => {}
-        }
-        result
+        self.0.datagrams.send(&self.0.connection, payload)
     }
 
     /// Largest datagram that fits now, in bytes; 0 if the other end takes none. It follows the path's MTU.
@@ -149,8 +135,8 @@ impl ClientConnection {
             queued_messages: writer.queued_messages as u64,
             queued_bytes: writer.queued_bytes as u64,
             overflows: writer.overflows,
-            datagrams_sent: self.0.datagrams_sent.value(),
-            datagram_overflows: self.0.datagram_overflows.value(),
+            datagrams_sent: self.0.datagrams.sent(),
+            datagram_overflows: self.0.datagrams.overflows(),
         }
     }
 

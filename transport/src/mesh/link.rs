@@ -1,13 +1,14 @@
 //! A link: the sending half of the connection to one peer.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use quinn::{Connection, SendDatagramError, SendStream};
+use quinn::{Connection, SendStream};
 
 use crate::close::{self, CloseCode};
 use crate::counter::Counter;
+use crate::datagram::Datagrams;
 use crate::error::SendError;
 use crate::lane::Lane;
 use crate::limits::MeshLimits;
@@ -39,10 +40,7 @@ pub(crate) struct LinkShared {
     pub(crate) datagrams_received: Counter,
     pub(crate) abandoned: Counter,
     limits: MeshLimits,
-    datagrams_sent: Counter,
-    datagram_overflows: Counter,
-    /// Held over looking at the datagram buffer and filling it: quinn would drop the oldest without a word.
-    datagram_turn: Mutex<()>,
+    datagrams: Datagrams,
     /// Why this end closed the connection, if it did.
     close_reason: OnceLock<String>,
 }
@@ -76,9 +74,7 @@ impl LinkShared {
             datagrams_received: Counter::default(),
             abandoned: Counter::default(),
             limits: limits.clone(),
-            datagrams_sent: Counter::default(),
-            datagram_overflows: Counter::default(),
-            datagram_turn: Mutex::new(()),
+            datagrams: Datagrams::default(),
             close_reason: OnceLock::new(),
         }
     }
@@ -170,15 +166,7 @@ impl Link {
     /// [`SendError::QueueFull`] (counted) if the buffer has no room, [`SendError::TooLarge`] if it doesn't fit one
     /// packet, [`SendError::Closed`].
     pub fn send_datagram(&self, payload: Bytes) -> Result<(), SendError> {
-        let turn = self.0.datagram_turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = send_datagram(&self.0.connection, payload);
-        drop(turn);
-        match result {
-            Ok(()) => self.0.datagrams_sent.increment(),
-            Err(SendError::QueueFull) => self.0.datagram_overflows.increment(),
-            Err(SendError::TooLarge { .. } | SendError::Closed) => {}
-        }
-        result
+        self.0.datagrams.send(&self.0.connection, payload)
     }
 
     /// Largest datagram that fits now, in bytes; 0 if the peer takes none. It follows the path's MTU, up and down.
@@ -198,9 +186,9 @@ impl Link {
             lost_packets: connection.path.lost_packets,
             bytes_sent: connection.udp_tx.bytes,
             bytes_received: connection.udp_rx.bytes,
-            datagrams_sent: shared.datagrams_sent.value(),
+            datagrams_sent: shared.datagrams.sent(),
             datagrams_received: shared.datagrams_received.value(),
-            datagram_overflows: shared.datagram_overflows.value(),
+            datagram_overflows: shared.datagrams.overflows(),
             abandoned_messages: shared.abandoned.value(),
             control: shared.lane_stats(Lane::Control),
             cutover: shared.lane_stats(Lane::Cutover),
@@ -220,23 +208,4 @@ impl Link {
     pub fn is_closed(&self) -> bool {
         self.0.connection.close_reason().is_some()
     }
-}
-
-/// Puts a datagram into quinn's buffer if there is room, so that nothing older is pushed out.
-pub(crate) fn send_datagram(connection: &Connection, payload: Bytes) -> Result<(), SendError> {
-    let bytes = payload.len();
-    let too_large = || SendError::TooLarge { bytes, bytes_max: connection.max_datagram_size().unwrap_or(0) };
-    if connection.datagram_send_buffer_space() < bytes.max(1) {
-        // A datagram that never fits is the caller's mistake, not a full buffer.
-        return match connection.max_datagram_size() {
-            Some(bytes_max) if bytes <= bytes_max => Err(SendError::QueueFull),
-            _ => Err(too_large()),
-        };
-    }
-    connection.send_datagram(payload).map_err(|error| match error {
-        SendDatagramError::TooLarge | SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled => {
-            too_large()
-        }
-        SendDatagramError::ConnectionLost(_) => SendError::Closed,
-    })
 }
