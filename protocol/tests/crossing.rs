@@ -6,8 +6,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Mesh, node_id};
+use common::{Mesh, TICK, node_id};
 use selvedge_protocol::authority::Standing;
+use selvedge_protocol::config::NodeConfig;
 use selvedge_protocol::coordinator::CoordinatorEvent;
 use selvedge_protocol::grid::{Position, Velocity};
 use selvedge_protocol::handoff::Path;
@@ -50,6 +51,38 @@ fn a_foreseen_crossing_is_warm_and_misses_no_tick() {
     assert_eq!(mesh.hosts[0].node.standing(ENTITY), None);
 }
 
+/// Total, answer and pre-copy of each handoff.
+fn phases(mesh: &Mesh) -> Vec<(Duration, Duration, Option<Duration>)> {
+    let events = mesh.hosts.iter().flat_map(|host| &host.events);
+    let phases = events.filter_map(|event| match event {
+        NodeEvent::HandedOver { prepare, answer, precopy, .. } => Some((*prepare, *answer, *precopy)),
+        _ => None,
+    });
+    phases.collect()
+}
+
+#[test]
+fn each_phase_of_a_warm_crossing_is_timed() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    mesh.hosts[1].spawn(ENTITY, 110.0, -10.0, Tick(2));
+    mesh.run(60);
+    // Links are instant: only the other node's game takes time, a tick until it has built what was copied.
+    assert_eq!(phases(&mesh), [(Duration::ZERO, Duration::ZERO, Some(TICK))]);
+}
+
+#[test]
+fn where_the_coordinator_is_silent_the_answer_is_the_targets_own() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    mesh.filter = Box::new(|_, _, message| matches!(message, Message::PrepareRequest(_)));
+    mesh.hosts[0].spawn(ENTITY, 90.0, 10.0, Tick(2));
+    mesh.run(60);
+    let [(prepare, answer, Some(_))] = *phases(&mesh) else { panic!("{:?}", phases(&mesh)) };
+    assert!(answer >= NodeConfig::default().coordinator_patience, "{answer:?}");
+    assert_eq!(prepare, answer, "nothing is left for `ready`");
+}
+
 #[test]
 fn a_teleport_takes_the_cold_path_and_misses_no_tick() {
     let mut mesh = Mesh::row(2);
@@ -61,6 +94,7 @@ fn a_teleport_takes_the_cold_path_and_misses_no_tick() {
     assert_eq!(mesh.simulating(ENTITY), [1]);
     assert_eq!(mesh.handed_over(), [Path::Cold]);
     assert_eq!(missed(&mesh), [0]);
+    assert_eq!(phases(&mesh)[0].2, None, "nothing was copied ahead");
 }
 
 #[test]

@@ -321,8 +321,8 @@ impl MeshTask {
             NodeEvent::TakenOver { id, from, missed_ticks, .. } => {
                 debug!(entity = ?id.entity, epoch = %id.epoch, from = ?from.node, missed_ticks, "taken over");
             }
-            NodeEvent::Attached { entity, handoff_total } => {
-                debug!(?entity, ?handoff_total, "client attached");
+            NodeEvent::Attached { entity, handoff_total, attach } => {
+                debug!(?entity, ?handoff_total, ?attach, "client attached");
             }
             NodeEvent::TokenRefused { client } => info!(%client, "token refused"),
             NodeEvent::ClientMisbehaved { client } => info!(%client, "client misbehaved"),

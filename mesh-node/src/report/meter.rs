@@ -90,10 +90,17 @@ pub(crate) struct MeshMeter {
     client_sends_dropped: u64,
     cutover_us: Histogram<u64>,
     cutover_players_us: Histogram<u64>,
+    cutover_cold_us: Histogram<u64>,
     prepare_us: Histogram<u64>,
+    answer_us: Histogram<u64>,
+    answer_cold_us: Histogram<u64>,
+    ready_us: Histogram<u64>,
+    ready_cold_us: Histogram<u64>,
+    precopy_us: Histogram<u64>,
     missed_ticks: Histogram<u64>,
     missed_ticks_players: Histogram<u64>,
     handoff_total_us: Histogram<u64>,
+    attach_us: Histogram<u64>,
 }
 
 impl Default for MeshMeter {
@@ -116,10 +123,17 @@ impl Default for MeshMeter {
             client_sends_dropped: 0,
             cutover_us: empty(),
             cutover_players_us: empty(),
+            cutover_cold_us: empty(),
             prepare_us: empty(),
+            answer_us: empty(),
+            answer_cold_us: empty(),
+            ready_us: empty(),
+            ready_cold_us: empty(),
+            precopy_us: empty(),
             missed_ticks: empty(),
             missed_ticks_players: empty(),
             handoff_total_us: empty(),
+            attach_us: empty(),
         }
     }
 }
@@ -144,13 +158,24 @@ impl MeshMeter {
     /// Counts and measures what the core says has happened.
     pub(crate) fn record(&mut self, event: &NodeEvent) {
         match *event {
-            NodeEvent::HandedOver { player, path, cutover, prepare, .. } => {
+            NodeEvent::HandedOver { player, path, cutover, prepare, answer, precopy, .. } => {
+                let ready = prepare.saturating_sub(answer);
                 match path {
                     Path::Warm => self.handoffs_out_warm += 1,
-                    Path::Cold => self.handoffs_out_cold += 1,
+                    Path::Cold => {
+                        self.handoffs_out_cold += 1;
+                        record(&mut self.cutover_cold_us, cutover);
+                        record(&mut self.answer_cold_us, answer);
+                        record(&mut self.ready_cold_us, ready);
+                    }
                 }
                 record(&mut self.cutover_us, cutover);
                 record(&mut self.prepare_us, prepare);
+                record(&mut self.answer_us, answer);
+                record(&mut self.ready_us, ready);
+                if let Some(precopy) = precopy {
+                    record(&mut self.precopy_us, precopy);
+                }
                 if player {
                     self.handoffs_out_players += 1;
                     record(&mut self.cutover_players_us, cutover);
@@ -168,8 +193,9 @@ impl MeshMeter {
                     count(&mut self.missed_ticks_players, missed_ticks);
                 }
             }
-            NodeEvent::Attached { handoff_total, .. } => {
+            NodeEvent::Attached { handoff_total, attach, .. } => {
                 self.clients_attached += 1;
+                record(&mut self.attach_us, attach);
                 record(&mut self.handoff_total_us, handoff_total);
             }
             NodeEvent::TokenRefused { .. } => self.tokens_refused += 1,
@@ -218,10 +244,17 @@ pub(crate) fn report(uptime_s: f64, game: &GameMeter, mesh: &MeshMeter) -> NodeR
         histograms: NodeHistograms {
             cutover_us: text(&mesh.cutover_us),
             cutover_players_us: text(&mesh.cutover_players_us),
+            cutover_cold_us: text(&mesh.cutover_cold_us),
             prepare_us: text(&mesh.prepare_us),
+            answer_us: text(&mesh.answer_us),
+            answer_cold_us: text(&mesh.answer_cold_us),
+            ready_us: text(&mesh.ready_us),
+            ready_cold_us: text(&mesh.ready_cold_us),
+            precopy_us: text(&mesh.precopy_us),
             missed_ticks: text(&mesh.missed_ticks),
             missed_ticks_players: text(&mesh.missed_ticks_players),
             handoff_total_us: text(&mesh.handoff_total_us),
+            attach_us: text(&mesh.attach_us),
             world_callbacks_us: text(&game.world_callbacks_us),
             tick_us: text(&game.tick_us),
             tick_late_us: text(&game.tick_late_us),

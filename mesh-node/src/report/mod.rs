@@ -80,14 +80,28 @@ pub struct NodeHistograms {
     pub cutover_us: HistogramText,
     /// The same, players alone.
     pub cutover_players_us: HistogramText,
-    /// Source: from the first request to `Ready`, every entity.
+    /// The same, of those without a pre-copy at the target alone.
+    pub cutover_cold_us: HistogramText,
+    /// Source: from the first request to `Ready`, every entity: the two phases that follow, together.
     pub prepare_us: HistogramText,
+    /// Source: from the first request to the coordinator's answer, or to `Ready` where that came first, every entity.
+    pub answer_us: HistogramText,
+    /// The same, of those without a pre-copy at the target alone.
+    pub answer_cold_us: HistogramText,
+    /// Source: from the coordinator's answer to `Ready`, 0 where that came first, every entity.
+    pub ready_us: HistogramText,
+    /// The same, of those without a pre-copy at the target alone.
+    pub ready_cold_us: HistogramText,
+    /// Source: from the first pre-copy to the target's word that it has one, where there was such a word.
+    pub precopy_us: HistogramText,
     /// Target: ticks between the source's last and this node's first simulation of the entity, every entity.
     pub missed_ticks: HistogramText,
     /// The same, players alone.
     pub missed_ticks_players: HistogramText,
     /// Target: from the source's first request to the client's arrival here.
     pub handoff_total_us: HistogramText,
+    /// Target: from the takeover to the client's arrival here; 0 where it waited here.
+    pub attach_us: HistogramText,
     /// How long each callback into the game took.
     pub world_callbacks_us: HistogramText,
     /// How long the game's own step took, each tick.
@@ -163,20 +177,51 @@ fn merge_reasons(into: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>)
 
 impl NodeHistograms {
     fn merge(&mut self, other: &Self) -> Result<(), HistogramError> {
-        self.cutover_us.merge(&other.cutover_us)?;
-        self.cutover_players_us.merge(&other.cutover_players_us)?;
-        self.prepare_us.merge(&other.prepare_us)?;
-        self.missed_ticks.merge(&other.missed_ticks)?;
-        self.missed_ticks_players.merge(&other.missed_ticks_players)?;
-        self.handoff_total_us.merge(&other.handoff_total_us)?;
-        self.world_callbacks_us.merge(&other.world_callbacks_us)?;
-        self.tick_us.merge(&other.tick_us)?;
-        self.tick_late_us.merge(&other.tick_late_us)
+        let Self {
+            cutover_us,
+            cutover_players_us,
+            cutover_cold_us,
+            prepare_us,
+            answer_us,
+            answer_cold_us,
+            ready_us,
+            ready_cold_us,
+            precopy_us,
+            missed_ticks,
+            missed_ticks_players,
+            handoff_total_us,
+            attach_us,
+            world_callbacks_us,
+            tick_us,
+            tick_late_us,
+        } = other;
+        self.cutover_us.merge(cutover_us)?;
+        self.cutover_players_us.merge(cutover_players_us)?;
+        self.cutover_cold_us.merge(cutover_cold_us)?;
+        self.prepare_us.merge(prepare_us)?;
+        self.answer_us.merge(answer_us)?;
+        self.answer_cold_us.merge(answer_cold_us)?;
+        self.ready_us.merge(ready_us)?;
+        self.ready_cold_us.merge(ready_cold_us)?;
+        self.precopy_us.merge(precopy_us)?;
+        self.missed_ticks.merge(missed_ticks)?;
+        self.missed_ticks_players.merge(missed_ticks_players)?;
+        self.handoff_total_us.merge(handoff_total_us)?;
+        self.attach_us.merge(attach_us)?;
+        self.world_callbacks_us.merge(world_callbacks_us)?;
+        self.tick_us.merge(tick_us)?;
+        self.tick_late_us.merge(tick_late_us)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use selvedge_protocol::handoff::Path;
+    use selvedge_protocol::id::{AuthorityEpoch, EntityId, HandoffId, Incarnation, NodeId, Peer};
+    use selvedge_protocol::node::NodeEvent;
+
     use super::*;
 
     #[test]
@@ -187,6 +232,55 @@ mod tests {
         let mut both = one.clone();
         both.merge(&one).unwrap();
         assert_eq!(both.counters.ticks_run, 6);
+    }
+
+    #[test]
+    fn the_phases_of_a_handoff_stand_apart_and_merge_by_name() {
+        let handed_over = |path, micros| NodeEvent::HandedOver {
+            id: HandoffId { entity: EntityId::from_u128(1), epoch: AuthorityEpoch::FIRST },
+            to: Peer { node: NodeId::from_u128(2), incarnation: Incarnation(1) },
+            player: false,
+            path,
+            cutover: Duration::from_micros(micros),
+            prepare: Duration::from_micros(30),
+            answer: Duration::from_micros(20),
+            precopy: (path == Path::Warm).then_some(Duration::from_micros(40)),
+        };
+        let mut mesh = MeshMeter::default();
+        mesh.record(&handed_over(Path::Warm, 100));
+        mesh.record(&handed_over(Path::Cold, 200));
+        mesh.record(&NodeEvent::Attached {
+            entity: EntityId::from_u128(1),
+            handoff_total: Duration::from_micros(900),
+            attach: Duration::from_micros(50),
+        });
+        let one = report(1.0, &GameMeter::default(), &mesh);
+        let mut both = one.clone();
+        both.merge(&one).unwrap();
+        let NodeHistograms {
+            cutover_us,
+            cutover_cold_us,
+            prepare_us,
+            answer_us,
+            answer_cold_us,
+            ready_us,
+            ready_cold_us,
+            precopy_us,
+            attach_us,
+            handoff_total_us,
+            ..
+        } = both.histograms;
+        let seen = |text: HistogramText| {
+            let histogram = text.decode().unwrap();
+            (histogram.len(), histogram.min(), histogram.max())
+        };
+        assert_eq!(seen(cutover_us), (4, 100, 200));
+        assert_eq!(seen(cutover_cold_us), (2, 200, 200));
+        assert_eq!(seen(prepare_us), (4, 30, 30));
+        assert_eq!((seen(answer_us), seen(answer_cold_us)), ((4, 20, 20), (2, 20, 20)));
+        assert_eq!((seen(ready_us), seen(ready_cold_us)), ((4, 10, 10), (2, 10, 10)));
+        assert_eq!(seen(precopy_us), (2, 40, 40));
+        assert_eq!((seen(attach_us), seen(handoff_total_us)), ((2, 50, 50), (2, 900, 900)));
     }
 
     #[test]

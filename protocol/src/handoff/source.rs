@@ -44,17 +44,49 @@ pub(crate) enum Stage {
 pub(crate) struct Preparing {
     /// Whether the target was asked directly, past a silent coordinator.
     pub(crate) direct: bool,
+    /// When the coordinator said that the target is told.
+    pub(crate) notified_at: Option<Time>,
     pub(crate) repeat_at: Time,
 }
 
 /// The target has reserved.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) ready_at: Time,
+    pub(crate) steps: Steps,
     /// What the target has, by its own word; none before the first pre-copy arrived.
     pub(crate) have: Option<ComponentVersions>,
     pub(crate) heard_at: Time,
     pub(crate) refresh_at: Time,
+}
+
+/// When each step of a preparation was done, for the measurements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steps {
+    pub(crate) asked_at: Time,
+    /// The coordinator's answer; the target's, where that came first.
+    pub(crate) answered_at: Time,
+    pub(crate) ready_at: Time,
+    /// The first pre-copy was sent.
+    pub(crate) copy_sent_at: Option<Time>,
+    /// The target first said that it has one.
+    pub(crate) copied_at: Option<Time>,
+}
+
+impl Steps {
+    /// From the first request to the coordinator's answer, or to the target's where that came first.
+    pub(crate) fn answer(&self) -> Duration {
+        self.answered_at.since(self.asked_at)
+    }
+
+    /// From the first request to `Ready`.
+    pub(crate) fn prepare(&self) -> Duration {
+        self.ready_at.since(self.asked_at)
+    }
+
+    /// From the first pre-copy to the target's word that it has one.
+    pub(crate) fn precopy(&self) -> Option<Duration> {
+        Some(self.copied_at?.since(self.copy_sent_at?))
+    }
 }
 
 impl Candidate {
@@ -137,8 +169,7 @@ pub(crate) struct Transferring {
     pub(crate) reservation: ReservationId,
     pub(crate) path: Path,
     pub(crate) frozen_at: Time,
-    pub(crate) asked_at: Time,
-    pub(crate) prepare: Duration,
+    pub(crate) steps: Steps,
     pub(crate) repeat_at: Time,
     pub(crate) last_tick: Tick,
     pub(crate) applied: InputSeq,

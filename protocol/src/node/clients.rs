@@ -95,9 +95,10 @@ impl Node {
         };
         let former = held.client.replace(client).filter(|&former| former != client);
         let (applied, session) = (held.inputs.confirmed(), held.session);
+        let attach = now.since(held.since);
         let first = held.arrival.as_mut().filter(|arrival| !arrival.attached).map(|arrival| {
             arrival.attached = true;
-            mesh_now.since(arrival.asked_at)
+            (mesh_now.since(arrival.asked_at), attach)
         });
         self.timers.cancel(TimerKey::Linger(entity));
         self.clients.insert(client, ClientState::Attached(entity));
@@ -109,8 +110,8 @@ impl Node {
         if let Some(former) = former {
             self.dismiss(former, ByeReason::Superseded);
         }
-        if let Some(handoff_total) = first {
-            self.event(NodeEvent::Attached { entity, handoff_total });
+        if let Some((handoff_total, attach)) = first {
+            self.event(NodeEvent::Attached { entity, handoff_total, attach });
         }
     }
 

@@ -45,13 +45,13 @@ impl Node {
         held.state = state;
         held.last_tick = tick;
         let candidate = held.source.candidate(reservation).filter(|candidate| candidate.target == target);
-        let ready = match candidate.map(|candidate| (candidate.asked_at, &candidate.stage)) {
-            Some((asked_at, Stage::Prepared(prepared))) if kept.is_ok() => {
-                Some((asked_at, prepared.ready_at, prepared.have.is_some()))
+        let ready = match candidate.map(|candidate| &candidate.stage) {
+            Some(Stage::Prepared(prepared)) if kept.is_ok() => {
+                Some((prepared.steps, prepared.have.is_some()))
             }
             Some(_) | None => None,
         };
-        let Some((asked_at, ready_at, warm)) = ready else {
+        let Some((steps, warm)) = ready else {
             // The preparation fell through while the game froze: nothing was sent, so nothing is burned.
             self.restore_here(entity, grant);
             return;
@@ -66,8 +66,7 @@ impl Node {
             reservation,
             path: if warm { Path::Warm } else { Path::Cold },
             frozen_at,
-            asked_at,
-            prepare: ready_at.since(asked_at),
+            steps,
             repeat_at: now + self.setup.config.transfer_retry,
             last_tick: tick,
             applied,
@@ -90,7 +89,7 @@ impl Node {
             reservation: transfer.reservation,
             last_tick: transfer.last_tick,
             pending: transfer.pending.clone(),
-            asked_at: self.clock.mesh_time(transfer.asked_at),
+            asked_at: self.clock.mesh_time(transfer.steps.asked_at),
         };
         self.send_with(transfer.to.node, Lane::Cutover, message, transfer.snapshot.clone());
     }
@@ -193,7 +192,9 @@ impl Node {
             player: held.session.is_some(),
             path: transfer.path,
             cutover: now.since(transfer.frozen_at),
-            prepare: transfer.prepare,
+            prepare: transfer.steps.prepare(),
+            answer: transfer.steps.answer(),
+            precopy: transfer.steps.precopy(),
         });
         let sent = transfer.pending.last().map_or(transfer.applied, |input| input.seq);
         let late: Vec<InputMessage> =

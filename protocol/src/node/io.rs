@@ -5,17 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use core::time::Duration;
 
+use super::event::NodeEvent;
 use crate::cell_map::CellMap;
 use crate::grid::{Grid, Motion, Position};
-use crate::handoff::Path;
 use crate::id::{
-    AuthorityEpoch, ClientId, EntityId, HandoffId, Incarnation, InputSeq, NodeId, Peer, ReservationId,
-    SessionId, Term,
+    AuthorityEpoch, ClientId, EntityId, HandoffId, InputSeq, NodeId, Peer, ReservationId, SessionId, Term,
 };
 use crate::snapshot::{Assembled, CapturedSnapshot, ComponentVersions};
 use crate::time::{Tick, Time};
 use crate::token::Token;
-use crate::wire::{ByeReason, ClientMessage, Lane, Message, RefuseReason, ServerMessage};
+use crate::wire::{ByeReason, ClientMessage, Lane, Message, ServerMessage};
 
 /// Who sent a mesh message, as the link proved it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -418,84 +417,5 @@ pub enum GameReport {
         grant: AuthorityEpoch,
         /// From which tick on.
         tick: Tick,
-    },
-}
-
-/// What is measured, logged or shown. Durations are by the node's own clock unless they say mesh time.
-#[derive(Clone, Debug, PartialEq)]
-pub enum NodeEvent {
-    /// Source: a handoff is complete.
-    HandedOver {
-        /// Which.
-        id: HandoffId,
-        /// To whom.
-        to: Peer,
-        /// Whether it is a player.
-        player: bool,
-        /// Warm or cold.
-        path: Path,
-        /// `cutover`: from the freeze to `Accepted`.
-        cutover: Duration,
-        /// From the first request to `Ready`.
-        prepare: Duration,
-    },
-    /// Source: a handoff was aborted; the entity goes on here.
-    Aborted {
-        /// Which.
-        id: HandoffId,
-        /// What the target said; none if it was cancelled after silence.
-        reason: Option<RefuseReason>,
-    },
-    /// Source: a preparation was refused.
-    PrepareRefused {
-        /// Which.
-        reservation: ReservationId,
-        /// Why.
-        reason: RefuseReason,
-    },
-    /// Target: the entity runs here.
-    TakenOver {
-        /// Which.
-        id: HandoffId,
-        /// From whom.
-        from: Peer,
-        /// Whether it is a player.
-        player: bool,
-        /// Ticks in which nobody simulated it.
-        missed_ticks: u64,
-    },
-    /// Target: the player's client arrived.
-    Attached {
-        /// Which entity.
-        entity: EntityId,
-        /// Mesh time since the source first asked to prepare.
-        handoff_total: Duration,
-    },
-    /// A client showed a token that admits nobody.
-    TokenRefused {
-        /// The connection.
-        client: ClientId,
-    },
-    /// A client sent what it must not.
-    ClientMisbehaved {
-        /// The connection.
-        client: ClientId,
-    },
-    /// A peer claimed what can't be.
-    PeerMisbehaved {
-        /// Who.
-        peer: Peer,
-        /// What it did.
-        what: &'static str,
-    },
-    /// The coordinator refused this node.
-    RegistrationRefused {
-        /// Why.
-        reason: String,
-    },
-    /// The coordinator says that this node is of the past: another process took its id.
-    Fenced {
-        /// The life that ended.
-        incarnation: Incarnation,
     },
 }

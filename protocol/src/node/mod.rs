@@ -12,6 +12,7 @@
 mod clients;
 mod cutover;
 mod directory;
+mod event;
 mod io;
 mod membership;
 mod players;
@@ -19,9 +20,10 @@ mod replication;
 mod source;
 mod target;
 
+pub use event::NodeEvent;
 pub use io::{
-    ArmedTarget, Destination, GameCommand, GameReport, GhostChange, Input, LeaveReason, NodeEvent, Output,
-    Published, Registration, ReleaseReason, Sender,
+    ArmedTarget, Destination, GameCommand, GameReport, GhostChange, Input, LeaveReason, Output, Published,
+    Registration, ReleaseReason, Sender,
 };
 
 use std::collections::{BTreeMap, VecDeque};
@@ -374,7 +376,7 @@ impl Node {
                 self.on_left(entity, grant, snapshot, tick, now)
             }
             GameReport::Captured { entity, grant, reservation, snapshot } => {
-                self.on_captured(entity, grant, reservation, &snapshot);
+                self.on_captured(entity, grant, reservation, &snapshot, now);
             }
             GameReport::Frozen { last, target, reservation, snapshot, tick, frozen_at } => {
                 let freeze = cutover::Freeze { last, target, reservation, snapshot, tick, frozen_at };

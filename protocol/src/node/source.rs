@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{ArmedTarget, GameCommand, Held, Node, NodeEvent, TimerKey};
 use crate::grid::{CellId, Motion};
-use crate::handoff::source::{Candidate, Prepared, Preparing, Source, Stage};
+use crate::handoff::source::{Candidate, Prepared, Preparing, Source, Stage, Steps};
 use crate::id::{AuthorityEpoch, EntityId, Peer, ReservationId};
 use crate::limits::CANDIDATES_MAX;
 use crate::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotArchive};
@@ -103,7 +103,7 @@ impl Node {
             crossing_in: crossing.crossing_in,
             asked_at: now,
             wanted_at: now,
-            stage: Stage::Preparing(Preparing { direct, repeat_at: now + pause }),
+            stage: Stage::Preparing(Preparing { direct, notified_at: None, repeat_at: now + pause }),
         });
         // The coordinator must know that this node holds the entity before it is asked to move it on.
         self.flush_directory(now);
@@ -274,6 +274,7 @@ impl Node {
         if let Stage::Preparing(preparing) = &mut candidate.stage
             && !preparing.direct
         {
+            preparing.notified_at.get_or_insert(now);
             preparing.repeat_at = now + retry;
             self.schedule_source(reservation.entity);
         }
@@ -334,10 +335,18 @@ impl Node {
             }
             return;
         };
-        if matches!(candidate.stage, Stage::Prepared(_)) {
-            return;
-        }
-        candidate.stage = Stage::Prepared(Prepared { ready_at: now, have: None, heard_at: now, refresh_at });
+        let answered_at = match &candidate.stage {
+            Stage::Prepared(_) => return,
+            Stage::Preparing(preparing) => preparing.notified_at.unwrap_or(now),
+        };
+        let steps = Steps {
+            asked_at: candidate.asked_at,
+            answered_at,
+            ready_at: now,
+            copy_sent_at: None,
+            copied_at: None,
+        };
+        candidate.stage = Stage::Prepared(Prepared { steps, have: None, heard_at: now, refresh_at });
         self.preconnect(reservation.entity, peer, token);
         self.capture_for(reservation);
         self.arm(reservation.entity);
@@ -366,17 +375,21 @@ impl Node {
         grant: AuthorityEpoch,
         reservation: ReservationId,
         snapshot: &CapturedSnapshot,
+        now: Time,
     ) {
         if !self.authority.holds(entity, grant) {
             return;
         }
-        let Some(candidate) = self.candidate(reservation) else {
-            return;
-        };
-        let target = candidate.target;
         let Some(held) = self.held.get_mut(&entity) else {
             return;
         };
+        let Some(candidate) = held.source.candidate(reservation) else {
+            return;
+        };
+        let target = candidate.target;
+        if let Stage::Prepared(prepared) = &mut candidate.stage {
+            prepared.steps.copy_sent_at.get_or_insert(now);
+        }
         // What can't be kept here could not be thawed from: it isn't sent either.
         let kept = SnapshotArchive::validate(snapshot.bytes.clone())
             .and_then(|archive| held.source.captured.apply(archive));
@@ -404,6 +417,7 @@ impl Node {
         prepared.heard_at = now;
         match refused {
             None => {
+                prepared.steps.copied_at.get_or_insert(now);
                 prepared.have = Some(versions);
                 self.arm(reservation.entity);
             }
