@@ -15,7 +15,7 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::handoff::{self, HandoffArgs};
-use crate::{Bots, BotsReport, BotsSettings, BotsSnapshot, Observer, Plain, Table, milliseconds};
+use crate::{Bots, BotsReport, BotsSettings, BotsSnapshot, Manner, Observer, Plain, Table, milliseconds};
 
 /// How long the bots may take to see their last inputs applied.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -172,6 +172,7 @@ fn settings(args: &LoadArgs) -> anyhow::Result<BotsSettings> {
         players: args.players,
         tick_hz: args.tick_hz,
         plain: Plain { grid, owners },
+        manner: Manner::Roam,
         speed_mps: args.speed,
         entries_per_second: args.entries,
         seed: args.seed,

@@ -17,7 +17,8 @@ mod observer;
 mod table;
 
 pub use bots::{
-    BotAccount, Bots, BotsError, BotsReport, BotsSettings, BotsSnapshot, PLAYERS_PER_THREAD, Plain, Undrained,
+    BotAccount, Bots, BotsError, BotsReport, BotsSettings, BotsSnapshot, Manner, PLAYERS_PER_THREAD, Plain,
+    Undrained,
 };
 pub use figures::{Figures, figures, milliseconds};
 pub use http::{HttpError, RESPONSE_BYTES_MAX};

@@ -68,7 +68,7 @@ impl Crowd {
                 },
                 account: account.clone(),
                 gaps: self.gaps.clone(),
-                walk: Walk::new(self.settings.seed, number as u64),
+                walk: Walk::new(self.settings.seed, number as u64, self.settings.manner),
                 plain: self.plain.clone(),
                 speed_mps: self.settings.speed_mps,
             };

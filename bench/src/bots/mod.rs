@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::bots::account::Account;
 pub use crate::bots::report::{BotAccount, BotsReport, BotsSnapshot};
-pub use crate::bots::walk::Plain;
+pub use crate::bots::walk::{Manner, Plain};
 
 /// Bots that share one thread and one UDP socket.
 pub const PLAYERS_PER_THREAD: usize = 500;
@@ -35,6 +35,8 @@ pub struct BotsSettings {
     pub tick_hz: u32,
     /// The world that they walk in.
     pub plain: Plain,
+    /// How they choose where to go.
+    pub manner: Manner,
     /// How fast they walk, in metres a second. Default of the sample world: 12, which is also its limit.
     pub speed_mps: f64,
     /// Players who knock at the door a second. Above the door's handshake limit they are refused and try again.

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use anyhow::Context;
-use selvedge_bench::{Bots, BotsSettings, Plain};
+use selvedge_bench::{Bots, BotsSettings, Manner, Plain};
 use selvedge_client::ClientSettings;
 use selvedge_protocol::grid::{Grid, GridConfig};
 use tracing_subscriber::EnvFilter;
@@ -102,6 +102,7 @@ fn bots_settings(args: &UpArgs, mesh: &Mesh) -> anyhow::Result<BotsSettings> {
         players: args.players,
         tick_hz: args.tick_hz,
         plain: Plain { grid, owners },
+        manner: Manner::Roam,
         speed_mps: args.speed,
         entries_per_second: ENTRIES_PER_SECOND,
         seed: args.seed,
