@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use selvedge_bench::app::{BenchArgs, run};
+
+/// Snapshots of many sizes come and go on three threads: the C library's allocator returns and faults their pages in.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Load tests for a Selvedge mesh
 #[derive(Debug, Parser)]

@@ -17,9 +17,14 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use mimalloc::MiMalloc;
 use selvedge_bench::app::BenchArgs;
 use selvedge_coordinator::CoordinatorArgs;
 use selvedge_node::config::NodeArgs;
+
+/// Snapshots of many sizes come and go on three threads: the C library's allocator returns and faults their pages in.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Debug, Parser)]
 #[command(

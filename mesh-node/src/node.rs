@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::config::MeshNodeConfig;
 use crate::frame::Frame;
-use crate::game::{Batch, GameSide, NobodyReads, Outbox, Pacer, wait_until};
+use crate::game::{Batch, GameSide, NobodyReads, Outbox, Pacer, sleep_sharply};
 use crate::net::{Network, StartError};
 use crate::report::{NodeReport, TickMeasured};
 use crate::shared::Shared;
@@ -202,29 +202,12 @@ impl MeshNode {
         let Some(side) = &mut self.side else { return Err(TickError::Stopped) };
         let interval = side.interval();
         let start = self.pacer.next(self.shared.clock.mesh_now(), interval);
-        if !start.wait.is_zero() {
-            wait_until(Instant::now() + start.wait);
-        }
         let tick = start.tick;
+        side.begin_tick(world, tick);
+        let commands = self.serve(world, tick, Instant::now() + start.wait)?;
         let late = self.shared.clock.mesh_now().since(tick.start(interval));
 
-        // Again, for what has come during the wait.
-        self.shared.mailbox.swap(&mut self.batch);
-        if let Some(registration) = self.batch.registration.take() {
-            side.set_registration(registration);
-        }
-        if let Some(map) = self.batch.map.take() {
-            side.set_map(map);
-        }
-        side.begin_tick(world, tick);
-        let mut commands = 0;
-        for command in self.batch.drain_commands() {
-            commands += 1;
-            side.carry_out(world, command, tick);
-        }
-        // Answers to `Admit` and `Warm` are awaited elsewhere: they don't wait for the step.
-        send(&mut self.outbox, side.drain_reports())?;
-
+        let Some(side) = &mut self.side else { return Err(TickError::Stopped) };
         let began = Instant::now();
         step(world, &mut side.frame(tick, &self.shared.clock));
         let step = began.elapsed();
@@ -252,6 +235,46 @@ impl MeshNode {
         Ok(TickReport { tick, skipped: start.skipped, late, commands, step, frozen })
     }
 
+    /// Waits until `deadline`, and meanwhile answers other nodes that hand entities over: for an engine that paces itself
+    /// ([`Pacing::Free`](crate::Pacing::Free)) and has time left between two ticks. Without it they wait for the next
+    /// tick. With [`Pacing::MeshTime`](crate::Pacing::MeshTime) `tick` does that by itself.
+    ///
+    /// # Errors
+    /// If the node isn't registered yet, or has stopped.
+    pub fn idle<W: World>(&mut self, world: &mut W, deadline: Instant) -> Result<(), TickError> {
+        self.refresh()?;
+        let Some(side) = &self.side else { return Err(TickError::Stopped) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let tick = self.pacer.upcoming(self.shared.clock.mesh_now() + left, side.interval());
+        self.serve(world, tick, deadline).map(drop)
+    }
+
+    /// Carries out what comes from the mesh until `deadline`: at once what another node waits for, all of it at the end.
+    /// Says how many commands there were.
+    fn serve<W: World>(&mut self, world: &mut W, tick: Tick, deadline: Instant) -> Result<usize, TickError> {
+        let Some(side) = &mut self.side else { return Err(TickError::Stopped) };
+        let mut commands = 0;
+        loop {
+            let is_due = Instant::now() >= deadline;
+            self.shared.mailbox.swap(&mut self.batch);
+            if let Some(registration) = self.batch.registration.take() {
+                side.set_registration(registration);
+            }
+            if let Some(map) = self.batch.map.take() {
+                side.set_map(map);
+            }
+            for command in self.batch.drain_commands() {
+                commands += 1;
+                side.carry_out(world, command, tick);
+            }
+            send(&mut self.outbox, side.drain_reports())?;
+            if is_due {
+                return Ok(commands);
+            }
+            self.shared.mailbox.wait_urgent(deadline.saturating_duration_since(Instant::now()));
+        }
+    }
+
     /// Stops the node and waits until its threads have ended. What it simulated is gone with it.
     pub fn stop(mut self) {
         self.shut_down();
@@ -269,6 +292,7 @@ impl MeshNode {
         let Some((registration, map)) = self.shared.mailbox.take_registration() else {
             return Err(TickError::NotReady { refused: None });
         };
+        sleep_sharply();
         self.side = Some(GameSide::new(registration, map, self.core.hysteresis_m, self.core.schema_max));
         Ok(())
     }

@@ -32,10 +32,11 @@ pub(crate) struct HandoffArgs {
     /// Where the two nodes run: both on the first core, on one each, or where the scheduler likes
     #[arg(long, value_enum, default_value_t = Pin::Free)]
     pub(crate) pin: Pin,
-    /// Ticks by mesh time, or one after the other without a pause
-    #[arg(long, value_enum, default_value_t = Pace::Ticks)]
+    /// One tick after the other without a pause: what the way itself costs. Or ticks by mesh time, and floors with a
+    /// request a tick: what waking up costs is then in all of them
+    #[arg(long, value_enum, default_value_t = Pace::Free)]
     pub(crate) pace: Pace,
-    /// Ticks a second; with `--pace free` at most that many [default: 1000, and 20000 with --pace free]
+    /// Ticks a second; with `--pace free` at most that many [default: 20000, and 1000 with --pace ticks]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "HZ")]
     pub(crate) tick_hz: Option<u32>,
     /// How long each row is measured
@@ -68,6 +69,14 @@ impl HandoffArgs {
             Pace::Ticks => 1000,
             Pace::Free => 20_000,
         })
+    }
+
+    /// The time from one tick to the next, where somebody keeps it: floors then wait for it, too.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        match self.pace {
+            Pace::Ticks => Some(Duration::from_secs(1) / self.hz().max(1)),
+            Pace::Free => None,
+        }
     }
 }
 

@@ -170,7 +170,7 @@ fn node(spec: &NodeSpec) -> anyhow::Result<()> {
         }
         if spec.pace == Pace::Free {
             due = (due + spec.tick).max(Instant::now());
-            yield_until(due.min(Instant::now() + spec.tick));
+            idle_until(due, &mut node, &mut world)?;
         }
     }
     node.stop();
@@ -189,8 +189,12 @@ fn core() -> NodeConfig {
 }
 
 /// Lets others have the core, but doesn't sleep: that would take longer than the pause.
-fn yield_until(due: Instant) {
+fn idle_until(due: Instant, node: &mut MeshNode, world: &mut Hoppers) -> Result<(), TickError> {
     while Instant::now() < due {
-        thread::yield_now();
+        match node.idle(world, Instant::now()) {
+            Ok(()) | Err(TickError::NotReady { .. }) => thread::yield_now(),
+            Err(error @ TickError::Stopped) => return Err(error),
+        }
     }
+    Ok(())
 }

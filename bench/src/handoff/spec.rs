@@ -67,6 +67,8 @@ pub(crate) struct Ask {
     pub(crate) address: SocketAddr,
     pub(crate) bytes: usize,
     pub(crate) concurrency: usize,
+    /// One request each so often, as entities cross at ticks; none: one after the other.
+    pub(crate) every: Option<Duration>,
     pub(crate) warm_up: Duration,
     pub(crate) duration: Duration,
 }

@@ -102,6 +102,7 @@ impl Trial {
             address,
             bytes: self.snapshot_bytes,
             concurrency: self.concurrency,
+            every: args.pause(),
             warm_up: args.warm_up.min(Duration::from_millis(500)),
             duration: args.duration,
         };

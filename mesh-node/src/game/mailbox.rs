@@ -3,7 +3,8 @@
 //! The lock is held for a push or a swap, never over game code.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::id::EntityId;
@@ -18,16 +19,20 @@ pub(crate) struct Batch {
     ghosts: HashMap<EntityId, usize>,
     pub(crate) registration: Option<Registration>,
     pub(crate) map: Option<Arc<CellMap>>,
+    /// Another node waits for the game's answer to one of the commands.
+    urgent: bool,
 }
 
 impl Batch {
     /// Takes the commands out, in order, and keeps the room for the next ones.
     pub(crate) fn drain_commands(&mut self) -> impl Iterator<Item = GameCommand> + '_ {
         self.ghosts.clear();
+        self.urgent = false;
         self.commands.drain(..).flatten()
     }
 
     fn push(&mut self, command: GameCommand) {
+        self.urgent |= matches!(command, GameCommand::Admit { .. } | GameCommand::Warm { .. });
         match command {
             GameCommand::Ghost(change) => self.push_ghost(change),
             other @ (GameCommand::Join { .. }
@@ -78,6 +83,7 @@ impl Batch {
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     batch: Mutex<Batch>,
+    urgent: Condvar,
 }
 
 impl Mailbox {
@@ -85,6 +91,18 @@ impl Mailbox {
     pub(crate) fn push(&self, commands: impl Iterator<Item = GameCommand>) {
         let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
         commands.for_each(|command| batch.push(command));
+        if batch.urgent {
+            drop(batch);
+            self.urgent.notify_one();
+        }
+    }
+
+    /// Waits until there is a command whose answer another node waits for, or the time is over.
+    pub(crate) fn wait_urgent(&self, timeout: Duration) {
+        let batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        if !batch.urgent {
+            drop(self.urgent.wait_timeout(batch, timeout));
+        }
     }
 
     pub(crate) fn set_registration(&self, registration: Registration) {
@@ -111,6 +129,8 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use selvedge_protocol::grid::{Motion, Position, Velocity};
+    use selvedge_protocol::id::{Incarnation, NodeId, Peer, ReservationId};
+    use selvedge_protocol::snapshot::Assembled;
     use selvedge_protocol::time::Tick;
 
     use super::*;
@@ -160,6 +180,30 @@ mod tests {
     fn a_ghost_that_went_and_came_back_is_told_as_both() {
         let vanished = GhostChange::Vanished { entity: ENTITY };
         assert_eq!(read(&[moved(1), vanished, appeared(2), moved(3)]), [vanished, appeared(3)]);
+    }
+
+    #[test]
+    fn an_admission_wakes_a_game_that_waits_for_its_tick() {
+        let mailbox = Mailbox::default();
+        let warm = GameCommand::Warm {
+            entity: ENTITY,
+            reservation: ReservationId {
+                entity: ENTITY,
+                source: Peer { node: NodeId::from_u128(1), incarnation: Incarnation(1) },
+                attempt: 1,
+            },
+            snapshot: Assembled::default(),
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| mailbox.push([warm].into_iter()));
+            // Would time the test out if nobody woke it.
+            mailbox.wait_urgent(Duration::from_secs(3600));
+        });
+        let mut batch = Batch::default();
+        mailbox.swap(&mut batch);
+        assert_eq!(batch.drain_commands().count(), 1);
+        // Once read, nothing is urgent any more: this returns by its time-out.
+        mailbox.wait_urgent(Duration::from_millis(1));
     }
 
     #[test]

@@ -11,5 +11,5 @@ pub use pacer::Pacing;
 
 pub(crate) use mailbox::{Batch, Mailbox};
 pub(crate) use outbox::{NobodyReads, Outbox};
-pub(crate) use pacer::{Pacer, wait_until};
+pub(crate) use pacer::{Pacer, sleep_sharply};
 pub(crate) use side::GameSide;

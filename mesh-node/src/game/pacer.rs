@@ -1,13 +1,9 @@
 //! When the next tick runs, and which it is.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use selvedge_protocol::time::{Tick, Time};
 use serde::{Deserialize, Serialize};
-
-/// The last stretch before a tick that is spun through: a sleep overshoots by about as much.
-const SPIN: Duration = Duration::from_micros(50);
 
 /// Who sets the pace of the ticks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -44,9 +40,8 @@ impl Pacer {
 
     /// The tick to run next, as seen at `mesh_now`.
     pub(crate) fn next(&mut self, mesh_now: Time, interval: Duration) -> Start {
-        let current = Tick::at(mesh_now, interval);
-        let due = self.last.map_or_else(|| self.first(current), Tick::next);
-        let tick = due.max(current);
+        let tick = self.upcoming(mesh_now, interval);
+        let due = self.last.map_or(tick, Tick::next);
         self.last = Some(tick);
         let wait = match self.pacing {
             // Mesh time is slewed, not set back; should it fall behind all the same, ticks go on at their own pace.
@@ -54,6 +49,12 @@ impl Pacer {
             Pacing::Free => Duration::ZERO,
         };
         Start { tick, skipped: tick.0 - due.0, wait }
+    }
+
+    /// The tick that will run next if it is asked for at `mesh_time`.
+    pub(crate) fn upcoming(&self, mesh_time: Time, interval: Duration) -> Tick {
+        let current = Tick::at(mesh_time, interval);
+        self.last.map_or_else(|| self.first(current), Tick::next).max(current)
     }
 
     const fn first(&self, current: Tick) -> Tick {
@@ -64,18 +65,12 @@ impl Pacer {
     }
 }
 
-/// Sleeps until `deadline` to within some microseconds.
-pub(crate) fn wait_until(deadline: Instant) {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        if left > SPIN {
-            thread::sleep(left - SPIN);
-        } else {
-            std::hint::spin_loop();
-        }
+/// Makes the calling thread's sleeps end when they should. The kernel lets an ordinary thread's sleep end up to 50 us
+/// late, to wake several at once; a game's thread is told of its tick's start that way.
+pub(crate) fn sleep_sharply() {
+    #[cfg(target_os = "linux")]
+    if let Err(cause) = nix::sys::prctl::set_timerslack(1) {
+        tracing::debug!(%cause, "the kernel keeps its timer slack: ticks start up to 50 us late");
     }
 }
 
@@ -123,12 +118,5 @@ mod tests {
         let mut pacer = Pacer::new(Pacing::Free);
         assert_eq!(pacer.next(at(104), INTERVAL), Start { tick: Tick(10), skipped: 0, wait: Duration::ZERO });
         assert_eq!(pacer.next(at(104), INTERVAL), Start { tick: Tick(11), skipped: 0, wait: Duration::ZERO });
-    }
-
-    #[test]
-    fn a_wait_does_not_end_early() {
-        let deadline = Instant::now() + Duration::from_millis(3);
-        wait_until(deadline);
-        assert!(Instant::now() >= deadline);
     }
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use quinn::{ClientConfig, Connection, Endpoint, ServerConfig, TokioRuntime, TransportConfig, VarInt};
@@ -63,7 +63,7 @@ pub(super) async fn ask(spec: &FloorSpec, ask: &Ask) -> anyhow::Result<FloorAnsw
     let connection = endpoint.connect_with(client, ask.address, &name)?.await?;
     let mut asking = JoinSet::new();
     for _ in 0..ask.concurrency {
-        asking.spawn(ask_on(connection.clone(), ask.bytes, Trips::new(ask)?));
+        asking.spawn(ask_on(connection.clone(), ask.bytes, ask.every, Trips::new(ask)?));
     }
     let mut all = Trips::new(ask)?;
     while let Some(one) = asking.join_next().await {
@@ -74,9 +74,18 @@ pub(super) async fn ask(spec: &FloorSpec, ask: &Ask) -> anyhow::Result<FloorAnsw
     Ok(all.answer())
 }
 
-async fn ask_on(connection: Connection, bytes: usize, mut trips: Trips) -> anyhow::Result<Trips> {
+async fn ask_on(
+    connection: Connection,
+    bytes: usize,
+    every: Option<Duration>,
+    mut trips: Trips,
+) -> anyhow::Result<Trips> {
     let request = bytes::Bytes::from(vec![7; bytes.min(REQUEST_BYTES_MAX)]);
+    let mut ticks = every.map(tokio::time::interval);
     loop {
+        if let Some(ticks) = &mut ticks {
+            ticks.tick().await;
+        }
         let began = Instant::now();
         let (mut send, mut receive) = connection.open_bi().await?;
         send.write_chunk(request.clone()).await?;

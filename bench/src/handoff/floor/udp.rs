@@ -95,6 +95,9 @@ pub(super) fn ask(ask: &Ask, mtu: u16) -> anyhow::Result<FloorAnswer> {
     let mut bytes = vec![0; ask.bytes];
     let mut number = 0_u64;
     loop {
+        if let Some(every) = ask.every {
+            std::thread::sleep(every);
+        }
         let began = Instant::now();
         loop {
             number += 1;
