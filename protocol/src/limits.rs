@@ -55,6 +55,14 @@ pub const SESSIONS_MAX: usize = 262_144;
 pub const WORLD_CELLS_MAX: usize = 131_072;
 /// Nodes of one mesh. A further registration is refused.
 pub const NODES_MAX: usize = 1_024;
+/// Other nodes that witness a node's lease. More would make renewals dearer and no lease safer.
+pub const VOTERS_MAX: usize = 3;
+/// Claims or orders in one message of a recovery round; further ones go in the next part.
+pub const CLAIMS_PER_MESSAGE: usize = 4_096;
+/// Parts of one node's answer in a recovery round. A longer answer is malformed.
+pub const RECOVERY_PARTS_MAX: u32 = 256;
+/// Entities that have left of which a node tells its floor in a recovery round: the last ones that left.
+pub const FLOORS_TOLD_MAX: usize = 65_536;
 
 const _: () = assert!(INPUT_WINDOW as usize <= INPUTS_PER_MESSAGE_MAX);
 const _: () = assert!(INPUTS_PER_MESSAGE_MAX * (INPUT_BYTES_MAX + 16) <= CLIENT_MESSAGE_BYTES_MAX);

@@ -233,7 +233,9 @@ impl Coordinator {
             Message::CensusReply { request, entries } => self.on_census_reply(from, request, entries),
             // The runtime keeps reports; the core has no use for them.
             Message::Report => {}
+            Message::Lease(_) | Message::Recovery(_) => {}
             Message::Registered { .. }
+            | Message::Standby(_)
             | Message::RegisterRefused { .. }
             | Message::HeartbeatReply { .. }
             | Message::MapDiff { .. }

@@ -145,7 +145,9 @@ impl Node {
                 let (to, lane, blob) = (Destination::Coordinator, Lane::Checkpoint, Bytes::new());
                 self.outputs.push_back(Output::Send { to, lane, message, blob });
             }
+            Message::Lease(_) | Message::Recovery(_) => {}
             Message::Register { .. }
+            | Message::Standby(_)
             | Message::Heartbeat { .. }
             | Message::PrepareRequest(_)
             | Message::PrepareDirect(_)

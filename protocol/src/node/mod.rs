@@ -340,6 +340,7 @@ impl Node {
             Message::Cancelled { id } => self.on_not_taken(peer, id, None, now),
             Message::RelayInputs { entity, hops, inputs } => self.on_relay(entity, hops, inputs, now),
             Message::Ghosts { tick, updates } => self.on_ghosts(peer, tick, &updates, now),
+            Message::Lease(_) | Message::Recovery(_) | Message::Standby(_) => {}
             Message::Register { .. }
             | Message::Registered { .. }
             | Message::RegisterRefused { .. }

@@ -2,11 +2,14 @@
 
 use super::client_message::{ClientMessage, Invitation, ServerMessage, SessionReply, SessionRequest};
 use super::codec::WireError;
+use super::lease::LeaseMessage;
 use super::message::{Hello, InputMessage, Message};
+use super::recovery::RecoveryMessage;
+use super::standby::StandbyMessage;
 use crate::limits::{
-    ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLIENT_STATE_ENTITIES_MAX, CREDENTIAL_BYTES_MAX,
-    GHOSTS_PER_DATAGRAM, INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
-    STATE_BYTES_MAX,
+    ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLAIMS_PER_MESSAGE, CLIENT_STATE_ENTITIES_MAX,
+    CREDENTIAL_BYTES_MAX, ENTITIES_MAX, GHOSTS_PER_DATAGRAM, INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX,
+    NAME_BYTES_MAX, NODES_MAX, REASON_BYTES_MAX, RECOVERY_PARTS_MAX, STATE_BYTES_MAX, VOTERS_MAX,
 };
 
 type Checked = Result<(), WireError>;
@@ -51,6 +54,9 @@ pub(super) fn message(message: &Message) -> Checked {
         Message::AuthorityAck { acknowledged } => {
             require(acknowledged.len() <= AUTHORITY_CHANGES_PER_MESSAGE, "acknowledged changes")
         }
+        Message::Lease(said) => lease(said),
+        Message::Recovery(said) => recovery(said),
+        Message::Standby(said) => standby(said),
         Message::Warmed { versions, .. } => require(versions.check().is_ok(), "component versions"),
         Message::Ghosts { updates, .. } => {
             require(updates.len() <= GHOSTS_PER_DATAGRAM, "ghosts")?;
@@ -82,6 +88,50 @@ pub(super) fn message(message: &Message) -> Checked {
         | Message::Census { .. }
         | Message::CensusReply { .. }
         | Message::Report => Ok(()),
+    }
+}
+
+fn lease(message: &LeaseMessage) -> Checked {
+    match message {
+        LeaseMessage::Assign { assignment, .. } => require(assignment.voters.len() <= VOTERS_MAX, "voters"),
+        LeaseMessage::Renew { .. }
+        | LeaseMessage::Renewed { .. }
+        | LeaseMessage::Assigned { .. }
+        | LeaseMessage::AskPromise { .. }
+        | LeaseMessage::Promised { .. }
+        | LeaseMessage::Fenced { .. } => Ok(()),
+    }
+}
+
+fn recovery(message: &RecoveryMessage) -> Checked {
+    let part = |part: u32, parts: u32| require(part < parts && parts <= RECOVERY_PARTS_MAX, "part");
+    match message {
+        RecoveryMessage::Fence { dead, .. } | RecoveryMessage::Closed { dead, .. } => {
+            require(dead.len() <= NODES_MAX, "dead nodes")
+        }
+        RecoveryMessage::Claims { part: index, parts, claims, .. } => {
+            part(*index, *parts)?;
+            require(claims.len() <= CLAIMS_PER_MESSAGE, "claims")
+        }
+        RecoveryMessage::Verdict { part: index, parts, orders, .. } => {
+            part(*index, *parts)?;
+            require(orders.len() <= CLAIMS_PER_MESSAGE, "orders")
+        }
+        RecoveryMessage::Carried { .. } => Ok(()),
+    }
+}
+
+fn standby(message: &StandbyMessage) -> Checked {
+    match message {
+        StandbyMessage::End { parts, gone, .. } => {
+            require(*parts as usize <= ENTITIES_MAX, "parts")?;
+            require(gone.len() <= ENTITIES_MAX, "entities that are gone")
+        }
+        StandbyMessage::Part { index, .. } => require((*index as usize) < ENTITIES_MAX, "part"),
+        StandbyMessage::Ack { .. }
+        | StandbyMessage::Lack { .. }
+        | StandbyMessage::Drop
+        | StandbyMessage::Settled { .. } => Ok(()),
     }
 }
 

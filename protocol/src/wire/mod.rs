@@ -3,7 +3,11 @@
 mod check;
 mod client_message;
 mod codec;
+mod lease;
 mod message;
+mod recovery;
+mod refuse;
+mod standby;
 
 pub use client_message::{
     ByeReason, ClientMessage, Invitation, SeenEntity, ServerMessage, SessionReply, SessionRequest,
@@ -13,7 +17,11 @@ pub use codec::{
     decode_session_reply, decode_session_request, encode_client, encode_hello, encode_mesh, encode_server,
     encode_session_reply, encode_session_request,
 };
+pub use lease::{Assignment, LeaseMessage};
 pub use message::{
     AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, GhostUpdate, Hello,
-    InputMessage, Lane, Load, Message, PrepareOutcome, PrepareRequest, RefuseReason,
+    InputMessage, Lane, Load, Message, PrepareOutcome, PrepareRequest,
 };
+pub use recovery::{Captured, Claim, ClaimKind, Order, RecoveryMessage, Round};
+pub use refuse::RefuseReason;
+pub use standby::StandbyMessage;
