@@ -16,6 +16,7 @@ pub mod grid;
 pub mod handoff;
 pub mod id;
 pub mod inputs;
+pub mod lease;
 pub mod limits;
 pub mod node;
 pub mod plan;

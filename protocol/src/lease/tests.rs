@@ -1,0 +1,203 @@
+use core::time::Duration;
+
+use super::*;
+use crate::id::{Incarnation, NodeId, Peer};
+use crate::time::Time;
+use crate::wire::Assignment;
+
+const LEASE: Duration = Duration::from_secs(3);
+const SETTINGS: WardenSettings = WardenSettings {
+    lease: LEASE,
+    margin: Duration::from_millis(150),
+    suspect_after: Duration::from_secs(2),
+    retry: Duration::from_millis(200),
+};
+
+fn peer(n: u128) -> Peer {
+    Peer { node: NodeId::from_u128(n), incarnation: Incarnation(u64::try_from(n).unwrap()) }
+}
+
+fn at(millis: u64) -> Time {
+    Time::from_micros(millis * 1000)
+}
+
+fn holder(voters: &[u128]) -> LeaseHolder {
+    let mut holder = LeaseHolder::granted(LEASE, at(0));
+    for n in 1..=voters.len() {
+        let voters: Vec<Peer> = voters[..n].iter().map(|&n| peer(n)).collect();
+        for &voter in &voters {
+            holder.answered_by(voter, at(0));
+        }
+        let assignment =
+            Assignment { version: u64::try_from(n).unwrap(), voters: voters.clone(), buddy: None };
+        holder.assign(assignment);
+        voters.iter().for_each(|&voter| holder.answered_by(voter, at(0)));
+        assert_eq!(holder.assignment().voters, voters);
+    }
+    holder
+}
+
+/// A warden of so many nodes, whose voters are all told and acknowledged.
+fn warden(nodes: u128) -> Warden {
+    let mut warden = Warden::new(SETTINGS);
+    (1..=nodes).for_each(|n| warden.admit(peer(n), "host", Assignment::default(), at(0)));
+    settle(&mut warden, at(0));
+    warden
+}
+
+fn settle(warden: &mut Warden, now: Time) {
+    for _ in 0..16 {
+        for action in warden.handle_due(now) {
+            if let WardenAction::Assign { to, assignment } = action {
+                warden.acknowledged(to, assignment.version);
+            }
+        }
+    }
+}
+
+fn is_over(actions: &[WardenAction], of: Peer) -> bool {
+    actions.contains(&WardenAction::Over { of })
+}
+
+#[test]
+fn a_lease_runs_from_the_sending_of_the_newest_renewal_that_a_majority_answered() {
+    let mut holder = holder(&[2, 3, 4]);
+    assert_eq!(holder.expires_at(), at(3000));
+    holder.answered_by(peer(2), at(1000));
+    assert_eq!(holder.expires_at(), at(3000), "two of five, the node itself included");
+    holder.answered_by(peer(3), at(900));
+    assert_eq!(holder.expires_at(), at(3900));
+    holder.answered_by_coordinator(at(800));
+    assert_eq!(holder.expires_at(), at(3900), "the coordinator is not needed");
+    assert!(holder.is_valid(at(3899)) && !holder.is_valid(at(3900)));
+}
+
+#[test]
+fn who_does_not_vote_does_not_count() {
+    let mut holder = holder(&[2]);
+    holder.answered_by(peer(9), at(2000));
+    assert_eq!(holder.expires_at(), at(3000));
+}
+
+#[test]
+fn a_new_set_of_voters_counts_once_its_majority_has_answered() {
+    let mut holder = LeaseHolder::granted(LEASE, at(0));
+    holder.assign(Assignment { version: 1, voters: vec![peer(2)], buddy: None });
+    assert_eq!(holder.assignment().version, 1, "the coordinator and the node are two of three");
+    holder.assign(Assignment { version: 2, voters: vec![peer(2), peer(3)], buddy: None });
+    assert_eq!(holder.assignment().version, 1);
+    assert!(holder.is_valid(at(2999)), "a voter that never answered takes nothing away");
+    assert!(holder.voters().any(|voter| voter == peer(3)), "it is asked already");
+    holder.answered_by(peer(3), at(100));
+    assert_eq!(holder.assignment().version, 2);
+}
+
+#[test]
+fn a_witness_that_has_promised_answers_no_more_and_says_when_it_last_did() {
+    let mut witness = Witness::new(LEASE);
+    assert!(witness.renew(peer(5), at(100)));
+    assert_eq!(witness.promise(peer(5), at(400)), Some(Duration::from_millis(300)));
+    assert!(!witness.renew(peer(5), at(500)));
+    let next = Peer { incarnation: Incarnation(6), ..peer(5) };
+    assert!(witness.renew(next, at(500)), "the next life of the same node is another matter");
+    let former = Peer { incarnation: Incarnation(4), ..peer(5) };
+    assert!(!witness.renew(former, at(500)), "lives before a promised one are over as well");
+}
+
+#[test]
+fn voters_are_dealt_one_at_a_time_each_once_the_last_change_is_acknowledged() {
+    let mut warden = Warden::new(SETTINGS);
+    (1..=5).for_each(|n| warden.admit(peer(n), "host", Assignment::default(), at(0)));
+    let mut versions = std::collections::BTreeMap::new();
+    for round in 0..8_u64 {
+        for action in warden.handle_due(at(round * 1000)) {
+            if let WardenAction::Assign { to, assignment } = action {
+                let before: usize = versions.insert(to, assignment.voters.len()).unwrap_or(0);
+                assert!(assignment.voters.len() <= before + 1);
+                assert!(!assignment.voters.contains(&to));
+                warden.acknowledged(to, assignment.version);
+            }
+        }
+        (1..=5).for_each(|n| assert!(warden.heard(peer(n), at(round * 1000))));
+    }
+    for n in 1..=5 {
+        let assignment = warden.assignment(peer(n)).unwrap();
+        assert_eq!(assignment.voters.len(), 3);
+        assert!(assignment.buddy.is_some_and(|buddy| buddy != peer(n)));
+    }
+}
+
+#[test]
+fn a_life_is_over_once_a_majority_has_promised_and_the_last_lease_has_run_out() {
+    let mut warden = warden(5);
+    let of = peer(1);
+    let voters = warden.assignment(of).unwrap().voters.clone();
+    (2..=5).for_each(|n| assert!(warden.heard(peer(n), at(2000))));
+    let actions = warden.handle_due(at(2000));
+    assert!(actions.contains(&WardenAction::Suspected { of }));
+    assert!(actions.contains(&WardenAction::AskPromise { voter: voters[0], of }));
+    assert!(!warden.heard(of, at(2001)), "the coordinator is a voter and has promised");
+    // The first witness answered it at 1,900 ms.
+    warden.promised(voters[0], of, Some(Duration::from_millis(150)), at(2050));
+    assert!(!is_over(&warden.handle_due(at(9000)), of), "two promises of five");
+    warden.promised(voters[1], of, None, at(9000));
+    let actions = warden.handle_due(at(9000));
+    assert!(is_over(&actions, of), "1,900 + 3,000 + 150 ms have passed long ago");
+}
+
+#[test]
+fn the_wait_counts_from_the_newest_answer_of_those_that_promised() {
+    let mut warden = warden(3);
+    let of = peer(1);
+    let voters = warden.assignment(of).unwrap().voters.clone();
+    (2..=3).for_each(|n| assert!(warden.heard(peer(n), at(2000))));
+    warden.handle_due(at(2000));
+    warden.promised(voters[0], of, Some(Duration::from_millis(100)), at(2100));
+    warden.promised(voters[1], of, None, at(2100));
+    (2..=3).for_each(|n| assert!(warden.heard(peer(n), at(4000))));
+    assert!(!is_over(&warden.handle_due(at(5149)), of));
+    assert!(is_over(&warden.handle_due(at(5150)), of), "2,000 + 3,000 + 150");
+}
+
+#[test]
+fn an_isolated_coordinator_can_end_no_life() {
+    let mut warden = warden(4);
+    for second in 1..60 {
+        let actions = warden.handle_due(at(second * 1000));
+        assert!(!actions.iter().any(|action| matches!(action, WardenAction::Over { .. })));
+    }
+    assert_eq!(warden.alive().count(), 0);
+}
+
+#[test]
+fn a_life_whose_own_process_ended_it_is_over_at_once() {
+    let mut warden = warden(3);
+    warden.confessed(peer(2));
+    assert_eq!(warden.next_due(), Some(Time::ZERO));
+    assert!(is_over(&warden.handle_due(at(10)), peer(2)));
+}
+
+#[test]
+fn another_process_of_the_same_node_is_one_vote_and_no_more() {
+    let mut warden = warden(4);
+    let of = peer(1);
+    warden.superseded(of, at(100));
+    assert!(!is_over(&warden.handle_due(at(60_000)), of), "two votes of five");
+    let mut alone = Warden::new(SETTINGS);
+    alone.admit(of, "host", Assignment::default(), at(0));
+    alone.superseded(of, at(100));
+    assert!(!is_over(&alone.handle_due(at(3000)), of));
+    assert!(is_over(&alone.handle_due(at(3150)), of), "in a mesh of one node the two are all the votes");
+}
+
+#[test]
+fn dead_voters_are_replaced_once_they_are_over() {
+    let mut warden = warden(4);
+    warden.confessed(peer(2));
+    settle(&mut warden, at(10));
+    for n in [1, 3, 4] {
+        let assignment = warden.assignment(peer(n)).unwrap();
+        assert!(!assignment.voters.contains(&peer(2)) && assignment.buddy != Some(peer(2)), "{assignment:?}");
+        assert_eq!(assignment.voters.len(), 2);
+    }
+}
