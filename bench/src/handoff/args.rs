@@ -6,12 +6,23 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use super::elsewhere::ElsewhereArgs;
+
 /// Largest snapshot that a node takes, with room for what stands beside the component.
 const SNAPSHOT_BYTES_MAX: usize = 900 << 10;
 /// Entities that hop at once.
 const CONCURRENCY_MAX: usize = 4096;
+/// Ticks a second, unless told otherwise.
+const HZ: u32 = 1000;
+const HZ_FREE: u32 = 20_000;
+/// With players: each tick shows each of them a state.
+const HZ_PLAYERS: u32 = 200;
+/// How long a player stays on a node at least: their client needs some of it to connect ahead.
+const DWELL_PLAYERS: Duration = Duration::from_millis(50);
+/// Each crossing of a player is a TLS handshake of their client, too: so many a second of all together.
+const PLAYERS_CROSSINGS_PER_S: u32 = 200;
 
-/// Measures the handoff between two node processes that it starts itself.
+/// Measures the handoff between two node processes that it starts itself, or on a mesh that runs already.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct HandoffArgs {
     /// Sizes of an entity's snapshot, in bytes; k is 1024
@@ -29,19 +40,29 @@ pub(crate) struct HandoffArgs {
         value_name = "PATH,..."
     )]
     pub(crate) paths: Vec<HopPath>,
+    /// What hops: entities alone, or players, each with a bot's client that follows it over QUIC
+    #[arg(long, value_enum, default_value_t = Entities::Clientless)]
+    pub(crate) entities: Entities,
+    /// The same as --entities players
+    #[arg(long)]
+    pub(crate) players: bool,
+    /// How long an entity stays on a node before it goes on [default: 0s; players 50ms, or so long that all together
+    /// cross 200 times a second]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub(crate) dwell: Option<Duration>,
     /// Where the two nodes run: both on the first core, on one each, or where the scheduler likes
     #[arg(long, value_enum, default_value_t = Pin::Free)]
     pub(crate) pin: Pin,
     /// One tick after the other without a pause: what the way itself costs. Or ticks by mesh time, and floors with a
-    /// request a tick: what waking up costs is then in all of them
-    #[arg(long, value_enum, default_value_t = Pace::Free)]
-    pub(crate) pace: Pace,
-    /// Ticks a second; with `--pace free` at most that many [default: 20000, and 1000 with --pace ticks]
+    /// request a tick: what waking up costs is then in all of them [default: free, with players ticks]
+    #[arg(long, value_enum)]
+    pub(crate) pace: Option<Pace>,
+    /// Ticks a second; with --pace free at most that many [default: 20000, with --pace ticks 1000, with players 200]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "HZ")]
     pub(crate) tick_hz: Option<u32>,
-    /// How long each row is measured
-    #[arg(long, default_value = "3s", value_parser = parse_period, value_name = "DURATION")]
-    pub(crate) duration: Duration,
+    /// How long each row is measured [default: 3s, with --coordinator 30s]
+    #[arg(long, value_parser = parse_period, value_name = "DURATION")]
+    pub(crate) duration: Option<Duration>,
     /// How long each row runs before it is measured
     #[arg(long, default_value = "1s", value_parser = parse_period, value_name = "DURATION")]
     pub(crate) warm_up: Duration,
@@ -60,20 +81,54 @@ pub(crate) struct HandoffArgs {
     /// What the processes log
     #[arg(long, default_value = "error", value_name = "FILTER")]
     pub(crate) log: String,
+    /// A mesh that runs already
+    #[command(flatten)]
+    pub(crate) elsewhere: ElsewhereArgs,
 }
 
 impl HandoffArgs {
     /// Ticks a second.
     pub(crate) fn hz(&self) -> u32 {
-        self.tick_hz.unwrap_or(match self.pace {
-            Pace::Ticks => 1000,
-            Pace::Free => 20_000,
+        self.tick_hz.unwrap_or(match (self.entities(), self.pace()) {
+            (Entities::Players, _) => HZ_PLAYERS,
+            (Entities::Clientless, Pace::Ticks) => HZ,
+            (Entities::Clientless, Pace::Free) => HZ_FREE,
         })
+    }
+
+    /// Who sets the pace. Clients need a core, too: with players nodes don't take all there is.
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace.unwrap_or(match self.entities() {
+            Entities::Clientless => Pace::Free,
+            Entities::Players => Pace::Ticks,
+        })
+    }
+
+    /// What hops.
+    pub(crate) const fn entities(&self) -> Entities {
+        if self.players { Entities::Players } else { self.entities }
+    }
+
+    /// How long each of so many entities stays on a node before it goes on.
+    pub(crate) fn dwell(&self, concurrency: usize) -> Duration {
+        self.dwell.unwrap_or_else(|| match self.entities() {
+            Entities::Clientless => Duration::ZERO,
+            Entities::Players => {
+                let all = u32::try_from(concurrency).unwrap_or(u32::MAX);
+                DWELL_PLAYERS.max(Duration::from_secs(1).saturating_mul(all) / PLAYERS_CROSSINGS_PER_S)
+            }
+        })
+    }
+
+    /// How long each row is measured.
+    pub(crate) fn duration(&self) -> Duration {
+        let seconds = if self.elsewhere.coordinator.is_some() { 30 } else { 3 };
+        self.duration.unwrap_or(Duration::from_secs(seconds))
     }
 
     /// The time from one tick to the next, where somebody keeps it: floors then wait for it, too.
     pub(crate) fn pause(&self) -> Option<Duration> {
-        match self.pace {
+        match self.pace() {
             Pace::Ticks => Some(Duration::from_secs(1) / self.hz().max(1)),
             Pace::Free => None,
         }
@@ -88,6 +143,16 @@ pub(crate) enum HopPath {
     Warm,
     /// It is suddenly on the other side.
     Cold,
+}
+
+/// What hops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Entities {
+    /// Entities that nobody plays.
+    Clientless,
+    /// Players, each with a client.
+    Players,
 }
 
 /// Where the two sides run.

@@ -16,15 +16,19 @@ use selvedge_coordinator::{
 };
 use selvedge_node::{MeshNode, MeshNodeConfig, Pacing, TickError};
 use selvedge_protocol::config::NodeConfig;
-use selvedge_transport::Tuning;
+use selvedge_transport::{ClientLimits, Tuning};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use super::args::Pace;
 use super::floor;
 use super::home::{self, WORLD};
-use super::spec::{CoordinatorSpec, NodeAnswer, NodeSpec, Opened, Spec};
-use super::world::{CELL_EDGE_M, HYSTERESIS_M, Hoppers, INTEREST_MARGIN_M, PREPARE_MARGIN_M};
+use super::players;
+use super::spec::{CoordinatorSpec, NodeAnswer, NodeSpec, Spec};
+use super::world::{CLIENT_INTEREST_M, HYSTERESIS_M, Hoppers, INTEREST_MARGIN_M, PREPARE_MARGIN_M, grid};
+
+/// The part of a player's stay after which the node that they came from forgets them.
+const FORWARD_SHARE: f64 = 0.75;
 
 /// Is what it is told to be, until its standard input ends.
 ///
@@ -34,6 +38,11 @@ pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
     match serde_json::from_str(spec).context("not what this program tells its own children")? {
         Spec::Coordinator(spec) => coordinator(&spec),
         Spec::Node(spec) => node(&spec),
+        Spec::Bots(spec) => {
+            pin(spec.core)?;
+            log(&spec.log);
+            players::run(&spec)
+        }
         Spec::Floor(spec) => {
             pin(spec.core)?;
             floor::run(&spec)
@@ -93,6 +102,17 @@ pub(crate) fn end_with_parent() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All players come from one address, and each has a connection where it is and one where it goes.
+fn client_limits(players: usize) -> ClientLimits {
+    let limits = ClientLimits::default();
+    ClientLimits {
+        connections_max: limits.connections_max.max(players * 4),
+        connections_per_address_max: limits.connections_max.max(players * 4),
+        handshakes_per_second_max: limits.handshakes_per_second_max * 10,
+        ..limits
+    }
+}
+
 fn load(dir: &Path, stem: &str) -> anyhow::Result<Identity> {
     Ok(Identity::load(&home::cert(dir, stem), &home::key(dir, stem), &home::cert(dir, "ca"))?)
 }
@@ -107,7 +127,7 @@ fn coordinator(spec: &CoordinatorSpec) -> anyhow::Result<()> {
     log(&spec.log);
     end_with_parent()?;
     let dir = &spec.dir;
-    let local = ([127, 0, 0, 1], 0).into();
+    let (local, world) = (([127, 0, 0, 1], 0).into(), grid());
     let file = FileConfig {
         world: Some(WorldName::new(WORLD)?),
         cert: Some(home::cert(dir, "coordinator")),
@@ -118,10 +138,16 @@ fn coordinator(spec: &CoordinatorSpec) -> anyhow::Result<()> {
         bind_mesh: Some(local),
         bind_door: Some(local),
         bind_http: Some(local),
-        grid: GridSection { cell_edge_m: Some(CELL_EDGE_M), cells: Some([2, 1, 1]), ..Default::default() },
+        grid: GridSection {
+            origin_m: Some(world.origin_m),
+            cell_edge_m: Some(world.cell_edge_m),
+            cells: Some(world.cells),
+        },
         interest_margin_m: Some(INTEREST_MARGIN_M),
         nodes_min: Some(2),
         mesh_tuning: Some(tuning(spec.mtu)),
+        door_tuning: Some(Tuning::for_clients()),
+        door_limits: Some(client_limits(spec.players)),
         ..FileConfig::default()
     };
     let mut settings = Settings::resolve(CoordinatorArgs::default(), file, None)?;
@@ -132,7 +158,7 @@ fn coordinator(spec: &CoordinatorSpec) -> anyhow::Result<()> {
     runtime.block_on(async {
         let (names, store) = (Arc::new(AnyName), Arc::new(MemoryStore::default()));
         let service = CoordinatorService::start(&settings, identity, door, names, store).await?;
-        say(&Opened { address: service.addresses().mesh })?;
+        say(&service.addresses())?;
         service.shutdown().cancelled().await;
         anyhow::bail!("the coordinator ended by itself")
     })
@@ -143,12 +169,13 @@ fn node(spec: &NodeSpec) -> anyhow::Result<()> {
     log(&spec.log);
     let questions = questions()?;
     let config = MeshNodeConfig {
-        core: core(),
+        core: core(spec),
         pacing: match spec.pace {
             Pace::Ticks => Pacing::MeshTime,
             Pace::Free => Pacing::Free,
         },
         mesh_tuning: tuning(spec.mtu),
+        client_limits: client_limits(spec.players),
         ..MeshNodeConfig::new(spec.coordinator)
     };
     let mut node = MeshNode::builder()
@@ -156,7 +183,7 @@ fn node(spec: &NodeSpec) -> anyhow::Result<()> {
         .identity(load(&spec.dir, &spec.name)?)
         .client_identity(load(&spec.dir, &home::clients(&spec.name))?)
         .start()?;
-    let mut world = Hoppers::new(spec.path, spec.snapshot_bytes, spec.entities);
+    let mut world = Hoppers::new(spec.path, spec.snapshot_bytes, spec.entities, spec.dwell);
     let mut due = Instant::now();
     loop {
         match node.tick(&mut world, Hoppers::step) {
@@ -178,13 +205,21 @@ fn node(spec: &NodeSpec) -> anyhow::Result<()> {
 }
 
 /// How the nodes hand off: as by default, but an entity may go on at once, and doesn't sulk after a refusal.
-fn core() -> NodeConfig {
+fn core(spec: &NodeSpec) -> NodeConfig {
+    let standard = NodeConfig::default();
+    // A player comes back within the time that a node keeps the connection of one who left: each crossing would end
+    // where the client still is.
+    let gone_before_back = spec.dwell.mul_f64(FORWARD_SHARE);
+    let forward_for =
+        if spec.players > 0 && !spec.dwell.is_zero() { gone_before_back } else { standard.forward_for };
     NodeConfig {
+        forward_for,
         prepare_margin_m: PREPARE_MARGIN_M,
         hysteresis_m: HYSTERESIS_M,
         dwell_min: Duration::ZERO,
+        client_interest_m: CLIENT_INTEREST_M,
         backoff: Duration::from_millis(1),
-        ..NodeConfig::default()
+        ..standard
     }
 }
 

@@ -34,3 +34,10 @@ pub(crate) fn add_difference(sum: &mut Spent, before: &Spent, after: &Spent) {
         *sum.entry(name.clone()).or_default() += spent.max(0.0);
     }
 }
+
+/// What the machine's processor is called, where the system says.
+pub(crate) fn model() -> Option<String> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}

@@ -15,6 +15,11 @@ use super::spec::Spec;
 /// The subcommand that makes this program a child.
 pub(crate) const CHILD_COMMAND: &str = "handoff-child";
 
+/// What a child is asked: what it has seen so far.
+pub(crate) const LOOK: &str = "?";
+/// What bots are asked besides: to stand still until all that they did has taken effect, and then the same.
+pub(crate) const STOP: &str = "stop";
+
 /// This program again. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Kin {
@@ -73,9 +78,10 @@ impl Kin {
     ///
     /// # Errors
     /// If it is gone.
-    pub(crate) fn ask(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn ask(&mut self, question: &str) -> anyhow::Result<()> {
         let stdin = self.stdin.as_mut().context("already ended")?;
-        stdin.write_all(b"?\n").with_context(|| format!("{} has ended", self.name))
+        let line = format!("{question}\n");
+        stdin.write_all(line.as_bytes()).with_context(|| format!("{} has ended", self.name))
     }
 
     /// Lets it end, without waiting for that.

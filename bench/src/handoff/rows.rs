@@ -1,26 +1,25 @@
-//! The rows of the result: as figures, as a table, as JSON, as percentile files, and in words.
+//! The rows of the result: as figures, as JSON, as percentile files.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use anyhow::Context;
 use hdrhistogram::Histogram;
+use selvedge_node::HistogramText;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::args::HopPath;
 use super::cpu::Spent;
+use super::difference::{Difference, OfPath, difference, empty};
+use super::players::PlayersSeen;
 use super::spec::Floor;
-use crate::{Figures, Table, figures};
+use crate::{Figures, figures};
 
 /// Nanoseconds in a microsecond: the floors count in those.
 const NS: f64 = 1000.0;
 /// The thread of a node that owns the core and the links.
-const MESH_THREAD: &str = "selvedge-mesh";
-/// What is promised: times bare quinn at 1 KiB; the heaviest snapshot against the lightest; cold against bare quinn.
-const WARM_RATIO_MAX: f64 = 3.0;
-const WEIGHT_RATIO_MAX: f64 = 1.3;
-const COLD_RATIO_MAX: f64 = 2.0;
-const HANDOFFS_PER_S_MIN: f64 = 10_000.0;
+pub(super) const MESH_THREAD: &str = "selvedge-mesh";
 
 /// What a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub(super) enum RowPath {
 }
 
 impl RowPath {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Hop(HopPath::Warm) => "warm",
             Self::Hop(HopPath::Cold) => "cold",
@@ -46,15 +45,70 @@ impl fmt::Display for RowPath {
     }
 }
 
+/// What the players of a row saw.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) client_gap_us: Histogram<u64>,
+    pub(super) switches: u64,
+    pub(super) prepared_switches: u64,
+    pub(super) unseen: u64,
+    pub(super) connections_lost: u64,
+    /// To the end.
+    pub(super) inputs_lost: u64,
+    pub(super) inputs_doubled: u64,
+    pub(super) authority_violations: u64,
+}
+
+impl Seen {
+    /// What was seen between two looks, and what was wrong in the end.
+    pub(super) fn between(
+        before: &PlayersSeen,
+        after: &PlayersSeen,
+        end: &PlayersSeen,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            client_gap_us: difference(&before.client_gap_us, &after.client_gap_us)
+                .context("the players' account")?,
+            switches: after.switches - before.switches,
+            prepared_switches: after.prepared_switches - before.prepared_switches,
+            unseen: after.unseen - before.unseen,
+            connections_lost: after.lost_connections - before.lost_connections,
+            inputs_lost: end.inputs_lost,
+            inputs_doubled: end.inputs_doubled,
+            authority_violations: end.authority_violations,
+        })
+    }
+
+    /// Whether nothing was lost, doubled or in two hands.
+    pub(super) const fn is_good(&self) -> bool {
+        self.inputs_lost == 0 && self.inputs_doubled == 0 && self.authority_violations == 0
+    }
+
+    pub(super) fn as_json(&self) -> Value {
+        json!({
+            "client_gap_us": figures(&self.client_gap_us, 1.0),
+            "switches": { "all": self.switches, "prepared": self.prepared_switches,
+                "with_unseen_ticks": self.unseen },
+            "connections_lost": self.connections_lost,
+            "inputs": { "lost": self.inputs_lost, "doubled": self.inputs_doubled },
+            "authority_violations": self.authority_violations,
+        })
+    }
+}
+
 /// One row.
 #[derive(Debug)]
 pub(super) struct Row {
-    path: RowPath,
-    snapshot_bytes: usize,
-    concurrency: usize,
+    pub(super) path: RowPath,
+    /// None where only the mesh knows.
+    pub(super) snapshot_bytes: Option<usize>,
+    pub(super) concurrency: usize,
     /// `cutover` in microseconds, or the round trip in nanoseconds.
     pub(super) latency: Histogram<u64>,
     pub(super) prepare_us: Histogram<u64>,
+    pub(super) ready_us: Histogram<u64>,
+    pub(super) precopy_us: Histogram<u64>,
+    pub(super) attach_us: Histogram<u64>,
     pub(super) callbacks_us: Histogram<u64>,
     pub(super) missed_ticks: Histogram<u64>,
     /// Handoffs that were taken over and simulated, or requests answered.
@@ -64,20 +118,29 @@ pub(super) struct Row {
     pub(super) aborted: u64,
     pub(super) refused: u64,
     pub(super) ticks: u64,
+    pub(super) ticks_skipped: u64,
+    /// Whether ticks were to keep mesh time: one left out is then one missed.
+    pub(super) paced: bool,
     pub(super) repeated: u64,
+    /// Handoffs before the measurement began.
+    pub(super) warm_up: u64,
     /// Of both nodes, by thread.
     pub(super) cpu_s: Spent,
-    elapsed: Duration,
+    pub(super) players: Option<Seen>,
+    pub(super) elapsed: Duration,
 }
 
 impl Row {
-    pub(super) fn new(path: RowPath, snapshot_bytes: usize, concurrency: usize) -> Self {
+    pub(super) fn new(path: RowPath, snapshot_bytes: Option<usize>, concurrency: usize) -> Self {
         Self {
             path,
             snapshot_bytes,
             concurrency,
             latency: empty(),
             prepare_us: empty(),
+            ready_us: empty(),
+            precopy_us: empty(),
+            attach_us: empty(),
             callbacks_us: empty(),
             missed_ticks: empty(),
             completed: 0,
@@ -86,41 +149,81 @@ impl Row {
             aborted: 0,
             refused: 0,
             ticks: 0,
+            ticks_skipped: 0,
+            paced: false,
             repeated: 0,
+            warm_up: 0,
             cpu_s: Spent::new(),
+            players: None,
             elapsed: Duration::ZERO,
         }
     }
 
-    pub(super) fn finish(&mut self, elapsed: Duration) {
+    /// Takes all that was measured: every entity of the mesh was this row's.
+    pub(super) fn take_all(&mut self, measured: Difference, elapsed: Duration) -> anyhow::Result<()> {
+        (self.warm, self.cold) = (measured.warm.handoffs, measured.cold.handoffs);
+        self.take_path(measured.warm)?;
+        self.take_path(measured.cold)?;
+        self.precopy_us = measured.precopy_us;
+        self.attach_us = measured.attach_us;
+        self.callbacks_us = measured.callbacks_us;
+        self.missed_ticks = measured.missed_ticks;
+        self.completed = measured.taken_over;
+        (self.aborted, self.refused) = (measured.aborted, measured.refused);
+        (self.ticks, self.ticks_skipped) = (measured.ticks, measured.ticks_skipped);
         self.elapsed = elapsed;
-        if matches!(self.path, RowPath::Floor(_)) {
-            self.completed = self.latency.len();
-        }
+        Ok(())
+    }
+
+    /// Takes what was measured apart for a path.
+    pub(super) fn take_path(&mut self, measured: OfPath) -> anyhow::Result<()> {
+        self.completed += measured.handoffs;
+        self.latency.add(measured.cutover_us)?;
+        self.prepare_us.add(measured.answer_us)?;
+        self.ready_us.add(measured.ready_us)?;
+        Ok(())
+    }
+
+    /// Takes a floor's round trips.
+    pub(super) fn take_trips(&mut self, rtt_ns: &HistogramText, elapsed: Duration) -> anyhow::Result<()> {
+        self.latency = rtt_ns.decode()?;
+        self.completed = self.latency.len();
+        self.elapsed = elapsed;
+        Ok(())
+    }
+
+    pub(super) const fn is_hop(&self) -> bool {
+        matches!(self.path, RowPath::Hop(_))
     }
 
     /// In microseconds.
-    fn latency(&self) -> Figures {
-        figures(&self.latency, if matches!(self.path, RowPath::Hop(_)) { 1.0 } else { NS })
+    pub(super) fn latency(&self) -> Figures {
+        figures(&self.latency, if self.is_hop() { 1.0 } else { NS })
     }
 
     #[allow(clippy::cast_precision_loss, reason = "counts are below 2^53")]
-    fn per_second(&self) -> f64 {
+    pub(super) fn per_second(&self) -> f64 {
         self.completed as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// CPU seconds of 1,000 handoffs: of the threads whose name begins so.
+    /// CPU seconds of 1,000 handoffs: of the threads whose name begins so. None where nobody could look.
     #[allow(clippy::cast_precision_loss, reason = "counts are below 2^53")]
-    fn cpu_per_1000(&self, thread: &str) -> f64 {
-        let spent: f64 =
-            self.cpu_s.iter().filter(|(name, _)| name.starts_with(thread)).map(|(_, seconds)| seconds).sum();
-        spent * 1000.0 / self.completed.max(1) as f64
+    pub(super) fn cpu_per_1000(&self, thread: &str) -> Option<f64> {
+        if self.cpu_s.is_empty() || self.completed == 0 {
+            return None;
+        }
+        let threads = self.cpu_s.iter().filter(|(name, _)| name.starts_with(thread));
+        Some(threads.map(|(_, seconds)| seconds).sum::<f64>() * 1000.0 / self.completed as f64)
     }
 
-    fn phases(&self) -> [(&'static str, &Histogram<u64>); 3] {
+    /// The phases in their order, with their names in reports, in microseconds. What a row doesn't have is empty.
+    pub(super) fn phases(&self) -> [(&'static str, &Histogram<u64>); 6] {
         [
             ("prepare_us", &self.prepare_us),
+            ("ready_us", &self.ready_us),
+            ("precopy_us", &self.precopy_us),
             ("cutover_us", &self.latency),
+            ("attach_us", &self.attach_us),
             ("world_callbacks_us", &self.callbacks_us),
         ]
     }
@@ -131,6 +234,7 @@ impl Row {
         put("path", json!(self.path.name()));
         put("snapshot_bytes", json!(self.snapshot_bytes));
         put("concurrency", json!(self.concurrency));
+        put("elapsed_s", json!(self.elapsed.as_secs_f64()));
         match self.path {
             RowPath::Floor(_) => {
                 put("rtt_us", json!(self.latency()));
@@ -146,9 +250,9 @@ impl Row {
                 put(
                     "handoffs",
                     json!({ "completed": self.completed, "warm": self.warm, "cold": self.cold,
-                    "aborted": self.aborted, "prepares_refused": self.refused }),
+                    "aborted": self.aborted, "prepares_refused": self.refused, "in_warm_up": self.warm_up }),
                 );
-                put("ticks", json!(self.ticks));
+                put("ticks", json!({ "run": self.ticks, "skipped": self.ticks_skipped }));
                 put(
                     "cpu_s_per_1000_handoffs",
                     json!({
@@ -156,6 +260,9 @@ impl Row {
                         "mesh_threads": self.cpu_per_1000(MESH_THREAD),
                     }),
                 );
+                if let Some(seen) = &self.players {
+                    put("players", seen.as_json());
+                }
             }
         }
         Value::Object(row)
@@ -163,27 +270,21 @@ impl Row {
 
     /// Names and contents of the percentile files of this row, as HdrHistogram's plotters read them.
     pub(super) fn percentile_files(&self) -> Vec<(String, String)> {
-        let stem = format!("{}-{}-x{}", self.path, self.snapshot_bytes, self.concurrency);
-        match self.path {
-            RowPath::Floor(_) => vec![(format!("{stem}-rtt_us.hgrm"), percentiles(&self.latency, NS))],
-            RowPath::Hop(_) => self
-                .phases()
-                .map(|(phase, histogram)| (format!("{stem}-{phase}.hgrm"), percentiles(histogram, 1.0)))
-                .to_vec(),
+        let bytes = self.snapshot_bytes.map_or_else(|| "mesh".to_owned(), |bytes| bytes.to_string());
+        let stem = format!("{}-{bytes}-x{}", self.path, self.concurrency);
+        if !self.is_hop() {
+            return vec![(format!("{stem}-rtt_us.hgrm"), percentiles(&self.latency, NS))];
         }
+        let file = |(name, histogram)| (format!("{stem}-{name}.hgrm"), percentiles(histogram, 1.0));
+        let measured = self.phases().into_iter().filter(|(_, histogram)| !histogram.is_empty());
+        let gap = self.players.as_ref().map(|seen| ("client_gap_us", &seen.client_gap_us));
+        measured.chain(gap).map(file).collect()
     }
 }
 
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.as_json().serialize(serializer)
-    }
-}
-
-fn empty() -> Histogram<u64> {
-    match Histogram::new(3) {
-        Ok(histogram) => histogram,
-        Err(error) => unreachable!("the digits are a constant: {error}"),
     }
 }
 
@@ -206,121 +307,16 @@ fn percentiles(histogram: &Histogram<u64>, unit: f64) -> String {
     text
 }
 
-/// All rows for a terminal.
-pub(super) fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new([
-        "path",
-        "bytes",
-        "at once",
-        "p50 us",
-        "p99",
-        "p99.9",
-        "max",
-        "a second",
-        "prepare p50",
-        "world p50",
-        "missed p99",
-        "CPU s/1000",
-        "(mesh)",
-    ]);
-    for row in rows {
-        let latency = row.latency();
-        let us = |value: f64| format!("{value:.1}");
-        let hop = matches!(row.path, RowPath::Hop(_));
-        let only_hop = |text: String| if hop { text } else { String::new() };
-        table.row([
-            row.path.to_string(),
-            row.snapshot_bytes.to_string(),
-            row.concurrency.to_string(),
-            us(latency.p50),
-            us(latency.p99),
-            us(latency.p999),
-            us(latency.max),
-            format!("{:.0}", row.per_second()),
-            only_hop(us(figures(&row.prepare_us, 1.0).p50)),
-            only_hop(us(figures(&row.callbacks_us, 1.0).p50)),
-            only_hop(format!("{:.0}", figures(&row.missed_ticks, 1.0).p99)),
-            only_hop(format!("{:.3}", row.cpu_per_1000(""))),
-            only_hop(format!("{:.3}", row.cpu_per_1000(MESH_THREAD))),
-        ]);
-    }
-    table
-}
-
-/// What the rows say, in sentences, as far as they were measured.
-pub(super) fn verdict(rows: &[Row]) -> Vec<String> {
-    let find = |path, bytes, concurrency| {
-        rows.iter().find(|row| {
-            row.path == path
-                && row.snapshot_bytes == bytes
-                && (concurrency == 0 || row.concurrency == concurrency)
-        })
-    };
-    let p50 = |path, bytes| find(path, bytes, 1).map(|row| row.latency().p50);
-    let (warm, cold) = (RowPath::Hop(HopPath::Warm), RowPath::Hop(HopPath::Cold));
-    let quinn = RowPath::Floor(Floor::Quinn);
-    let ratio = |what: &str, above: Option<f64>, below: Option<f64>, max: f64| {
-        let ratio = above? / below?;
-        Some(format!("{}: {what}: {ratio:.2} x (bar: {max} x)", word(ratio <= max)))
-    };
-    let mut sentences = Vec::new();
-    let (one, heavy, middle) = (1 << 10, 256 << 10, 16 << 10);
-    sentences.extend(ratio(
-        "cutover against a bare quinn round trip of 1 KiB",
-        p50(warm, one),
-        p50(quinn, one),
-        WARM_RATIO_MAX,
-    ));
-    sentences.extend(ratio(
-        "cutover with 256 KiB against 1 KiB",
-        p50(warm, heavy),
-        p50(warm, one),
-        WEIGHT_RATIO_MAX,
-    ));
-    sentences.extend(ratio(
-        "cold path against bare quinn, 16 KiB",
-        p50(cold, middle),
-        p50(quinn, middle),
-        COLD_RATIO_MAX,
-    ));
-    sentences.extend(find(warm, 4 << 10, 64).map(|row| {
-        let rate = row.per_second();
-        let good = word(rate >= HANDOFFS_PER_S_MIN);
-        format!("{good}: {rate:.0} handoffs a second of 64 entities of 4 KiB (bar: {HANDOFFS_PER_S_MIN})")
-    }));
-    let strays: u64 = rows
-        .iter()
-        .map(|row| match row.path {
-            RowPath::Hop(HopPath::Warm) => row.cold,
-            RowPath::Hop(HopPath::Cold) => row.warm,
-            RowPath::Floor(_) => 0,
-        })
-        .sum();
-    if strays > 0 {
-        sentences.push(format!(
-            "{strays} handoffs took the other path than their row says, and are in its figures"
-        ));
-    }
-    let aborted: u64 = rows.iter().map(|row| row.aborted).sum();
-    if aborted > 0 {
-        sentences.push(format!("{aborted} handoffs were aborted and tried again"));
-    }
-    sentences
-}
-
-const fn word(good: bool) -> &'static str {
-    if good { "met" } else { "NOT MET" }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_row_says_what_it_measured_in_microseconds() {
-        let mut row = Row::new(RowPath::Floor(Floor::Udp), 1024, 1);
-        row.latency.record(20_000).unwrap();
-        row.finish(Duration::from_secs(2));
+    fn a_floor_says_what_it_measured_in_microseconds() {
+        let mut rtt_ns = empty();
+        rtt_ns.record(20_000).unwrap();
+        let mut row = Row::new(RowPath::Floor(Floor::Udp), Some(1024), 1);
+        row.take_trips(&HistogramText::encode(&rtt_ns), Duration::from_secs(2)).unwrap();
         let json = row.as_json();
         assert_eq!(json["path"], "udp");
         assert!((json["rtt_us"]["p50"].as_f64().unwrap() - 20.0).abs() < 0.1);
@@ -328,7 +324,26 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_is_silent_about_what_was_not_measured() {
-        assert!(verdict(&[Row::new(RowPath::Hop(HopPath::Cold), 4096, 1)]).is_empty());
+    fn a_row_takes_both_paths_and_names_every_phase() {
+        let mut measured = Difference::default();
+        measured.warm.handoffs = 2;
+        measured.warm.cutover_us.record_n(100, 2).unwrap();
+        measured.cold.handoffs = 1;
+        measured.cold.cutover_us.record(900).unwrap();
+        measured.taken_over = 3;
+        measured.precopy_us.record(50).unwrap();
+        let mut row = Row::new(RowPath::Hop(HopPath::Warm), Some(4096), 1);
+        row.take_all(measured, Duration::from_secs(3)).unwrap();
+        let json = row.as_json();
+        assert_eq!(
+            (json["cutover_us"]["count"].as_u64(), json["handoffs_per_s"].as_f64()),
+            (Some(3), Some(1.0))
+        );
+        assert_eq!(json["phases"]["precopy_us"]["count"], 1);
+        assert_eq!(json["phases"]["attach_us"]["count"], 0);
+        assert_eq!(json["handoffs"]["cold"], 1);
+        assert_eq!(json["cpu_s_per_1000_handoffs"]["all"], Value::Null);
+        let files: Vec<_> = row.percentile_files().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(files, ["warm-4096-x1-precopy_us.hgrm", "warm-4096-x1-cutover_us.hgrm"]);
     }
 }

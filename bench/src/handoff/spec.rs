@@ -14,6 +14,7 @@ use super::args::{HopPath, Pace};
 pub(crate) enum Spec {
     Coordinator(CoordinatorSpec),
     Node(NodeSpec),
+    Bots(BotsSpec),
     Floor(FloorSpec),
 }
 
@@ -23,6 +24,19 @@ pub(crate) struct CoordinatorSpec {
     pub(crate) core: Option<usize>,
     pub(crate) tick: Duration,
     pub(crate) mtu: u16,
+    /// Players who may come.
+    pub(crate) players: usize,
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BotsSpec {
+    pub(crate) dir: PathBuf,
+    pub(crate) core: Option<usize>,
+    pub(crate) door: SocketAddr,
+    pub(crate) players: usize,
+    /// Inputs a second of each.
+    pub(crate) input_hz: u32,
     pub(crate) log: String,
 }
 
@@ -39,6 +53,10 @@ pub(crate) struct NodeSpec {
     pub(crate) snapshot_bytes: usize,
     /// How many entities it spawns.
     pub(crate) entities: usize,
+    /// Players who may come.
+    pub(crate) players: usize,
+    /// How long an entity stays before it goes on.
+    pub(crate) dwell: Duration,
     pub(crate) log: String,
 }
 

@@ -5,22 +5,28 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
-use hdrhistogram::Histogram;
-use selvedge_node::{HistogramText, NodeReport};
+use anyhow::ensure;
+use selvedge_coordinator::Addresses;
+use selvedge_node::NodeReport;
 
-use super::args::{HandoffArgs, HopPath};
+use super::args::{Entities, HandoffArgs, HopPath, Pace};
 use super::cpu::{self, Spent};
+use super::difference::Difference;
 use super::home::NODES;
-use super::kin::Kin;
-use super::rows::{Row, RowPath};
-use super::spec::{Ask, CoordinatorSpec, Floor, FloorAnswer, FloorSpec, NodeAnswer, NodeSpec, Opened, Spec};
+use super::kin::{Kin, LOOK, STOP};
+use super::players::PlayersSeen;
+use super::rows::{Row, RowPath, Seen};
+use super::spec::{
+    Ask, BotsSpec, CoordinatorSpec, Floor, FloorAnswer, FloorSpec, NodeAnswer, NodeSpec, Opened, Spec,
+};
 
 /// How long a process may take to start, or to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long the mesh may take until the first entity is handed off.
+/// How long the mesh may take until the first entity is handed off, and until every player is in.
 const FIRST_PATIENCE: Duration = Duration::from_secs(20);
-const LOOK: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
+/// Inputs a second of a player, at most: they are there to be counted.
+const INPUT_HZ_MAX: u32 = 60;
 
 /// What one row measures.
 #[derive(Debug, Clone, Copy)]
@@ -46,50 +52,82 @@ impl Trial {
     }
 
     fn hop(&self, path: HopPath, args: &HandoffArgs, dir: &Path) -> anyhow::Result<Row> {
+        let mut mesh = self.start(path, args, dir)?;
+        let first = mesh.wait_for_first(self.concurrency)?;
+        thread::sleep(args.warm_up);
+        let before = mesh.look()?;
+        let began = Instant::now();
+        thread::sleep(args.duration());
+        let after = mesh.look()?;
+        let elapsed = began.elapsed();
+        let end = mesh.stop_players()?;
+        mesh.end();
+
+        let mut row = Row::new(self.path, Some(self.snapshot_bytes), self.concurrency);
+        let mut measured = Difference::default();
+        for (before, after) in before.nodes.iter().zip(&after.nodes) {
+            measured.add(&before.report, &after.report)?;
+            cpu::add_difference(&mut row.cpu_s, &before.spent, &after.spent);
+        }
+        row.take_all(measured, elapsed)?;
+        row.paced = args.pace() == Pace::Ticks;
+        row.warm_up = before.handoffs().saturating_sub(first.handoffs());
+        if let (Some(before), Some(after), Some(end)) = (&before.players, &after.players, &end) {
+            row.players = Some(Seen::between(before, after, end)?);
+        }
+        ensure!(!row.latency.is_empty(), "nothing was handed off while it was measured");
+        Ok(row)
+    }
+
+    fn start(&self, path: HopPath, args: &HandoffArgs, dir: &Path) -> anyhow::Result<Mesh> {
         let tick = Duration::from_secs(1) / args.hz();
+        let players = match args.entities() {
+            Entities::Clientless => 0,
+            Entities::Players => self.concurrency,
+        };
         let spec = CoordinatorSpec {
             dir: dir.to_owned(),
             core: args.pin.others(),
             tick,
             mtu: args.mtu,
+            players,
             log: args.log.clone(),
         };
         let coordinator = Kin::start("the coordinator", &Spec::Coordinator(spec))?;
-        let Opened { address } = coordinator.hear(PATIENCE)?;
-        let mut nodes = Vec::new();
-        let shares = [self.concurrency.div_ceil(2), self.concurrency / 2];
+        let addresses: Addresses = coordinator.hear(PATIENCE)?;
+        let mut mesh = Mesh { nodes: Vec::new(), bots: None, coordinator };
+        let alone = self.concurrency - players;
+        let shares = [alone.div_ceil(2), alone / 2];
         for ((name, core), entities) in NODES.into_iter().zip(args.pin.sides()).zip(shares) {
             let spec = NodeSpec {
                 dir: dir.to_owned(),
                 name: name.to_owned(),
                 core,
-                coordinator: address,
+                coordinator: addresses.mesh,
                 tick,
-                pace: args.pace,
+                pace: args.pace(),
                 mtu: args.mtu,
                 path,
                 snapshot_bytes: self.snapshot_bytes,
                 entities,
+                players,
+                dwell: args.dwell(self.concurrency),
                 log: args.log.clone(),
             };
-            nodes.push(Kin::start(name, &Spec::Node(spec))?);
+            mesh.nodes.push(Kin::start(name, &Spec::Node(spec))?);
         }
-        wait_for_first(&mut nodes)?;
-        thread::sleep(args.warm_up);
-        let before = look(&mut nodes)?;
-        let began = Instant::now();
-        thread::sleep(args.duration);
-        let after = look(&mut nodes)?;
-        let elapsed = began.elapsed();
-        // Together: one that runs without a pause takes the time in which the other is to end.
-        nodes.iter_mut().for_each(Kin::let_go);
-        let mut row = Row::new(self.path, self.snapshot_bytes, self.concurrency);
-        for (before, after) in before.iter().zip(&after) {
-            add(&mut row, before, after)?;
+        if players > 0 {
+            let spec = BotsSpec {
+                dir: dir.to_owned(),
+                core: args.pin.others(),
+                door: addresses.door,
+                players,
+                input_hz: args.hz().min(INPUT_HZ_MAX),
+                log: args.log.clone(),
+            };
+            mesh.bots = Some(Kin::start("the players", &Spec::Bots(spec))?);
         }
-        row.finish(elapsed);
-        ensure!(!row.latency.is_empty(), "nothing was handed off while it was measured");
-        Ok(row)
+        Ok(mesh)
     }
 
     fn floor(&self, floor: Floor, args: &HandoffArgs, dir: &Path) -> anyhow::Result<Row> {
@@ -104,68 +142,89 @@ impl Trial {
             concurrency: self.concurrency,
             every: args.pause(),
             warm_up: args.warm_up.min(Duration::from_millis(500)),
-            duration: args.duration,
+            duration: args.duration(),
         };
         let patience = PATIENCE + ask.warm_up + ask.duration;
         let asking = Kin::start("the asking side", &spec(asker, Some(ask)))?;
         let answer: FloorAnswer = asking.hear(patience)?;
-        let mut row = Row::new(self.path, self.snapshot_bytes, self.concurrency);
-        row.latency = answer.rtt_ns.decode()?;
+        let mut row = Row::new(self.path, Some(self.snapshot_bytes), self.concurrency);
+        row.take_trips(&answer.rtt_ns, answer.elapsed)?;
         row.repeated = answer.repeated;
-        row.finish(answer.elapsed);
         Ok(row)
     }
 }
 
-/// One look at a node.
+/// The processes of a row. Those that end first stand first.
+struct Mesh {
+    nodes: Vec<Kin>,
+    bots: Option<Kin>,
+    coordinator: Kin,
+}
+
+/// One look at all of them.
 struct Look {
+    nodes: Vec<NodeLook>,
+    players: Option<PlayersSeen>,
+}
+
+struct NodeLook {
     report: NodeReport,
     spent: Spent,
 }
 
-fn look(nodes: &mut [Kin]) -> anyhow::Result<Vec<Look>> {
-    nodes.iter_mut().try_for_each(Kin::ask)?;
-    let of = |node: &Kin| {
-        let NodeAnswer { report, .. } = node.hear(PATIENCE)?;
-        Ok(Look { report, spent: cpu::spent(node.id()) })
-    };
-    nodes.iter().map(of).collect()
-}
+impl Look {
+    fn handoffs(&self) -> u64 {
+        self.nodes.iter().map(|node| node.report.counters.handoffs_in).sum()
+    }
 
-fn wait_for_first(nodes: &mut [Kin]) -> anyhow::Result<()> {
-    let until = Instant::now() + FIRST_PATIENCE;
-    loop {
-        if look(nodes)?.iter().any(|look| look.report.counters.handoffs_in > 0) {
-            return Ok(());
-        }
-        ensure!(Instant::now() < until, "nothing was handed off within {FIRST_PATIENCE:?}");
-        thread::sleep(LOOK);
+    fn entered(&self) -> usize {
+        self.players.as_ref().map_or(0, |players| players.entered)
     }
 }
 
-fn add(row: &mut Row, before: &Look, after: &Look) -> anyhow::Result<()> {
-    let (old, new) = (&before.report.histograms, &after.report.histograms);
-    add_difference(&mut row.latency, &old.cutover_us, &new.cutover_us)?;
-    add_difference(&mut row.prepare_us, &old.prepare_us, &new.prepare_us)?;
-    add_difference(&mut row.callbacks_us, &old.world_callbacks_us, &new.world_callbacks_us)?;
-    add_difference(&mut row.missed_ticks, &old.missed_ticks, &new.missed_ticks)?;
-    let (old, new) = (&before.report.counters, &after.report.counters);
-    row.completed += new.handoffs_in - old.handoffs_in;
-    row.warm += new.handoffs_out_warm - old.handoffs_out_warm;
-    row.cold += new.handoffs_out_cold - old.handoffs_out_cold;
-    row.aborted += new.handoffs_aborted.values().sum::<u64>() - old.handoffs_aborted.values().sum::<u64>();
-    row.refused += new.prepares_refused.values().sum::<u64>() - old.prepares_refused.values().sum::<u64>();
-    row.ticks += new.ticks_run - old.ticks_run;
-    cpu::add_difference(&mut row.cpu_s, &before.spent, &after.spent);
-    Ok(())
-}
+impl Mesh {
+    fn look(&mut self) -> anyhow::Result<Look> {
+        self.nodes.iter_mut().chain(&mut self.bots).try_for_each(|kin| kin.ask(LOOK))?;
+        let of = |node: &Kin| {
+            let NodeAnswer { report, .. } = node.hear(PATIENCE)?;
+            Ok(NodeLook { report, spent: cpu::spent(node.id()) })
+        };
+        let nodes = self.nodes.iter().map(of).collect::<anyhow::Result<_>>()?;
+        let players = self.bots.as_ref().map(|bots| bots.hear(PATIENCE)).transpose()?;
+        Ok(Look { nodes, players })
+    }
 
-fn add_difference(
-    sum: &mut Histogram<u64>,
-    before: &HistogramText,
-    after: &HistogramText,
-) -> anyhow::Result<()> {
-    let mut difference = after.decode()?;
-    difference.subtract(before.decode()?).context("a node's histogram has shrunk")?;
-    Ok(sum.add(difference)?)
+    /// Waits until entities hop, and every player is among them.
+    fn wait_for_first(&mut self, concurrency: usize) -> anyhow::Result<Look> {
+        let until = Instant::now() + FIRST_PATIENCE;
+        loop {
+            let look = self.look()?;
+            let all_in = self.bots.is_none() || look.entered() == concurrency;
+            if all_in && look.handoffs() > 0 {
+                return Ok(look);
+            }
+            let refusal = look.players.as_ref().and_then(|players| players.refusal.as_deref());
+            ensure!(
+                Instant::now() < until || all_in,
+                "{} of {concurrency} players came in within {FIRST_PATIENCE:?}; the door last said: {}",
+                look.entered(),
+                refusal.unwrap_or("nothing")
+            );
+            ensure!(Instant::now() < until, "nothing was handed off within {FIRST_PATIENCE:?}");
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Lets the players stand until all that they did has taken effect; their last account.
+    fn stop_players(&mut self) -> anyhow::Result<Option<PlayersSeen>> {
+        let Some(bots) = &mut self.bots else { return Ok(None) };
+        bots.ask(STOP)?;
+        bots.hear(PATIENCE).map(Some)
+    }
+
+    /// Together: one that runs without a pause takes the time in which the other is to end.
+    fn end(mut self) {
+        self.nodes.iter_mut().chain(&mut self.bots).for_each(Kin::let_go);
+        self.coordinator.let_go();
+    }
 }

@@ -1,15 +1,19 @@
 //! The world that is measured: entities that go to the other node as soon as they may.
 //!
 //! Each weighs what it is told to, nearly all of it in one component that never changes, as an inventory or an engine's
-//! own state hardly does between two crossings. A small hot part changes every tick.
+//! own state hardly does between two crossings. A small hot part changes every tick. A player's keeps the account of the
+//! inputs that reached it, as the sample world does, so that bots can check it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use selvedge_node::arena::{AVATAR_STATE_BYTES, AvatarState};
 use selvedge_node::{
     EntityId, Frame, GhostChange, Leave, Motion, Player, Position, Refused, Release, SnapshotView,
     SnapshotWriter, Velocity, World,
 };
+use selvedge_protocol::grid::GridConfig;
 
 use super::args::HopPath;
 
@@ -25,15 +29,32 @@ pub(crate) const PREPARE_MARGIN_M: f64 = 2.0;
 pub(crate) const HYSTERESIS_M: f64 = 0.5;
 /// Nearer than this the other node would be shown every entity: not what is measured here.
 pub(crate) const INTEREST_MARGIN_M: f64 = 0.25;
+/// Nearer than this a player is shown others: each has a lane of its own, and sees nobody.
+pub(crate) const CLIENT_INTEREST_M: f64 = 0.01;
+/// Lanes, and how far they are from each other, in metres.
+const LANES: u128 = 4096;
+const LANE_M: f64 = 0.02;
 const HEAVY: &str = "heavy";
 const HOT: &str = "hot";
 const HOT_BYTES: usize = 48;
+const AGE_BYTES: usize = 8;
+const _: () = assert!(AGE_BYTES + AVATAR_STATE_BYTES <= HOT_BYTES);
 
 /// One entity.
 #[derive(Debug, Clone)]
 struct Hopper {
-    age: u64,
+    hot: Hot,
     heavy: Arc<Vec<u8>>,
+    /// When this node took it.
+    since: Instant,
+}
+
+/// What changes all the time.
+#[derive(Debug, Clone, Copy)]
+struct Hot {
+    /// Grows with every change.
+    age: u64,
+    state: AvatarState,
 }
 
 /// The world on one node.
@@ -42,6 +63,7 @@ pub(crate) struct Hoppers {
     path: HopPath,
     snapshot_bytes: usize,
     to_spawn: usize,
+    dwell: Duration,
     /// On which side of the border this node is, once it has a cell.
     left: Option<bool>,
     here: BTreeMap<EntityId, Hopper>,
@@ -49,8 +71,10 @@ pub(crate) struct Hoppers {
 }
 
 impl Hoppers {
-    pub(crate) const fn new(path: HopPath, snapshot_bytes: usize, to_spawn: usize) -> Self {
-        Self { path, snapshot_bytes, to_spawn, left: None, here: BTreeMap::new(), warmed: BTreeMap::new() }
+    /// Entities stay for `dwell` before they go on.
+    pub(crate) fn new(path: HopPath, snapshot_bytes: usize, to_spawn: usize, dwell: Duration) -> Self {
+        let (here, warmed) = (BTreeMap::new(), BTreeMap::new());
+        Self { path, snapshot_bytes, to_spawn, dwell, left: None, here, warmed }
     }
 
     pub(crate) fn population(&self) -> usize {
@@ -60,15 +84,19 @@ impl Hoppers {
     pub(crate) fn step(&mut self, frame: &mut Frame<'_>) {
         let Some(left) = self.side(frame) else { return };
         self.spawn(frame, left);
+        let (now, path) = (Instant::now(), self.path);
         for (&entity, hopper) in &mut self.here {
             let Some(owned) = frame.owned_by(entity) else { continue };
-            hopper.age += 1;
-            let at = match self.path {
-                HopPath::Warm if frame.is_copied_ahead(owned) => motion(!left, NEAR_M),
-                HopPath::Warm => motion(left, NEAR_M),
-                HopPath::Cold => motion(!left, FAR_M),
+            hopper.hot.age += 1;
+            let may_go = now.duration_since(hopper.since) >= self.dwell;
+            let goes = match path {
+                HopPath::Warm => may_go && frame.is_copied_ahead(owned),
+                HopPath::Cold => may_go,
             };
-            if let Err(cause) = frame.publish(owned, at, &[]) {
+            let at = place(path, entity, left != goes);
+            let state = hopper.hot.state.encode();
+            let shown: &[u8] = if frame.session(owned).is_some() { &state } else { &[] };
+            if let Err(cause) = frame.publish(owned, at, shown) {
                 tracing::error!(%cause, "not published");
             }
         }
@@ -86,34 +114,45 @@ impl Hoppers {
         let both_there = frame.map().nodes().len() > 1;
         while both_there && self.to_spawn > 0 {
             self.to_spawn -= 1;
-            match frame.spawn(motion(left, NEAR_M)) {
-                Ok(owned) => {
-                    let weight = self.snapshot_bytes.saturating_sub(HOT_BYTES);
-                    let heavy = Arc::new((0..weight).map(|n| n.to_le_bytes()[0]).collect());
-                    drop(self.here.insert(owned.id(), Hopper { age: 0, heavy }));
-                }
+            let entity = EntityId::from_u128(uuid::Uuid::new_v4().as_u128());
+            match frame.spawn_as(entity, place(self.path, entity, left)) {
+                Ok(_) => self.insert_new(entity),
                 Err(cause) => tracing::error!(%cause, "not spawned"),
             }
         }
     }
+
+    fn insert_new(&mut self, entity: EntityId) {
+        let weight = self.snapshot_bytes.saturating_sub(HOT_BYTES);
+        let heavy = Arc::new((0..weight).map(|n| n.to_le_bytes()[0]).collect());
+        let hot = Hot { age: 0, state: AvatarState::default() };
+        self.here.insert(entity, Hopper { hot, heavy, since: Instant::now() });
+    }
 }
 
-fn motion(left: bool, distance_m: f64) -> Motion {
+/// The world's two cells.
+pub(crate) fn grid() -> GridConfig {
+    GridConfig { origin_m: [0.0; 3], cell_edge_m: CELL_EDGE_M, cells: [2, 1, 1] }
+}
+
+/// Where an entity stands on one side of the border.
+#[allow(clippy::cast_precision_loss, reason = "a lane is a small number")]
+fn place(path: HopPath, entity: EntityId, left: bool) -> Motion {
+    let distance_m = match path {
+        HopPath::Warm => NEAR_M,
+        HopPath::Cold => FAR_M,
+    };
     let x = if left { CELL_EDGE_M - distance_m } else { CELL_EDGE_M + distance_m };
-    Motion { position: Position::new(x, CELL_EDGE_M / 2.0, 0.0), velocity: Velocity::default() }
+    let y = LANE_M * (1 + entity.as_u128() % LANES) as f64;
+    Motion { position: Position::new(x, y, 0.0), velocity: Velocity::default() }
 }
 
 impl World for Hoppers {
     fn capture(&self, entity: EntityId, out: &mut SnapshotWriter) {
         let (Some(hopper), Some(left)) = (self.here.get(&entity), self.left) else { return };
-        let far = match self.path {
-            HopPath::Warm => motion(left, NEAR_M),
-            HopPath::Cold => motion(!left, FAR_M),
-        };
-        out.motion(far);
-        let mut hot = [0; HOT_BYTES];
-        hot[..8].copy_from_slice(&hopper.age.to_le_bytes());
-        out.component(HOT, hopper.age, &hot);
+        // Only who is on the way to the other side is captured.
+        out.motion(place(self.path, entity, !left));
+        out.component(HOT, hopper.hot.age, &hopper.hot.encode());
         if out.wants(HEAVY, 1) {
             out.reserve(hopper.heavy.len());
             out.component(HEAVY, 1, &hopper.heavy);
@@ -130,10 +169,10 @@ impl World for Hoppers {
 
     fn restore(&mut self, entity: EntityId, snapshot: &SnapshotView<'_>) {
         let warmed = self.warmed.remove(&entity);
-        let hot = snapshot.component(HOT).and_then(|(_, body)| age(body));
+        let hot = snapshot.component(HOT).and_then(|(_, body)| Hot::decode(body));
         // What was built ahead is kept: only the hot part has changed since.
         let hopper = match (warmed, hot) {
-            (Some(hopper), Some(age)) => Some(Hopper { age, ..hopper }),
+            (Some(hopper), Some(hot)) => Some(Hopper { hot, since: Instant::now(), ..hopper }),
             (None, _) | (_, None) => read(snapshot),
         };
         match hopper {
@@ -149,13 +188,20 @@ impl World for Hoppers {
         }
     }
 
-    fn join(&mut self, _player: Player<'_>) -> Result<Motion, Refused> {
-        Err(Refused::new("nobody plays here"))
+    fn join(&mut self, player: Player<'_>) -> Result<Motion, Refused> {
+        self.insert_new(player.entity());
+        Ok(place(self.path, player.entity(), player.entry().x < CELL_EDGE_M))
     }
 
-    fn leave(&mut self, _entity: EntityId, _why: Leave) {}
+    fn leave(&mut self, entity: EntityId, _why: Leave) {
+        self.here.remove(&entity);
+    }
 
-    fn input(&mut self, _entity: EntityId, _seq: u32, _bytes: &[u8]) {}
+    fn input(&mut self, entity: EntityId, seq: u32, _bytes: &[u8]) {
+        let Some(hopper) = self.here.get_mut(&entity) else { return };
+        hopper.hot.age += 1;
+        hopper.hot.state.ledger.enter(seq);
+    }
 
     fn ghost(&mut self, _change: GhostChange) {}
 }
@@ -163,9 +209,20 @@ impl World for Hoppers {
 fn read(snapshot: &SnapshotView<'_>) -> Option<Hopper> {
     let (_, heavy) = snapshot.component(HEAVY)?;
     let (_, hot) = snapshot.component(HOT)?;
-    Some(Hopper { age: age(hot)?, heavy: Arc::new(heavy.to_vec()) })
+    Some(Hopper { hot: Hot::decode(hot)?, heavy: Arc::new(heavy.to_vec()), since: Instant::now() })
 }
 
-fn age(hot: &[u8]) -> Option<u64> {
-    hot.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+impl Hot {
+    fn encode(&self) -> [u8; HOT_BYTES] {
+        let mut bytes = [0; HOT_BYTES];
+        bytes[..AGE_BYTES].copy_from_slice(&self.age.to_le_bytes());
+        bytes[AGE_BYTES..AGE_BYTES + AVATAR_STATE_BYTES].copy_from_slice(&self.state.encode());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (age, rest) = bytes.split_first_chunk()?;
+        let state = AvatarState::decode(rest.get(..AVATAR_STATE_BYTES)?).ok()?;
+        Some(Self { age: u64::from_le_bytes(*age), state })
+    }
 }

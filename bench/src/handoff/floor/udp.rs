@@ -1,9 +1,10 @@
 //! Raw UDP: the kernel cuts one send into packets (GSO) and puts packets together for one receive (GRO), and nothing
 //! else is done. What is lost is asked again, whole.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
@@ -19,8 +20,10 @@ const RECEIVE_BYTES: usize = 64 << 10;
 /// As much as one send can carry, in bytes and in packets.
 const SEND_BYTES_MAX: usize = 64_000;
 const SEGMENTS_MAX: usize = 64;
-/// First come the number of the request and its size, in each packet.
-const HEAD_BYTES: usize = 16;
+/// First comes whose packet it is: see [`Head`].
+const HEAD_BYTES: usize = 24;
+/// How often is looked for requests that were lost.
+const LOOK: Duration = Duration::from_millis(20);
 
 struct Socket {
     socket: UdpSocket,
@@ -63,56 +66,217 @@ impl Socket {
 pub(super) fn answer() -> anyhow::Result<()> {
     let mut socket = Socket::open()?;
     say(&Opened { address: socket.socket.local_addr()? })?;
-    let (mut request, mut missing) = (0, 0);
+    answer_on(&mut socket)
+}
+
+fn answer_on(socket: &mut Socket) -> anyhow::Result<()> {
+    // The request that each slot is at, and how much of it is missing.
+    let mut slots: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+    let mut whole = Vec::new();
     loop {
         let meta = socket.receive()?;
-        let mut answer = None;
         for packet in socket.buffer[..meta.len].chunks(meta.stride.max(1)) {
-            let (Some(number), Some(bytes)) = (number_at(packet, 0), number_at(packet, 8)) else { continue };
-            if number != request {
-                (request, missing) = (number, bytes);
+            let Some(head) = Head::read(packet) else { continue };
+            let slot = slots.entry(head.slot).or_default();
+            if slot.0 != head.number {
+                *slot = (head.number, head.bytes);
             }
-            missing = missing.saturating_sub(packet.len() as u64);
-            if missing == 0 {
-                answer = Some(number);
+            slot.1 = slot.1.saturating_sub(packet.len() as u64);
+            if slot.1 == 0 {
+                whole.push(head);
             }
         }
-        if let Some(number) = answer {
+        for head in whole.drain(..) {
             let mut bytes = [0; ANSWER_BYTES];
-            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            head.write(&mut bytes);
             socket.send(meta.addr, &bytes, ANSWER_BYTES)?;
         }
     }
 }
 
-/// Asks, one request at a time.
+/// What stands at the beginning of each packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    /// Of the request; another one each time that it is sent.
+    number: u64,
+    /// Whose request it is: each slot has one at a time.
+    slot: u64,
+    /// Bytes of the whole request.
+    bytes: u64,
+}
+
+impl Head {
+    fn read(packet: &[u8]) -> Option<Self> {
+        let ([number, slot, bytes], _) = packet.as_chunks::<8>().0.split_first_chunk()?;
+        let [number, slot, bytes] = [number, slot, bytes].map(|word| u64::from_le_bytes(*word));
+        Some(Self { number, slot, bytes })
+    }
+
+    fn write(self, packet: &mut [u8]) {
+        for (word, number) in packet.chunks_exact_mut(8).zip([self.number, self.slot, self.bytes]) {
+            word.copy_from_slice(&number.to_le_bytes());
+        }
+    }
+}
+
+/// One request after the other.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    /// When its request was due: from here it counts, also while it waits for room.
+    began: Instant,
+    /// The number under which it is out, and when it was sent; none while it waits.
+    out: Option<(u64, Instant)>,
+}
+
+/// The asking side. Of all requests together no more is out than the answering side's socket can hold: a real protocol
+/// would see to that, too.
+struct Asker<'a> {
+    ask: &'a Ask,
+    segment: usize,
+    socket: Socket,
+    trips: Trips,
+    request: Vec<u8>,
+    slots: Vec<Slot>,
+    /// Slots whose request is due and not out, the longest first.
+    waiting: VecDeque<usize>,
+    /// When the idle slots' next requests are due, and who is idle, if requests keep ticks.
+    tick: Option<Instant>,
+    idle: Vec<usize>,
+    number: u64,
+    out: usize,
+    out_max: usize,
+    looked: Instant,
+}
+
+/// Asks, so many requests at a time.
 pub(super) fn ask(ask: &Ask, mtu: u16) -> anyhow::Result<FloorAnswer> {
-    let segment = usize::from(mtu);
     ensure!(ask.bytes >= HEAD_BYTES, "a request has at least {HEAD_BYTES} bytes");
-    let mut socket = Socket::open()?;
+    let socket = Socket::open()?;
     socket.socket.set_read_timeout(Some(PATIENCE))?;
-    let mut trips = Trips::new(ask)?;
-    let mut bytes = vec![0; ask.bytes];
-    let mut number = 0_u64;
-    loop {
-        if let Some(every) = ask.every {
-            std::thread::sleep(every);
-        }
-        let began = Instant::now();
+    // Linux counts a packet's whole memory against the buffer, and says the double of what was asked for.
+    let room = SockRef::from(&socket.socket).recv_buffer_size()? / 4;
+    let began = Instant::now();
+    let all = (0..ask.concurrency).collect::<Vec<_>>();
+    let mut asker = Asker {
+        ask,
+        segment: usize::from(mtu),
+        socket,
+        trips: Trips::new(ask)?,
+        request: vec![0; ask.bytes],
+        slots: vec![Slot { began, out: None }; ask.concurrency],
+        waiting: if ask.every.is_some() { VecDeque::new() } else { all.iter().copied().collect() },
+        tick: ask.every.map(|every| began + every),
+        idle: if ask.every.is_some() { all } else { Vec::new() },
+        number: 0,
+        out: 0,
+        out_max: (room / ask.bytes).max(1),
+        looked: began,
+    };
+    asker.run()?;
+    Ok(asker.trips.answer())
+}
+
+impl Asker<'_> {
+    fn run(&mut self) -> anyhow::Result<()> {
         loop {
-            number += 1;
-            for packet in bytes.chunks_mut(segment).filter(|packet| packet.len() >= HEAD_BYTES) {
-                packet[..8].copy_from_slice(&number.to_le_bytes());
-                packet[8..HEAD_BYTES].copy_from_slice(&whole_bytes(ask.bytes, segment).to_le_bytes());
+            self.begin_tick();
+            self.send_waiting()?;
+            if self.out == 0 {
+                // Nobody will answer: wait for the tick.
+                if let Some(tick) = self.tick {
+                    std::thread::sleep(tick.saturating_duration_since(Instant::now()));
+                }
+                continue;
             }
-            socket.send(ask.address, &bytes, segment)?;
-            if is_answered(&mut socket, number)? {
-                break;
+            if !self.receive()? {
+                return Ok(());
             }
-            trips.repeated += 1;
+            self.repeat_late();
         }
-        if !trips.count(began) {
-            return Ok(trips.answer());
+    }
+
+    /// At the tick every slot without a request gets one.
+    fn begin_tick(&mut self) {
+        let (Some(tick), Some(every)) = (self.tick, self.ask.every) else { return };
+        let now = Instant::now();
+        if now < tick {
+            return;
+        }
+        self.tick = Some((tick + every).max(now));
+        for slot in self.idle.drain(..) {
+            self.slots[slot].began = now;
+            self.waiting.push_back(slot);
+        }
+    }
+
+    fn send_waiting(&mut self) -> anyhow::Result<()> {
+        while self.out < self.out_max
+            && let Some(slot) = self.waiting.pop_front()
+        {
+            self.number += 1;
+            let bytes = whole_bytes(self.ask.bytes, self.segment);
+            let head = Head { number: self.number, slot: slot as u64, bytes };
+            self.request
+                .chunks_mut(self.segment)
+                .filter(|packet| packet.len() >= HEAD_BYTES)
+                .for_each(|packet| head.write(&mut packet[..HEAD_BYTES]));
+            self.socket.send(self.ask.address, &self.request, self.segment)?;
+            self.slots[slot].out = Some((self.number, Instant::now()));
+            self.out += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes the answers that one receive brings; says whether to go on.
+    fn receive(&mut self) -> anyhow::Result<bool> {
+        let wait = self.tick.map_or(PATIENCE, |tick| {
+            tick.saturating_duration_since(Instant::now()).clamp(Duration::from_micros(1), PATIENCE)
+        });
+        if self.ask.every.is_some() {
+            self.socket.socket.set_read_timeout(Some(wait))?;
+        }
+        let meta = match self.socket.receive() {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        let mut goes_on = true;
+        for packet in self.socket.buffer[..meta.len].chunks(meta.stride.max(1)) {
+            let Some(head) = Head::read(packet) else { continue };
+            let Some(index) = usize::try_from(head.slot).ok().filter(|&index| index < self.slots.len())
+            else {
+                continue;
+            };
+            let slot = &mut self.slots[index];
+            if slot.out.is_none_or(|(number, _)| number != head.number) {
+                continue;
+            }
+            goes_on &= self.trips.count(slot.began);
+            *slot = Slot { began: Instant::now(), out: None };
+            self.out -= 1;
+            if self.ask.every.is_some() {
+                self.idle.push(index);
+            } else {
+                self.waiting.push_back(index);
+            }
+        }
+        Ok(goes_on)
+    }
+
+    /// What was lost is asked again, whole.
+    fn repeat_late(&mut self) {
+        let now = Instant::now();
+        if self.out == 0 || now < self.looked + LOOK {
+            return;
+        }
+        self.looked = now;
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if slot.out.is_some_and(|(_, sent)| now >= sent + PATIENCE) {
+                slot.out = None;
+                self.out -= 1;
+                self.trips.repeated += 1;
+                self.waiting.push_front(index);
+            }
         }
     }
 }
@@ -123,17 +287,30 @@ fn whole_bytes(bytes: usize, segment: usize) -> u64 {
     (if rest < HEAD_BYTES { bytes - rest } else { bytes }) as u64
 }
 
-fn is_answered(socket: &mut Socket, number: u64) -> io::Result<bool> {
-    loop {
-        match socket.receive() {
-            Ok(meta) if number_at(&socket.buffer[..meta.len], 0) == Some(number) => return Ok(true),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn number_at(packet: &[u8], at: usize) -> Option<u64> {
-    packet.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    #[test]
+    fn a_head_survives_its_packet_and_a_short_packet_has_none() {
+        let head = Head { number: 7, slot: 3, bytes: 4096 };
+        let mut packet = [0; HEAD_BYTES];
+        head.write(&mut packet);
+        assert_eq!(Head::read(&packet), Some(head));
+        assert_eq!(Head::read(&packet[..HEAD_BYTES - 1]), None);
+    }
+
+    #[test]
+    fn many_requests_at_once_are_each_answered() {
+        let (mut answering, asking) = (Socket::open().unwrap(), Instant::now());
+        let address = answering.socket.local_addr().unwrap();
+        std::thread::spawn(move || answer_on(&mut answering));
+        for every in [None, Some(Duration::from_millis(2))] {
+            let (warm_up, duration) = (Duration::ZERO, Duration::from_millis(100));
+            let ask_for = Ask { address, bytes: 5000, concurrency: 16, every, warm_up, duration };
+            let answer = ask(&ask_for, 1452).unwrap();
+            assert!(answer.rtt_ns.decode().unwrap().len() >= 32, "{:?}", answer.rtt_ns);
+        }
+        assert!(asking.elapsed() >= Duration::from_millis(200));
+    }
 }

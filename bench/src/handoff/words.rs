@@ -1,0 +1,272 @@
+//! The rows for a person: two tables, what they say, and what makes them doubtful.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::args::HopPath;
+use super::rows::{MESH_THREAD, Row, RowPath, Seen};
+use super::spec::Floor;
+use crate::{Table, figures};
+
+/// What is promised: times bare quinn at 1 KiB; the heaviest snapshot against the lightest; cold against bare quinn.
+const WARM_RATIO_MAX: f64 = 3.0;
+const WEIGHT_RATIO_MAX: f64 = 1.3;
+const COLD_RATIO_MAX: f64 = 2.0;
+const HANDOFFS_PER_S_MIN: f64 = 10_000.0;
+/// Fewer values than this have no p99 worth the name.
+const SAMPLES_MIN: u64 = 1000;
+/// Fewer handoffs than this before the measurement, and it has the first ones' page faults in it.
+const WARM_UP_MIN: u64 = 100;
+/// More left out or aborted than this share, and the figures are of something else.
+const SHARE_MAX: f64 = 0.01;
+
+/// Cutover and throughput of all rows.
+pub(super) fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new([
+        "path",
+        "bytes",
+        "at once",
+        "p50 us",
+        "p99",
+        "p99.9",
+        "max",
+        "a second",
+        "missed p99",
+        "gap p50 ms",
+        "p99",
+        "CPU s/1000",
+        "(mesh)",
+    ]);
+    for row in rows {
+        let latency = row.latency();
+        let us = |value: f64| format!("{value:.1}");
+        let missed = &row.missed_ticks;
+        let gap = row.players.as_ref().map(|seen| figures(&seen.client_gap_us, 1000.0));
+        let ms = |value: Option<f64>| value.map_or_else(String::new, |ms| format!("{ms:.2}"));
+        let cpu =
+            |thread| row.cpu_per_1000(thread).map_or_else(String::new, |seconds| format!("{seconds:.3}"));
+        table.row([
+            row.path.to_string(),
+            bytes(row),
+            row.concurrency.to_string(),
+            us(latency.p50),
+            us(latency.p99),
+            us(latency.p999),
+            us(latency.max),
+            format!("{:.0}", row.per_second()),
+            if missed.is_empty() { String::new() } else { format!("{:.0}", figures(missed, 1.0).p99) },
+            ms(gap.map(|gap| gap.p50)),
+            ms(gap.map(|gap| gap.p99)),
+            cpu(""),
+            cpu(MESH_THREAD),
+        ]);
+    }
+    table
+}
+
+/// Every phase of every handoff, p50 / p99 in microseconds; none without handoffs.
+pub(super) fn phases(rows: &[Row]) -> Option<Table> {
+    let mut table = Table::new([
+        "phases, p50 / p99 us",
+        "bytes",
+        "at once",
+        "prepare",
+        "ready",
+        "precopy",
+        "cutover",
+        "attach",
+        "world callback",
+    ]);
+    let mut any = false;
+    for row in rows.iter().filter(|row| row.is_hop()) {
+        any = true;
+        let [prepare, ready, precopy, cutover, attach, callback] = row.phases().map(|(_, phase)| cell(phase));
+        let (path, concurrency) = (row.path.to_string(), row.concurrency.to_string());
+        table.row([path, bytes(row), concurrency, prepare, ready, precopy, cutover, attach, callback]);
+    }
+    any.then_some(table)
+}
+
+fn cell(phase: &Histogram<u64>) -> String {
+    if phase.is_empty() {
+        return "-".to_owned();
+    }
+    let figures = figures(phase, 1.0);
+    format!("{:.0} / {:.0}", figures.p50, figures.p99)
+}
+
+fn bytes(row: &Row) -> String {
+    row.snapshot_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string())
+}
+
+/// What the rows say, in sentences, as far as they were measured.
+pub(super) fn verdict(rows: &[Row]) -> Vec<String> {
+    let find = |path, bytes, concurrency| {
+        rows.iter().find(|row| {
+            row.path == path && row.snapshot_bytes == Some(bytes) && row.concurrency == concurrency
+        })
+    };
+    let p50 = |path, bytes| find(path, bytes, 1).map(|row| row.latency().p50);
+    let (warm, cold) = (RowPath::Hop(HopPath::Warm), RowPath::Hop(HopPath::Cold));
+    let quinn = RowPath::Floor(Floor::Quinn);
+    let ratio = |what: &str, above: Option<f64>, below: Option<f64>, max: f64| {
+        let ratio = above? / below?;
+        Some(format!("{}: {what}: {ratio:.2} x (bar: {max} x)", word(ratio <= max)))
+    };
+    let mut sentences = Vec::new();
+    let (one, heavy, middle) = (1 << 10, 256 << 10, 16 << 10);
+    sentences.extend(ratio(
+        "cutover against a bare quinn round trip of 1 KiB",
+        p50(warm, one),
+        p50(quinn, one),
+        WARM_RATIO_MAX,
+    ));
+    sentences.extend(ratio(
+        "cutover with 256 KiB against 1 KiB",
+        p50(warm, heavy),
+        p50(warm, one),
+        WEIGHT_RATIO_MAX,
+    ));
+    sentences.extend(ratio(
+        "cold path against bare quinn, 16 KiB",
+        p50(cold, middle),
+        p50(quinn, middle),
+        COLD_RATIO_MAX,
+    ));
+    // Players cross as often as they are told to: their rate is no limit of the mesh.
+    sentences.extend(find(warm, 4 << 10, 64).filter(|row| row.players.is_none()).map(|row| {
+        let rate = row.per_second();
+        let good = word(rate >= HANDOFFS_PER_S_MIN);
+        format!("{good}: {rate:.0} handoffs a second of 64 entities of 4 KiB (bar: {HANDOFFS_PER_S_MIN})")
+    }));
+    sentences
+}
+
+/// Whether every player's input took effect once, in one hand.
+pub(super) fn verdict_of_players(seen: &[&Seen]) -> Option<String> {
+    let sum = |of: fn(&Seen) -> u64| seen.iter().map(|seen| of(seen)).sum::<u64>();
+    let (lost, doubled) = (sum(|seen| seen.inputs_lost), sum(|seen| seen.inputs_doubled));
+    let violations = sum(|seen| seen.authority_violations);
+    let good = word(seen.iter().all(|seen| seen.is_good()));
+    let sentence =
+        format!("{good}: inputs of players lost: {lost}, doubled: {doubled}; two authorities: {violations}");
+    (!seen.is_empty()).then_some(sentence)
+}
+
+const fn word(good: bool) -> &'static str {
+    if good { "met" } else { "NOT MET" }
+}
+
+/// Why the rows should be doubted, in sentences.
+pub(super) fn doubts(rows: &[Row]) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for row in rows {
+        for doubt in doubts_of(row) {
+            let (path, concurrency) = (row.path, row.concurrency);
+            sentences.push(format!("doubtful: {path}, {} bytes x {concurrency}: {doubt}", bytes(row)));
+        }
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if cores < 2 {
+        sentences.push("doubtful: one core for all processes: each wait is somebody else's work".to_owned());
+    }
+    sentences
+}
+
+fn doubts_of(row: &Row) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let values = row.latency.len();
+    if values < SAMPLES_MIN {
+        doubts
+            .push(format!("{values} values: p99 and beyond need {SAMPLES_MIN}; choose a longer --duration"));
+    }
+    let (RowPath::Hop(path), local) = (row.path, row.snapshot_bytes.is_some()) else { return doubts };
+    if local && row.warm_up < WARM_UP_MIN {
+        let handoffs = row.warm_up;
+        doubts.push(format!(
+            "{handoffs} handoffs in the warm-up, of {WARM_UP_MIN} that it takes: choose a longer --warm-up"
+        ));
+    }
+    let stray = match path {
+        HopPath::Warm => row.cold,
+        HopPath::Cold => row.warm,
+    };
+    if stray > 0 {
+        doubts.push(format!("{stray} handoffs took the other path and are in the figures"));
+    }
+    if row.aborted > 0 {
+        doubts.push(format!("{} handoffs were aborted and tried again", row.aborted));
+    }
+    if share(row.refused, row.completed) > SHARE_MAX {
+        doubts.push(format!("{} preparations were refused and tried again", row.refused));
+    }
+    if row.paced && share(row.ticks_skipped, row.ticks) > SHARE_MAX {
+        let percent = 100.0 * share(row.ticks_skipped, row.ticks);
+        doubts.push(format!(
+            "{percent:.0} % of the ticks were left out: the machine doesn't keep up; choose a lower --tick-hz"
+        ));
+    }
+    if let Some(seen) = &row.players {
+        let unprepared = seen.switches - seen.prepared_switches;
+        if path == HopPath::Warm && share(unprepared, seen.switches) > SHARE_MAX {
+            doubts.push(format!(
+                "at {unprepared} of {} switches the client was not connected ahead: choose a longer --dwell",
+                seen.switches
+            ));
+        }
+        if seen.connections_lost > 0 {
+            doubts.push(format!("{} times a player lost every connection", seen.connections_lost));
+        }
+    }
+    doubts
+}
+
+/// A part of `part + rest`, from 0 to 1.
+#[allow(clippy::cast_precision_loss, reason = "counts are below 2^53")]
+fn share(part: u64, rest: u64) -> f64 {
+    if part == 0 { 0.0 } else { part as f64 / (part + rest) as f64 }
+}
+
+/// What a run is about to take, for a person who waits.
+pub(super) fn estimate(rows: usize, each: Duration) -> String {
+    let seconds = each.as_secs_f64() * f64::from(u32::try_from(rows).unwrap_or(u32::MAX));
+    format!("{rows} rows, about {seconds:.0} s")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: u64) -> Row {
+        let mut row = Row::new(RowPath::Hop(HopPath::Warm), Some(1024), 1);
+        row.latency.record_n(100, values).unwrap();
+        (row.completed, row.warm, row.warm_up) = (values, values, 1000);
+        row
+    }
+
+    #[test]
+    fn the_verdict_is_silent_about_what_was_not_measured() {
+        assert!(verdict(&[Row::new(RowPath::Hop(HopPath::Cold), Some(4096), 1)]).is_empty());
+    }
+
+    #[test]
+    fn a_row_of_many_values_without_faults_is_not_doubted() {
+        assert_eq!(doubts_of(&row(SAMPLES_MIN)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_reason_to_doubt_is_named() {
+        let said = |change: fn(&mut Row), word: &str| {
+            let mut row = row(SAMPLES_MIN);
+            change(&mut row);
+            let doubts = doubts_of(&row);
+            assert!(doubts.len() == 1 && doubts[0].contains(word), "{word}: {doubts:?}");
+        };
+        said(|row| row.latency = super::super::difference::empty(), "0 values");
+        said(|row| row.warm_up = 3, "3 handoffs in the warm-up");
+        said(|row| row.cold = 2, "2 handoffs took the other path");
+        said(|row| row.aborted = 1, "1 handoffs were aborted");
+        said(|row| (row.paced, row.ticks, row.ticks_skipped) = (true, 900, 100), "10 % of the ticks");
+    }
+}
