@@ -59,6 +59,7 @@ mod tests {
             epoch: AuthorityEpoch::FIRST,
             tick: Tick(tick),
             applied: InputSeq(0),
+            durable: InputSeq(0),
             motion: Motion::default(),
             own: Vec::new(),
             seen: Vec::new(),

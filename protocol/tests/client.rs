@@ -33,6 +33,7 @@ fn attached(epoch: AuthorityEpoch) -> ServerMessage {
         session: SessionId::from_u128(1),
         epoch,
         applied: InputSeq(0),
+        durable: InputSeq(0),
         tick_interval_us: 33_000,
     }
 }
@@ -43,6 +44,7 @@ fn state(epoch: AuthorityEpoch, tick: u64) -> ServerMessage {
         epoch,
         tick: Tick(tick),
         applied: InputSeq(0),
+        durable: InputSeq(0),
         motion: Motion::default(),
         own: Vec::new(),
         seen: Vec::new(),

@@ -70,6 +70,7 @@ fn clients(group: &mut BenchmarkGroup<'_, WallTime>) {
         epoch: EPOCH,
         tick: Tick(1_000),
         applied: InputSeq(40),
+        durable: InputSeq(40),
         motion: MOTION,
         own: vec![7; 16],
         seen: vec![seen; 16],

@@ -172,6 +172,7 @@ mod tests {
             epoch: AuthorityEpoch { generation: 0, step },
             tick: Tick(tick),
             applied: InputSeq(last_seq),
+            durable: InputSeq(last_seq),
             motion: Motion::default(),
             own: AvatarState { ledger, health: 1.0 }.encode().to_vec(),
             seen: Vec::new(),

@@ -168,6 +168,7 @@ impl Seat {
             session: SESSION,
             epoch: epoch(step),
             applied: InputSeq(applied),
+            durable: InputSeq(applied),
             tick_interval_us: 33_333,
         });
     }
@@ -178,6 +179,7 @@ impl Seat {
             epoch: epoch(step),
             tick: Tick(tick),
             applied: InputSeq(applied),
+            durable: InputSeq(applied),
             motion: Motion::default(),
             own: Vec::new(),
             seen: Vec::new(),

@@ -104,7 +104,14 @@ impl Node {
         self.clients.insert(client, ClientState::Attached(entity));
         if let (Some(epoch), Some(session)) = (epoch, session) {
             let tick_interval_us = u64::try_from(tick_interval.as_micros()).unwrap_or(u64::MAX);
-            let message = ServerMessage::Attached { entity, session, epoch, applied, tick_interval_us };
+            let message = ServerMessage::Attached {
+                entity,
+                session,
+                epoch,
+                applied,
+                durable: applied,
+                tick_interval_us,
+            };
             self.tell_client(client, message);
         }
         if let Some(former) = former {

@@ -129,6 +129,7 @@ impl Node {
                 epoch,
                 tick,
                 applied: held.inputs.confirmed(),
+                durable: held.inputs.confirmed(),
                 motion: held.motion,
                 own: held.state.to_vec(),
                 seen: nearest(&scene, entity, held.motion.position, self.setup.config.client_interest_m),

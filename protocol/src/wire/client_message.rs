@@ -112,6 +112,9 @@ pub enum ServerMessage {
         epoch: AuthorityEpoch,
         /// The last input applied.
         applied: InputSeq,
+        /// The last input that a checkpoint covers which the node's buddy has acknowledged: a recovery restores at least
+        /// up to here. Never above `applied`.
+        durable: InputSeq,
         /// Microseconds between two ticks.
         tick_interval_us: u64,
     },
@@ -125,6 +128,8 @@ pub enum ServerMessage {
         tick: Tick,
         /// The last input applied.
         applied: InputSeq,
+        /// As in `Attached`.
+        durable: InputSeq,
         /// The player's own motion.
         motion: Motion,
         /// What the game published beside it.
