@@ -39,12 +39,16 @@ enum BenchCommand {
   mesh-bench load --door 10.0.0.5:7401 --door-name server-door.aerie.selvedge --ca certs/ca.pem \\
       --http 10.0.0.5:7402 --players 500 --duration 5m --json load.json")]
     Load(LoadArgs),
-    /// Measure the handoff between two node processes, beside raw UDP and bare quinn
+    /// Measure the handoff between two node processes beside raw UDP and bare quinn, or on a mesh that runs already
     #[command(after_help = "Examples:
   mesh-bench handoff --pin one --concurrency 1
   mesh-bench handoff --pin split --concurrency 64 --snapshot-bytes 4k --path warm --json handoff.json
+  mesh-bench handoff --players --snapshot-bytes 4k
+  mesh-bench handoff --coordinator 10.0.0.5:7402 --door 10.0.0.5:7401 \\
+      --door-name server-door.aerie.selvedge --ca certs/ca.pem --concurrency 64
 
-Placement decides the result: compare latencies with --pin one, throughput with --pin split.")]
+Placement decides the result: compare latencies with --pin one, throughput with --pin split.
+Exit code 0: measured; 1: it couldn't be, or an input of a player was lost or doubled, or two nodes had a player.")]
     Handoff(Box<HandoffArgs>),
     /// A process of such a measurement
     #[command(name = handoff::CHILD_COMMAND, hide = true)]

@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: how fast anything is.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation fails the test")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
