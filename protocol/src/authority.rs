@@ -3,13 +3,13 @@
 //! Every rule that keeps an entity from being simulated twice or lost stands here, as a question that the handoff's
 //! machines must ask before they act. Deliberately absent: messages, timers, the reasons to hand off.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer};
-use crate::limits::LEDGER_MAX;
+use crate::limits::{FLOORS_TOLD_MAX, LEDGER_MAX};
 
 /// How an entity stands at this node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Standing {
     /// Simulated here, at this epoch.
     Active(AuthorityEpoch),
@@ -33,6 +33,8 @@ pub enum Receipt {
     Burned,
     /// This node holds the entity itself at a lower epoch: somebody is wrong.
     Conflict,
+    /// A recovery made it void. Say nothing: the source is told by the same verdict.
+    Void,
 }
 
 /// The answer to a `Cancel`.
@@ -42,19 +44,42 @@ pub enum CancelAnswer {
     Cancelled,
     /// Too late: it was accepted.
     Accepted,
+    /// A recovery made it void. Say nothing: the source is told by the same verdict.
+    Void,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// What a node remembers of an entity that it holds no more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Remembered {
+    /// Which entity.
+    pub entity: EntityId,
+    /// Its floor here.
+    pub floor: AuthorityEpoch,
+    /// Whether it was despawned here, by its authority.
+    pub ended: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 struct Record {
     standing: Option<Standing>,
     /// The highest epoch that was ever active here or was accepted from here. Outlives the standing.
     highest: AuthorityEpoch,
     /// The highest id that this node, as a target, refused for good.
     burned: AuthorityEpoch,
+    /// The highest epoch that a recovery made void here.
+    void: AuthorityEpoch,
+    /// Despawned here at `highest`.
+    ended: bool,
+}
+
+impl Record {
+    fn floor(&self) -> AuthorityEpoch {
+        self.highest.max(self.void)
+    }
 }
 
 /// Everything that this node holds or remembers to have held.
-#[derive(Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct AuthorityTable {
     records: BTreeMap<EntityId, Record>,
     /// Entities that left, the oldest first: what is forgotten when the ledger is full.
@@ -65,7 +90,7 @@ pub struct AuthorityTable {
 }
 
 impl AuthorityTable {
-    /// Makes a table that holds nothing.
+    /// Makes a table that holds nothing: a new life's, and that of a fenced node which rejoins with empty hands.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -103,6 +128,25 @@ impl AuthorityTable {
         self.records.get(&entity).map(|record| record.highest).unwrap_or_default()
     }
 
+    /// The highest epoch that this node has held, given away or been told to discard below.
+    #[must_use]
+    pub fn floor(&self, entity: EntityId) -> AuthorityEpoch {
+        self.records.get(&entity).map(Record::floor).unwrap_or_default()
+    }
+
+    /// The entities that left or were discarded last, up to [`FLOORS_TOLD_MAX`], in order of id.
+    #[must_use]
+    pub fn remembered(&self) -> Vec<Remembered> {
+        let newest: BTreeSet<EntityId> = self.left.iter().rev().take(FLOORS_TOLD_MAX).copied().collect();
+        let remembered = |entity| {
+            let record = self.records.get(&entity).filter(|record| record.standing.is_none())?;
+            let floor = record.floor();
+            let known = floor > AuthorityEpoch::default();
+            known.then_some(Remembered { entity, floor, ended: record.ended && floor == record.highest })
+        };
+        newest.into_iter().filter_map(remembered).collect()
+    }
+
     /// Entities held, active or frozen.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -128,7 +172,7 @@ impl AuthorityTable {
         let record = Record {
             standing: Some(Standing::Active(AuthorityEpoch::FIRST)),
             highest: AuthorityEpoch::FIRST,
-            burned: AuthorityEpoch::default(),
+            ..Record::default()
         };
         self.records.insert(entity, record);
         self.active += 1;
@@ -143,6 +187,7 @@ impl AuthorityTable {
         let record = self.records.get_mut(&entity)?;
         record.standing = None;
         record.highest = grant.next_step();
+        record.ended = true;
         let end = record.highest;
         self.leave(entity);
         Some(end)
@@ -202,6 +247,10 @@ impl AuthorityTable {
         if id.epoch <= record.highest {
             return Receipt::Already;
         }
+        // Before what was refused: a refusal thaws the source.
+        if id.epoch <= record.void {
+            return Receipt::Void;
+        }
         if id.epoch <= record.burned {
             return Receipt::Burned;
         }
@@ -224,6 +273,7 @@ impl AuthorityTable {
         }
         record.standing = Some(Standing::Active(id.epoch));
         record.highest = record.highest.max(id.epoch);
+        record.ended = false;
         true
     }
 
@@ -234,11 +284,47 @@ impl AuthorityTable {
         if id.epoch <= record.highest {
             return CancelAnswer::Accepted;
         }
+        if id.epoch <= record.void {
+            return CancelAnswer::Void;
+        }
         record.burned = record.burned.max(id.epoch);
         if !known {
             self.leave_only(id.entity);
         }
         CancelAnswer::Cancelled
+    }
+
+    /// Recovery: the entity goes on here, at the epoch of a round. Takes the place of what is known here below it;
+    /// false, and nothing changes, if anything at that epoch or above is known here.
+    pub fn restore(&mut self, entity: EntityId, epoch: AuthorityEpoch) -> bool {
+        let record = self.records.get(&entity).copied().unwrap_or_default();
+        if record.floor().max(record.burned) >= epoch {
+            return false;
+        }
+        if record.standing.is_none() {
+            self.active += 1;
+        }
+        let standing = Some(Standing::Active(epoch));
+        self.records.insert(entity, Record { standing, highest: epoch, ended: false, ..record });
+        true
+    }
+
+    /// Recovery: everything below this epoch is void here. Returns the standing that ends by it: usually a frozen copy
+    /// towards a dead node. What stands at that epoch or above stays.
+    pub fn discard(&mut self, entity: EntityId, below: AuthorityEpoch) -> Option<Standing> {
+        let known = self.records.contains_key(&entity);
+        let record = self.records.entry(entity).or_default();
+        record.void = record.void.max(below.last_before());
+        let ended = record.standing.take_if(|standing| match *standing {
+            Standing::Active(epoch) => epoch < below,
+            Standing::Frozen { id, .. } => id.epoch < below,
+        });
+        if ended.is_some() {
+            self.leave(entity);
+        } else if !known {
+            self.leave_only(entity);
+        }
+        ended
     }
 
     fn leave(&mut self, entity: EntityId) {
@@ -260,81 +346,4 @@ impl AuthorityTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::id::{Incarnation, NodeId};
-
-    const ENTITY: EntityId = EntityId::from_u128(1);
-    const TARGET: Peer = Peer { node: NodeId::from_u128(2), incarnation: Incarnation(1) };
-
-    fn id(step: u32) -> HandoffId {
-        HandoffId { entity: ENTITY, epoch: AuthorityEpoch { generation: 0, step } }
-    }
-
-    fn source() -> AuthorityTable {
-        let mut table = AuthorityTable::new();
-        assert!(table.spawn(ENTITY));
-        table
-    }
-
-    #[test]
-    fn a_frozen_source_holds_nothing_and_thaws_at_the_burned_epoch() {
-        let mut table = source();
-        let frozen = table.freeze(ENTITY, AuthorityEpoch::FIRST, TARGET).unwrap();
-        assert!(!table.holds(ENTITY, AuthorityEpoch::FIRST));
-        assert!(table.thaw(frozen, TARGET));
-        assert!(table.holds(ENTITY, frozen.epoch));
-        assert_eq!(table.freeze(ENTITY, frozen.epoch, TARGET).unwrap().epoch, frozen.epoch.next_step());
-    }
-
-    #[test]
-    fn only_the_named_life_of_the_target_thaws() {
-        let mut table = source();
-        let frozen = table.freeze(ENTITY, AuthorityEpoch::FIRST, TARGET).unwrap();
-        let restarted = Peer { incarnation: Incarnation(2), ..TARGET };
-        assert!(!table.thaw(frozen, restarted));
-        assert!(!table.gave_away(frozen, restarted));
-    }
-
-    #[test]
-    fn late_transfer_after_cancel_is_ignored() {
-        let mut table = AuthorityTable::new();
-        assert_eq!(table.cancel(id(2)), CancelAnswer::Cancelled);
-        assert_eq!(table.receipt(id(2)), Receipt::Burned);
-        assert!(!table.activate(id(2)));
-        assert!(table.activate(id(3)));
-    }
-
-    #[test]
-    fn cancel_after_acceptance_is_too_late_even_after_the_entity_went_on() {
-        let mut table = AuthorityTable::new();
-        assert!(table.activate(id(2)));
-        assert_eq!(table.cancel(id(2)), CancelAnswer::Accepted);
-        let next = table.freeze(ENTITY, id(2).epoch, TARGET).unwrap();
-        assert!(table.gave_away(next, TARGET));
-        assert_eq!(table.cancel(id(2)), CancelAnswer::Accepted);
-        assert_eq!(table.receipt(id(2)), Receipt::Already);
-    }
-
-    #[test]
-    fn a_higher_id_supersedes_a_frozen_copy() {
-        let mut table = source();
-        let frozen = table.freeze(ENTITY, AuthorityEpoch::FIRST, TARGET).unwrap();
-        let back = HandoffId { entity: ENTITY, epoch: frozen.epoch.next_step() };
-        assert_eq!(table.receipt(frozen), Receipt::Conflict);
-        assert!(table.activate(back));
-        assert!(!table.gave_away(frozen, TARGET), "the late answer changes nothing");
-        assert!(table.holds(ENTITY, back.epoch));
-        assert_eq!(table.len(), 1);
-    }
-
-    #[test]
-    fn a_despawned_entity_does_not_come_back_by_a_late_transfer() {
-        let mut table = AuthorityTable::new();
-        assert!(table.activate(id(2)));
-        assert!(table.despawn(ENTITY, id(2).epoch).is_some());
-        assert_eq!(table.receipt(id(2)), Receipt::Already);
-        assert!(!table.spawn(ENTITY));
-        assert!(table.is_empty());
-    }
-}
+mod tests;

@@ -152,6 +152,19 @@ impl AuthorityEpoch {
     pub const fn next_step(self) -> Self {
         Self { generation: self.generation, step: self.step.saturating_add(1) }
     }
+
+    /// The epoch at which a recovery round restores: the first of its generation. No handoff has it.
+    #[must_use]
+    pub const fn restored_in(generation: u32) -> Self {
+        Self { generation, step: 0 }
+    }
+
+    /// The highest epoch that is void once everything below this one is. Below the first epoch of a generation there
+    /// is no last one, so it stands for itself: no handoff has it.
+    #[must_use]
+    pub const fn last_before(self) -> Self {
+        Self { generation: self.generation, step: self.step.saturating_sub(1) }
+    }
 }
 
 impl fmt::Display for AuthorityEpoch {

@@ -236,6 +236,7 @@ impl Node {
                 self.reject(peer, id, RefuseReason::HeldHere);
                 return;
             }
+            Receipt::Void => return,
         }
         let runs = self.last_frame > Tick::default();
         if runs && transfer.last_tick.0 > self.last_frame.0.saturating_add(TICKS_AHEAD_MAX) {
@@ -283,6 +284,7 @@ impl Node {
         match self.authority.cancel(id) {
             CancelAnswer::Cancelled => self.send(peer.node, Lane::Cutover, Message::Rejected { id, reason }),
             CancelAnswer::Accepted => self.say_accepted(peer, id),
+            CancelAnswer::Void => {}
         }
     }
 
@@ -304,6 +306,7 @@ impl Node {
                 }
                 self.send(peer.node, Lane::Cutover, Message::Cancelled { id });
             }
+            CancelAnswer::Void => {}
         }
     }
 

@@ -109,8 +109,9 @@ fn recovery(message: &RecoveryMessage) -> Checked {
         RecoveryMessage::Fence { dead, .. } | RecoveryMessage::Closed { dead, .. } => {
             require(dead.len() <= NODES_MAX, "dead nodes")
         }
-        RecoveryMessage::Claims { part: index, parts, claims, .. } => {
+        RecoveryMessage::Claims { part: index, parts, cuts, claims, .. } => {
             part(*index, *parts)?;
+            require(cuts.len() <= NODES_MAX, "newest cuts")?;
             require(claims.len() <= CLAIMS_PER_MESSAGE, "claims")
         }
         RecoveryMessage::Verdict { part: index, parts, orders, .. } => {

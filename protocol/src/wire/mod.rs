@@ -22,6 +22,6 @@ pub use message::{
     AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, GhostUpdate, Hello,
     InputMessage, Lane, Load, Message, PrepareOutcome, PrepareRequest,
 };
-pub use recovery::{Captured, Claim, ClaimKind, Order, RecoveryMessage, Round};
+pub use recovery::{Captured, Claim, ClaimKind, NewestCut, Order, RecoveryMessage, Round};
 pub use refuse::RefuseReason;
 pub use standby::StandbyMessage;

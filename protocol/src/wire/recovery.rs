@@ -29,7 +29,7 @@ pub struct Captured {
 }
 
 /// How a node stands to an entity.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Archive, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Archive, Serialize, Deserialize)]
 pub enum ClaimKind {
     /// Simulated here.
     Active,
@@ -52,21 +52,35 @@ pub enum ClaimKind {
     Standby {
         /// For whom.
         of: Peer,
-        /// In which cut of that node's.
+        /// The newest cut of that node's that is here: the same for all copies that a buddy keeps of one life.
         cut: u64,
     },
+    /// Despawned here, by its authority.
+    Ended,
     /// Nothing is here any more, but the node remembers the entity: only the floor counts.
     Known,
 }
 
+/// The newest cut that a node keeps of another's: what is not in it, that life no longer held.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Archive, Serialize, Deserialize)]
+pub struct NewestCut {
+    /// Whose.
+    pub of: Peer,
+    /// Its number, counted by that life.
+    pub cut: u64,
+    /// After which tick it was captured.
+    pub tick: Tick,
+}
+
 /// What a node says about one entity.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Archive, Serialize, Deserialize)]
 pub struct Claim {
     /// Which entity.
     pub entity: EntityId,
     /// Its session, if it is a player and the node knows it.
     pub session: Option<SessionId>,
-    /// `Active`: the epoch held. `Frozen` and `Moved`: the id of the handoff. Otherwise the epoch of the contents.
+    /// `Active`: the epoch held. `Frozen` and `Moved`: the id of the handoff. `Ended` and `Known`: the floor. Otherwise
+    /// the epoch of the contents.
     pub epoch: AuthorityEpoch,
     /// How the node stands to it.
     pub kind: ClaimKind,
@@ -77,7 +91,7 @@ pub struct Claim {
 }
 
 /// What a node is to do with an entity once everybody has answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Archive, Serialize, Deserialize)]
 pub enum Order {
     /// Simulate it from the copy that you have.
     Restore {
@@ -100,7 +114,7 @@ pub enum Order {
 }
 
 /// What is said in a recovery round. Long lists go in parts.
-#[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Archive, Serialize, Deserialize)]
 pub enum RecoveryMessage {
     /// Coordinator -> node: these lives are over; what do you know? Repeated until it is answered.
     Fence {
@@ -117,6 +131,8 @@ pub enum RecoveryMessage {
         part: u32,
         /// How many there are.
         parts: u32,
+        /// The newest cut of each life that the node keeps copies of; the same in every part.
+        cuts: Vec<NewestCut>,
         /// What the node knows.
         claims: Vec<Claim>,
     },
