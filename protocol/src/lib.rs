@@ -20,6 +20,7 @@ pub mod lease;
 pub mod limits;
 pub mod node;
 pub mod plan;
+pub mod recovery;
 pub mod roster;
 pub mod snapshot;
 pub mod time;

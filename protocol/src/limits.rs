@@ -63,6 +63,9 @@ pub const CLAIMS_PER_MESSAGE: usize = 4_096;
 pub const RECOVERY_PARTS_MAX: u32 = 256;
 /// Entities that have left of which a node tells its floor in a recovery round: the last ones that left.
 pub const FLOORS_TOLD_MAX: usize = 65_536;
+/// Recovery rounds that a coordinator's store may have lost. A claim from further ahead is malformed: it would use up all
+/// numbers.
+pub const ROUNDS_LOST_MAX: u32 = 1_048_576;
 
 const _: () = assert!(INPUT_WINDOW as usize <= INPUTS_PER_MESSAGE_MAX);
 const _: () = assert!(INPUTS_PER_MESSAGE_MAX * (INPUT_BYTES_MAX + 16) <= CLIENT_MESSAGE_BYTES_MAX);
