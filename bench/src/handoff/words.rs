@@ -163,8 +163,8 @@ pub(super) fn doubts(rows: &[Row]) -> Vec<String> {
     let mut sentences = Vec::new();
     for row in rows {
         for doubt in doubts_of(row) {
-            let (path, concurrency) = (row.path, row.concurrency);
-            sentences.push(format!("doubtful: {path}, {} bytes x {concurrency}: {doubt}", bytes(row)));
+            let bytes = row.snapshot_bytes.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
+            sentences.push(format!("doubtful: {}{bytes} x {}: {doubt}", row.path, row.concurrency));
         }
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

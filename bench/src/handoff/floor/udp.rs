@@ -72,7 +72,7 @@ pub(super) fn answer() -> anyhow::Result<()> {
 fn answer_on(socket: &mut Socket) -> anyhow::Result<()> {
     // The request that each slot is at, and how much of it is missing.
     let mut slots: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-    let mut whole = Vec::new();
+    let (mut whole, mut answers): (Vec<Head>, Vec<u8>) = (Vec::new(), Vec::new());
     loop {
         let meta = socket.receive()?;
         for packet in socket.buffer[..meta.len].chunks(meta.stride.max(1)) {
@@ -86,11 +86,12 @@ fn answer_on(socket: &mut Socket) -> anyhow::Result<()> {
                 whole.push(head);
             }
         }
-        for head in whole.drain(..) {
-            let mut bytes = [0; ANSWER_BYTES];
-            head.write(&mut bytes);
-            socket.send(meta.addr, &bytes, ANSWER_BYTES)?;
+        answers.resize(answers.len().max(whole.len() * ANSWER_BYTES), 0);
+        for (bytes, head) in answers.chunks_exact_mut(ANSWER_BYTES).zip(&whole) {
+            head.write(bytes);
         }
+        socket.send(meta.addr, &answers[..whole.len() * ANSWER_BYTES], ANSWER_BYTES)?;
+        whole.clear();
     }
 }
 
@@ -132,10 +133,13 @@ struct Slot {
 /// would see to that, too.
 struct Asker<'a> {
     ask: &'a Ask,
+    /// Bytes of each packet: all alike, so that the packets of many requests can be one send.
     segment: usize,
+    request_bytes: usize,
     socket: Socket,
     trips: Trips,
-    request: Vec<u8>,
+    /// Room for all requests that can be sent at once.
+    requests: Vec<u8>,
     slots: Vec<Slot>,
     /// Slots whose request is due and not out, the longest first.
     waiting: VecDeque<usize>,
@@ -155,21 +159,26 @@ pub(super) fn ask(ask: &Ask, mtu: u16) -> anyhow::Result<FloorAnswer> {
     socket.socket.set_read_timeout(Some(PATIENCE))?;
     // Linux counts a packet's whole memory against the buffer, and says the double of what was asked for.
     let room = SockRef::from(&socket.socket).recv_buffer_size()? / 4;
+    let packets = ask.bytes.div_ceil(usize::from(mtu));
+    let segment = ask.bytes.div_ceil(packets);
+    let request_bytes = segment * packets;
+    let out_max = (room / request_bytes).clamp(1, ask.concurrency);
     let began = Instant::now();
     let all = (0..ask.concurrency).collect::<Vec<_>>();
     let mut asker = Asker {
         ask,
-        segment: usize::from(mtu),
+        segment,
+        request_bytes,
         socket,
         trips: Trips::new(ask)?,
-        request: vec![0; ask.bytes],
+        requests: vec![0; request_bytes * out_max],
         slots: vec![Slot { began, out: None }; ask.concurrency],
         waiting: if ask.every.is_some() { VecDeque::new() } else { all.iter().copied().collect() },
         tick: ask.every.map(|every| began + every),
         idle: if ask.every.is_some() { all } else { Vec::new() },
         number: 0,
         out: 0,
-        out_max: (room / ask.bytes).max(1),
+        out_max,
         looked: began,
     };
     asker.run()?;
@@ -210,21 +219,19 @@ impl Asker<'_> {
     }
 
     fn send_waiting(&mut self) -> anyhow::Result<()> {
-        while self.out < self.out_max
-            && let Some(slot) = self.waiting.pop_front()
+        let now = Instant::now();
+        let many = self.waiting.len().min(self.out_max - self.out);
+        for (request, slot) in
+            self.requests.chunks_exact_mut(self.request_bytes).zip(self.waiting.drain(..many))
         {
             self.number += 1;
-            let bytes = whole_bytes(self.ask.bytes, self.segment);
-            let head = Head { number: self.number, slot: slot as u64, bytes };
-            self.request
-                .chunks_mut(self.segment)
-                .filter(|packet| packet.len() >= HEAD_BYTES)
-                .for_each(|packet| head.write(&mut packet[..HEAD_BYTES]));
-            self.socket.send(self.ask.address, &self.request, self.segment)?;
-            self.slots[slot].out = Some((self.number, Instant::now()));
-            self.out += 1;
+            let head = Head { number: self.number, slot: slot as u64, bytes: self.request_bytes as u64 };
+            request.chunks_exact_mut(self.segment).for_each(|packet| head.write(&mut packet[..HEAD_BYTES]));
+            self.slots[slot].out = Some((self.number, now));
         }
-        Ok(())
+        self.out += many;
+        let bytes = &self.requests[..many * self.request_bytes];
+        Ok(self.socket.send(self.ask.address, bytes, self.segment)?)
     }
 
     /// Takes the answers that one receive brings; says whether to go on.
@@ -279,12 +286,6 @@ impl Asker<'_> {
             }
         }
     }
-}
-
-/// Bytes of the packets that are long enough to say whose they are.
-fn whole_bytes(bytes: usize, segment: usize) -> u64 {
-    let rest = bytes % segment;
-    (if rest < HEAD_BYTES { bytes - rest } else { bytes }) as u64
 }
 
 #[cfg(test)]
