@@ -180,11 +180,11 @@ fn log(event: &CoordinatorEvent) {
         CoordinatorEvent::NodeJoined { peer } => {
             tracing::info!(node = %peer.node, incarnation = peer.incarnation.0, "node registered");
         }
-        CoordinatorEvent::LeaseExpired { peer, last_heard } => {
-            tracing::warn!(node = %peer.node, incarnation = peer.incarnation.0, %last_heard, "node lost: no heartbeat");
+        CoordinatorEvent::Suspected { peer, last_heard } => {
+            tracing::warn!(node = %peer.node, incarnation = peer.incarnation.0, %last_heard, "node suspected: no heartbeat");
         }
-        CoordinatorEvent::LeaseRenewed { peer } => {
-            tracing::info!(node = %peer.node, incarnation = peer.incarnation.0, "node is heard again");
+        CoordinatorEvent::LifeOver { peer } => {
+            tracing::info!(node = %peer.node, incarnation = peer.incarnation.0, "the node's life is over");
         }
         CoordinatorEvent::MapChanged { version, cells_moved } => {
             tracing::info!(version, cells_moved, "cells assigned");

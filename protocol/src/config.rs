@@ -230,8 +230,14 @@ impl NodeConfig {
 pub struct CoordinatorConfig {
     /// What every node must share.
     pub world: WorldConfig,
-    /// A node that sent no heartbeat for this long is reported as lost. Default: 3 s.
+    /// How long a node may simulate after the last renewal that a majority of its voters answered. Default: 3 s. Shorter
+    /// means a quicker recovery, and that a shorter stall costs a node its life.
     pub lease: Duration,
+    /// How much longer than that the coordinator waits before it replaces a node: covers clocks that run at different
+    /// rates. Default: 150 ms, 5 % of the lease.
+    pub lease_margin: Duration,
+    /// A node that sent no heartbeat for this long is suspected, and loses its lease for good. Default: 2 s.
+    pub suspect_after: Duration,
     /// Pause between repeats of a question to a node. Default: 200 ms.
     pub retry: Duration,
     /// How long a player waits at the door before they are refused. Default: 5 s.
@@ -248,6 +254,8 @@ impl Default for CoordinatorConfig {
         Self {
             world: WorldConfig::default(),
             lease: Duration::from_secs(3),
+            lease_margin: Duration::from_millis(150),
+            suspect_after: Duration::from_secs(2),
             retry: Duration::from_millis(200),
             entry_patience: Duration::from_secs(5),
             pinned: std::collections::BTreeMap::new(),

@@ -22,8 +22,8 @@ use selvedge_protocol::snapshot::{ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::token::Token;
 use selvedge_protocol::wire::{
-    AuthorityChange, AuthorityEvent, ByeReason, ClientMessage, Load, Message, PrepareOutcome, PrepareRequest,
-    RefuseReason,
+    AuthorityChange, AuthorityEvent, ByeReason, ClientMessage, LeaseMessage, Load, Message, PrepareOutcome,
+    PrepareRequest, RefuseReason,
 };
 
 const ENTITY: EntityId = EntityId::from_u128(99);
@@ -322,7 +322,18 @@ fn the_coordinator_prepares_only_for_who_holds_the_entity_or_its_cell() {
 fn register(node: NodeId, process: u64) -> Message {
     let (mesh_addr, client_addr) = ("10.0.0.9:1".to_owned(), "10.0.0.9:2".to_owned());
     let (schema_min, schema_max, server_name) = (1, 1, "node-9".to_owned());
-    Message::Register { node, process, mesh_addr, client_addr, server_name, schema_min, schema_max }
+    let (life, sent_at) = (0, Time::ZERO);
+    Message::Register {
+        node,
+        process,
+        life,
+        sent_at,
+        mesh_addr,
+        client_addr,
+        server_name,
+        schema_min,
+        schema_max,
+    }
 }
 
 #[test]
@@ -358,16 +369,21 @@ fn another_process_may_be_the_node_once_the_first_is_unlinked_or_silent() {
     let said = tell_coordinator(&mut mesh, node, register(node, 4711), Bytes::new());
     assert!(said.iter().any(|message| matches!(message, Message::Registered { .. })), "{said:?}");
     assert!(matches!(mesh.standing.last(), Some((_, Some(live))) if live.process == 4711));
-    // It was not heard for a lease: killed, or cut off.
+    // It was not heard for too long: killed, or cut off.
     let mut mesh = scene();
-    mesh.coordinator.handle_timeout(mesh.now + Duration::from_secs(60));
+    let later = |mesh: &Mesh, millis| mesh.now + Duration::from_millis(millis);
+    for millis in (500..=3000).step_by(500) {
+        let at = later(&mesh, millis);
+        mesh.coordinator.handle_timeout(at);
+    }
     mesh.settle();
     assert!(mesh.standing.contains(&(node, None)), "{:?}", mesh.standing);
-    // It lives after all.
+    // It lives after all: too late, it may not go on.
     let incarnation = mesh.hosts[0].node.me().unwrap().incarnation;
     let beat = Message::Heartbeat { incarnation, sent_at: mesh.now, map_version: 1, load: Load::default() };
-    tell_coordinator(&mut mesh, node, beat, Bytes::new());
-    assert!(matches!(mesh.standing.last(), Some((_, Some(live))) if live.process == 0));
+    let said = tell_coordinator(&mut mesh, node, beat, Bytes::new());
+    let fenced = |message: &Message| matches!(message, Message::Lease(LeaseMessage::Fenced { .. }));
+    assert!(said.iter().any(fenced), "{said:?}");
 }
 
 #[test]
@@ -382,7 +398,7 @@ fn a_node_can_not_register_as_another_or_live_a_life_that_was_never_granted() {
     let beat = Message::Heartbeat { incarnation, sent_at, map_version: u64::MAX, load };
     let said = tell_coordinator(&mut mesh, node_id(1), beat, Bytes::new());
     assert!(
-        matches!(&said[..], [Message::RegisterRefused { reason }] if reason.contains("never granted")),
+        matches!(&said[..], [Message::Lease(LeaseMessage::Fenced { incarnation: its, .. })] if *its == incarnation),
         "{said:?}"
     );
     // What only a coordinator says is none of its business either.

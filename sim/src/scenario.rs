@@ -215,7 +215,9 @@ fn draw_coordinator(dice: &mut Dice, grid: GridConfig, nodes: usize) -> Coordina
         interest_margin_m: dice.real(3.0, grid.cell_edge_m * 0.3),
     };
     let nodes_min = if dice.chance(0.7) { nodes } else { dice.index(1, nodes) };
-    CoordinatorConfig { world, nodes_min, ..CoordinatorConfig::default() }
+    // Here networks stall for longer than a lease lasts, and nobody is to lose it for that.
+    let (lease, suspect_after) = (Duration::from_secs(600), Duration::from_secs(400));
+    CoordinatorConfig { world, nodes_min, lease, suspect_after, ..CoordinatorConfig::default() }
 }
 
 fn draw_node(dice: &mut Dice, world: &WorldConfig) -> NodeConfig {

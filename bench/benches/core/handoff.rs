@@ -162,6 +162,7 @@ impl Pair {
             | Output::Registered(_)
             | Output::MapChanged(_)
             | Output::ClockOffset { .. }
+            | Output::Shun { .. }
             | Output::Event(_) => {}
         }
     }

@@ -15,6 +15,7 @@ use selvedge_coordinator::{
     Settings, StartError,
 };
 use selvedge_protocol::id::{NodeId, Term};
+use selvedge_protocol::time::Time;
 use selvedge_protocol::wire::{self, Hello, Message};
 use selvedge_transport::{
     ClientEvent, ClientLimits, ClientPort, ClientPortConfig, Lane, Link, LinkEvent, MeshConfig, MeshEndpoint,
@@ -217,6 +218,8 @@ impl FakeNode {
         let register = Message::Register {
             node: self.node,
             process: self.process,
+            life: 0,
+            sent_at: Time::ZERO,
             mesh_addr: self.mesh.local_addr().unwrap().to_string(),
             client_addr: self.port.local_addr().unwrap().to_string(),
             server_name: self.server_name.clone(),

@@ -1,10 +1,11 @@
 //! What this node says of itself to a peer, and what it asks of the peer.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use selvedge_certs::{Role, WorldName};
-use selvedge_protocol::id::{NodeId, Peer};
+use selvedge_protocol::id::{Incarnation, NodeId, Peer};
 use selvedge_protocol::wire::{Hello, decode_hello, encode_hello};
 use selvedge_transport::{HelloCheck, PeerName};
 
@@ -16,6 +17,25 @@ pub(super) struct Facts {
     pub(super) process: u64,
     pub(super) schema_min: u32,
     pub(super) schema_max: u32,
+    /// Of each node, the newest life that is over.
+    pub(super) shunned: Shunned,
+}
+
+/// Lives whose hello is refused for ever; shared with the check of hellos.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shunned(Arc<Mutex<BTreeMap<NodeId, Incarnation>>>);
+
+impl Shunned {
+    pub(super) fn insert(&self, peer: Peer) {
+        let mut lives = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = lives.entry(peer.node).or_default();
+        *newest = peer.incarnation.max(*newest);
+    }
+
+    fn contains(&self, peer: Peer) -> bool {
+        let lives = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.get(&peer.node).is_some_and(|&newest| peer.incarnation <= newest)
+    }
 }
 
 impl Facts {
@@ -56,6 +76,9 @@ impl Facts {
             Some(peer) if peer.node != certified => {
                 return Err(format!("you say that you are {}, your certificate says {certified}", peer.node));
             }
+            Some(peer) if self.shunned.contains(peer) => {
+                return Err(format!("your life as incarnation {} is over: register anew", peer.incarnation));
+            }
             Some(_) => {}
         }
         if hello.schema_min > self.schema_max || hello.schema_max < self.schema_min {
@@ -80,7 +103,8 @@ mod tests {
     use super::*;
 
     fn facts(world: &str, schema_max: u32) -> Facts {
-        Facts { world: WorldName::new(world).unwrap(), process: 77, schema_min: schema_max, schema_max }
+        let (world, shunned) = (WorldName::new(world).unwrap(), Shunned::default());
+        Facts { world, process: 77, schema_min: schema_max, schema_max, shunned }
     }
 
     fn judged(from: &PeerName, hello: &Bytes) -> Result<(), String> {
@@ -101,6 +125,18 @@ mod tests {
         let hello = facts("aerie", 1).hello(Some(peer));
         judged(&name, &hello).unwrap();
         assert_eq!(life(&hello), Some(peer));
+    }
+
+    #[test]
+    fn a_life_that_is_over_is_refused_and_the_next_one_is_welcome() {
+        let (name, peer) = node(7);
+        let facts = facts("aerie", 1);
+        facts.shunned.insert(peer);
+        let coordinator = PeerName::coordinator(&facts.world, "main").unwrap();
+        let check = facts.clone().check(coordinator);
+        assert!(check(&name, &facts.hello(Some(peer))).unwrap_err().contains("register anew"));
+        let next = Peer { incarnation: Incarnation(4), ..peer };
+        assert_eq!(check(&name, &facts.hello(Some(next))), Ok(()));
     }
 
     #[test]

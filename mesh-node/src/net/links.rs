@@ -73,6 +73,15 @@ impl Links {
         }
     }
 
+    /// Ends the connection to a life that is over.
+    pub(super) fn shun(&self, peer: Peer) {
+        if let Some(node) =
+            self.nodes.get(&peer.node).filter(|node| node.peer.incarnation <= peer.incarnation)
+        {
+            node.link.close("your life is over: register anew");
+        }
+    }
+
     /// Ends the connections to all other nodes, so that they hear this node's new hello.
     pub(super) fn close_nodes(&self, reason: &str) {
         self.nodes.values().for_each(|node| node.link.close(reason));

@@ -71,7 +71,13 @@ impl MeshTask {
         let world = identity.id().world.clone();
         let coordinator = PeerName::coordinator(&world, &config.coordinator_name)?;
         let NodeConfig { schema_min, schema_max, .. } = config.core;
-        let facts = Facts { world: world.clone(), process: setup.process, schema_min, schema_max };
+        let facts = Facts {
+            world: world.clone(),
+            process: setup.process,
+            schema_min,
+            schema_max,
+            shunned: hello::Shunned::default(),
+        };
         let mesh = MeshConfig {
             bind: config.bind_mesh,
             identity: Arc::new(identity),
@@ -278,6 +284,10 @@ impl MeshTask {
                     self.links.follow(&map, &self.endpoint);
                     self.shared.mailbox.set_map(map);
                 }
+                Output::Shun { peer } => {
+                    self.facts.shunned.insert(peer);
+                    self.links.shun(peer);
+                }
                 Output::ClockOffset { offset_us } => self.shared.set_clock_offset(offset_us),
                 Output::Event(event) => self.on_event(event),
             }
@@ -334,7 +344,7 @@ impl MeshTask {
             NodeEvent::Fenced { incarnation } => {
                 error!(
                     incarnation = incarnation.0,
-                    "the coordinator says that this life of the node is over"
+                    "this life of the node is over: its lease ran out, or the coordinator gave it up; registering anew"
                 );
             }
         }

@@ -174,15 +174,15 @@ pub enum CoordinatorEvent {
         /// In this life.
         peer: Peer,
     },
-    /// A node's lease ran out without a heartbeat.
-    LeaseExpired {
+    /// A node was not heard for too long: its voters are asked to let it go.
+    Suspected {
         /// Whose.
         peer: Peer,
         /// When it was heard last, by the coordinator's clock.
         last_heard: Time,
     },
-    /// It is heard again.
-    LeaseRenewed {
+    /// A life is over: it has stopped by itself by now, and nobody hears it any more.
+    LifeOver {
         /// Whose.
         peer: Peer,
     },

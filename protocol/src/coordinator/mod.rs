@@ -1,12 +1,14 @@
 //! The composed machine of the coordinator. Its clock is mesh time. Files by what they deal with:
 //!
-//! - `nodes`: registration, leases, the cell map
+//! - `nodes`: registration, heartbeats, the cell map
+//! - `leases`: who is suspected, whose life is over
 //! - `prepare`: step 2 of a crossing
 //! - `directory`: who holds what, and whether the reports add up
 //! - `sessions`: players at the door
 
 mod directory;
 mod io;
+mod leases;
 mod nodes;
 mod prepare;
 mod sessions;
@@ -27,6 +29,7 @@ use crate::cell_map::CellMap;
 use crate::config::{ConfigError, CoordinatorConfig};
 use crate::grid::Grid;
 use crate::id::{Incarnation, NodeId, SessionId, Term};
+use crate::lease::Warden;
 use crate::time::Time;
 use crate::timers::Timers;
 use crate::wire::{CensusEntry, Lane, Message};
@@ -47,7 +50,7 @@ const CENSUSES_MAX: usize = 16;
 /// Why `handle_timeout` is to be called.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum CoordinatorTimeout {
-    /// A lease may run out.
+    /// A node is suspected, asked about, or over.
     Lease,
     /// A question to a node is repeated or given up, or a session is forgotten.
     Question,
@@ -55,7 +58,7 @@ pub enum CoordinatorTimeout {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum TimerKey {
-    Lease(NodeId),
+    Leases,
     Entry(u64),
     Session(SessionId),
     Census(u64),
@@ -76,6 +79,7 @@ pub struct Coordinator {
     term: Term,
     random: ChaCha20Rng,
     nodes: BTreeMap<NodeId, NodeRecord>,
+    warden: Warden,
     last_incarnation: Incarnation,
     map: Arc<CellMap>,
     directory: Directory,
@@ -99,12 +103,14 @@ impl Coordinator {
     pub fn new(config: CoordinatorConfig, term: Term, seed: [u8; 32]) -> Result<Self, ConfigError> {
         config.world.check()?;
         let grid = Grid::new(config.world.grid)?;
+        let warden = Warden::new(leases::settings(&config));
         Ok(Self {
             config,
             grid,
             term,
             random: ChaCha20Rng::from_seed(seed),
             nodes: BTreeMap::new(),
+            warden,
             last_incarnation: Incarnation(0),
             map: Arc::new(CellMap::default()),
             directory: Directory::default(),
@@ -134,6 +140,7 @@ impl Coordinator {
 
     /// Takes one input. Never fails.
     pub fn handle(&mut self, input: CoordinatorInput, now: Time) {
+        self.warden.notice(now);
         match input {
             // Whose process it leads to shows with the first heartbeat or registration.
             CoordinatorInput::LinkUp { node: _ } => {}
@@ -157,9 +164,10 @@ impl Coordinator {
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.warden.notice(now);
         while let Some(key) = self.timers.pop_due(now) {
             match key {
-                TimerKey::Lease(node) => self.on_lease_due(node, now),
+                TimerKey::Leases => self.on_leases_due(now),
                 TimerKey::Entry(request) => self.on_entry_due(request, now),
                 TimerKey::Session(session) => self.on_session_due(session, now),
                 TimerKey::Census(request) => self.on_census_due(request, now),
@@ -176,7 +184,7 @@ impl Coordinator {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Time, CoordinatorTimeout)> {
         self.timers.next().map(|(at, key)| match key {
-            TimerKey::Lease(_) => (at, CoordinatorTimeout::Lease),
+            TimerKey::Leases => (at, CoordinatorTimeout::Lease),
             TimerKey::Entry(_) | TimerKey::Session(_) | TimerKey::Census(_) => {
                 (at, CoordinatorTimeout::Question)
             }
@@ -209,6 +217,8 @@ impl Coordinator {
             Message::Register {
                 node,
                 process,
+                life,
+                sent_at,
                 mesh_addr,
                 client_addr,
                 server_name,
@@ -217,7 +227,8 @@ impl Coordinator {
             } => {
                 if node == from {
                     let addresses = nodes::Addresses { mesh_addr, client_addr, server_name };
-                    self.on_register(node, process, addresses, now);
+                    let process = nodes::Process { number: process, life };
+                    self.on_register(node, process, addresses, sent_at, now);
                 } else {
                     let what = format!("its certificate is not that of the node {node} that it registers as");
                     self.misbehaved(from, what);
@@ -233,7 +244,8 @@ impl Coordinator {
             Message::CensusReply { request, entries } => self.on_census_reply(from, request, entries),
             // The runtime keeps reports; the core has no use for them.
             Message::Report => {}
-            Message::Lease(_) | Message::Recovery(_) => {}
+            Message::Lease(said) => self.on_lease_message(from, said, now),
+            Message::Recovery(_) => {}
             Message::Registered { .. }
             | Message::Standby(_)
             | Message::RegisterRefused { .. }

@@ -1,14 +1,16 @@
-//! Nodes as the coordinator sees them: registration, heartbeats, leases, and the cells dealt to them.
+//! Nodes as the coordinator sees them: registration, heartbeats, and the cells dealt to them.
 
 use std::sync::Arc;
 
-use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, LiveProcess, NodeStatus, TimerKey};
+use core::time::Duration;
+
+use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, LiveProcess, NodeStatus};
 use crate::cell_map::{CellMap, NodeEntry};
 use crate::id::{Incarnation, NodeId, Peer};
 use crate::limits::NODES_MAX;
 use crate::plan;
 use crate::time::Time;
-use crate::wire::{Load, Message};
+use crate::wire::{Assignment, Load, Message};
 
 /// Where a node is reached.
 #[derive(Debug)]
@@ -18,12 +20,21 @@ pub(super) struct Addresses {
     pub(super) server_name: String,
 }
 
+/// Which process a node is, and which life of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Process {
+    /// The number that the process drew.
+    pub(super) number: u64,
+    /// Counts its lives: it asks for another when it has lost its lease.
+    pub(super) life: u32,
+}
+
 /// One registered node.
 #[derive(Debug)]
 pub(super) struct NodeRecord {
     pub(super) entry: NodeEntry,
     pub(super) alive: bool,
-    process: u64,
+    process: Process,
     /// Whether a link to this very process is up.
     linked: bool,
     /// Whether the runtime was told that no other process may say hello as this node.
@@ -37,13 +48,21 @@ impl NodeRecord {
         self.entry.peer
     }
 
+    pub(super) const fn last_heard(&self) -> Time {
+        self.last_heard
+    }
+
     /// Whether another process that calls itself this node is to be refused.
     const fn stands(&self) -> bool {
         self.alive && self.linked
     }
 
     fn live_process(&self) -> LiveProcess {
-        LiveProcess { process: self.process, peer: self.peer(), mesh_addr: self.entry.mesh_addr.clone() }
+        LiveProcess {
+            process: self.process.number,
+            peer: self.peer(),
+            mesh_addr: self.entry.mesh_addr.clone(),
+        }
     }
 
     pub(super) fn status(&self, map: &CellMap, now: Time) -> NodeStatus {
@@ -75,6 +94,14 @@ impl Coordinator {
         }
     }
 
+    /// A node is suspected or over: another process may take its place.
+    pub(super) fn on_not_alive(&mut self, node: NodeId) {
+        if let Some(record) = self.nodes.get_mut(&node) {
+            record.alive = false;
+            self.tell_standing(node);
+        }
+    }
+
     /// Tells the runtime who may say hello as this node, if that has changed.
     fn tell_standing(&mut self, node: NodeId) {
         let Some(record) = self.nodes.get_mut(&node) else {
@@ -87,24 +114,46 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn on_register(&mut self, node: NodeId, process: u64, addresses: Addresses, now: Time) {
+    pub(super) fn on_register(
+        &mut self,
+        node: NodeId,
+        process: Process,
+        addresses: Addresses,
+        sent_at: Time,
+        now: Time,
+    ) {
         if let Some(known) = self.nodes.get_mut(&node) {
+            let peer = known.peer();
             if known.process == process {
-                // The answer was lost: the same life is told the same.
-                known.last_heard = now;
-                known.linked = true;
-                self.tell_standing(node);
-                self.welcome(node);
+                if self.warden.heard(peer, now) {
+                    // The answer was lost: the same life is told the same.
+                    known.last_heard = now;
+                    known.linked = true;
+                    self.tell_standing(node);
+                    self.welcome(node, sent_at);
+                } else {
+                    self.say_fenced(peer);
+                }
                 return;
             }
-            // It said hello before the other one had registered.
-            let refused = known.live_process().judge(process);
-            if let (true, Err(reason)) = (known.stands(), refused) {
-                self.send(node, Message::RegisterRefused { reason });
-                return;
+            if known.process.number == process.number {
+                if process.life < known.process.life {
+                    return;
+                }
+                // The same process says that its former life is over.
+                self.warden.confessed(peer);
+            } else {
+                // It said hello before the other one had registered.
+                let refused = known.live_process().judge(process.number);
+                if let (true, Err(reason)) = (known.stands(), refused) {
+                    self.send(node, Message::RegisterRefused { reason });
+                    return;
+                }
+                self.warden.superseded(peer, now);
             }
-            let ended = known.peer();
-            self.forget_life(ended, now);
+            // Its place is another's from here on. What it held is dealt with once it is over.
+            self.nodes.remove(&node);
+            self.on_leases_due(now);
         } else if self.nodes.len() >= NODES_MAX {
             let reason = format!("the mesh has {NODES_MAX} nodes already");
             self.send(node, Message::RegisterRefused { reason });
@@ -113,28 +162,34 @@ impl Coordinator {
         self.last_incarnation = Incarnation(self.last_incarnation.0 + 1);
         let peer = Peer { node, incarnation: self.last_incarnation };
         let Addresses { mesh_addr, client_addr, server_name } = addresses;
+        let host = mesh_addr.rsplit_once(':').map_or_else(String::new, |(host, _)| host.to_owned());
         let entry = NodeEntry { peer, mesh_addr, client_addr, server_name };
         let load = Load::default();
         let record =
             NodeRecord { entry, alive: true, process, linked: true, guarded: false, last_heard: now, load };
         self.nodes.insert(node, record);
+        self.warden.admit(peer, &host, Assignment::default(), now);
         self.tell_standing(node);
-        self.timers.set(TimerKey::Lease(node), now + self.config.lease);
         self.event(CoordinatorEvent::NodeJoined { peer });
         self.deal_cells();
-        self.welcome(node);
+        self.welcome(node, sent_at);
+        self.on_leases_due(now);
     }
 
-    fn welcome(&mut self, node: NodeId) {
+    fn welcome(&mut self, node: NodeId, sent_at: Time) {
         let Some(record) = self.nodes.get(&node) else {
             return;
         };
         let world = &self.config.world;
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let message = Message::Registered {
             term: self.term,
+            life: record.process.life,
+            sent_at,
             incarnation: record.peer().incarnation,
+            lease_us: micros(self.config.lease),
             grid: world.grid,
-            tick_interval_us: u64::try_from(world.tick_interval.as_micros()).unwrap_or(u64::MAX),
+            tick_interval_us: micros(world.tick_interval),
             interest_margin_m: world.interest_margin_m,
             map: self.map.to_image(),
         };
@@ -142,8 +197,9 @@ impl Coordinator {
     }
 
     /// Deals the cells to the nodes present, and tells everybody what changed.
-    fn deal_cells(&mut self) {
-        if self.nodes.len() < self.config.nodes_min {
+    pub(super) fn deal_cells(&mut self) {
+        let starts = self.map.version() == 0;
+        if self.nodes.is_empty() || (starts && self.nodes.len() < self.config.nodes_min) {
             return;
         }
         let present: Vec<NodeId> = self.nodes.keys().copied().collect();
@@ -173,44 +229,22 @@ impl Coordinator {
         load: Load,
         now: Time,
     ) {
-        let Some(record) = self.nodes.get_mut(&from).filter(|known| known.peer().incarnation == incarnation)
-        else {
-            let reason =
-                format!("incarnation {incarnation} of node {from} is of the past, or was never granted");
-            self.send(from, Message::RegisterRefused { reason });
+        let peer = Peer { node: from, incarnation };
+        if !self.warden.heard(peer, now) {
+            self.say_fenced(peer);
+            return;
+        }
+        let Some(record) = self.nodes.get_mut(&from) else {
             return;
         };
         record.last_heard = now;
         record.linked = true;
         record.load = load;
-        let returned = !record.alive;
-        record.alive = true;
-        let peer = record.peer();
         self.tell_standing(from);
-        if returned {
-            self.timers.set(TimerKey::Lease(from), now + self.config.lease);
-            self.event(CoordinatorEvent::LeaseRenewed { peer });
-        }
         self.send(from, Message::HeartbeatReply { term: self.term, sent_at, mesh_time: now });
         if map_version < self.map.version() {
             let (term, map) = (self.term, self.map.to_image());
             self.send_map(from, Message::MapWhole { term, map });
         }
-    }
-
-    /// Notices a lease that ran out. The node keeps its cells: taking them away needs fencing.
-    pub(super) fn on_lease_due(&mut self, node: NodeId, now: Time) {
-        let Some(record) = self.nodes.get_mut(&node) else {
-            return;
-        };
-        let expires_at = record.last_heard + self.config.lease;
-        if expires_at > now {
-            self.timers.set(TimerKey::Lease(node), expires_at);
-            return;
-        }
-        record.alive = false;
-        let (peer, last_heard) = (record.peer(), record.last_heard);
-        self.tell_standing(node);
-        self.outputs.push_back(CoordinatorOutput::Event(CoordinatorEvent::LeaseExpired { peer, last_heard }));
     }
 }

@@ -94,6 +94,8 @@ pub struct Warden {
     watched: BTreeMap<Peer, Watched>,
     /// Lives whose end is to be announced at the next occasion.
     over: Vec<Peer>,
+    /// When the coordinator was last awake.
+    awake_at: Time,
 }
 
 impl Warden {
@@ -101,7 +103,7 @@ impl Warden {
     #[must_use]
     pub fn new(settings: WardenSettings) -> Self {
         let witness = Witness::new(settings.lease + settings.margin);
-        Self { settings, witness, watched: BTreeMap::new(), over: Vec::new() }
+        Self { settings, witness, watched: BTreeMap::new(), over: Vec::new(), awake_at: Time::ZERO }
     }
 
     /// Watches a life that was just granted, or that a store remembers. It has a full lease from now.
@@ -118,6 +120,16 @@ impl Warden {
         };
         self.watched.insert(peer, watched);
         self.plan();
+    }
+
+    /// Says that the coordinator is awake. If it was not for a while (stopped, starved), what it did not hear meanwhile says
+    /// nothing about the nodes.
+    pub fn notice(&mut self, now: Time) {
+        let asleep = now.since(self.awake_at) > self.settings.suspect_after / 2;
+        self.awake_at = now;
+        if asleep {
+            self.watched.values_mut().for_each(|watched| watched.heard_at = now);
+        }
     }
 
     /// A life asks to live on; says whether it is to be answered.
@@ -243,7 +255,9 @@ impl Warden {
                 state.min(watched.assign_at)
             }
         };
-        self.watched.values().map(due).min()
+        // Awake regularly, so that a long sleep is seen as one.
+        let wake = self.awake_at + self.settings.suspect_after / 4;
+        self.watched.values().map(due).min().map(|due| due.min(wake))
     }
 
     /// Lets time pass; says what is to be done.

@@ -124,6 +124,11 @@ pub enum Output {
         /// Add this to the node's clock.
         offset_us: i64,
     },
+    /// This life of a node is over for good: close its link, and refuse its hello from now on.
+    Shun {
+        /// Which.
+        peer: Peer,
+    },
     /// Something happened that is measured, logged or shown.
     Event(NodeEvent),
 }

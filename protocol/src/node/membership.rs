@@ -19,6 +19,8 @@ pub(super) struct Membership {
     pub(super) coordinator_linked: bool,
     term: Term,
     registered: Option<Registered>,
+    /// Counts the lives of this process that are over.
+    lives: u32,
 }
 
 #[derive(Debug)]
@@ -27,13 +29,17 @@ struct Registered {
     grid: Grid,
     tick_interval: Duration,
     interest_margin_m: f64,
-    /// The coordinator does not know this life.
-    disowned: bool,
 }
 
 impl Membership {
     pub(super) fn me(&self) -> Option<Peer> {
         self.registered.as_ref().map(|registered| registered.me)
+    }
+
+    /// What it was registered as is over.
+    pub(super) fn begin_new_life(&mut self) {
+        self.registered = None;
+        self.lives += 1;
     }
 
     pub(super) fn grid(&self) -> Option<&Grid> {
@@ -64,6 +70,8 @@ impl Node {
             let register = Message::Register {
                 node: setup.node,
                 process: setup.process,
+                life: self.membership.lives,
+                sent_at: now,
                 mesh_addr: setup.mesh_addr.clone(),
                 client_addr: setup.client_addr.clone(),
                 server_name: setup.server_name.clone(),
@@ -101,18 +109,32 @@ impl Node {
             return;
         }
         match message {
-            Message::Registered { term, incarnation, grid, tick_interval_us, interest_margin_m, map } => {
-                if self.heed(term) {
+            Message::Registered {
+                term,
+                life,
+                sent_at,
+                incarnation,
+                lease_us,
+                grid,
+                tick_interval_us,
+                interest_margin_m,
+                map,
+            } => {
+                if life == self.membership.lives && sent_at <= now && self.heed(term) {
+                    let lease = (Duration::from_micros(lease_us), sent_at);
                     let tick_interval = Duration::from_micros(tick_interval_us);
-                    self.on_registered(incarnation, grid, tick_interval, interest_margin_m, now);
+                    self.on_registered(incarnation, lease, grid, tick_interval, interest_margin_m, now);
                     self.on_map_whole(map);
                 }
             }
             Message::RegisterRefused { reason } => self.on_register_refused(reason),
             Message::HeartbeatReply { term, sent_at, mesh_time } => {
-                if self.heed(term) && self.clock.sample(sent_at, mesh_time, now) {
-                    let offset_us = self.clock.offset_us().unwrap_or(0);
-                    self.outputs.push_back(Output::ClockOffset { offset_us });
+                if self.heed(term) && sent_at <= now {
+                    self.renewed_by_coordinator(sent_at, now);
+                    if self.clock.sample(sent_at, mesh_time, now) {
+                        let offset_us = self.clock.offset_us().unwrap_or(0);
+                        self.outputs.push_back(Output::ClockOffset { offset_us });
+                    }
                 }
             }
             Message::MapDiff { term, diff } => {
@@ -145,7 +167,8 @@ impl Node {
                 let (to, lane, blob) = (Destination::Coordinator, Lane::Checkpoint, Bytes::new());
                 self.outputs.push_back(Output::Send { to, lane, message, blob });
             }
-            Message::Lease(_) | Message::Recovery(_) => {}
+            Message::Lease(said) => self.on_coordinator_lease(said, now),
+            Message::Recovery(said) => self.on_recovery(said, now),
             Message::Register { .. }
             | Message::Standby(_)
             | Message::Heartbeat { .. }
@@ -174,7 +197,7 @@ impl Node {
     }
 
     /// Refuses commands of a lower term than this node has seen.
-    fn heed(&mut self, term: Term) -> bool {
+    pub(super) fn heed(&mut self, term: Term) -> bool {
         if term < self.membership.term {
             return false;
         }
@@ -185,6 +208,7 @@ impl Node {
     fn on_registered(
         &mut self,
         incarnation: Incarnation,
+        (lease, asked_at): (Duration, Time),
         grid: GridConfig,
         tick_interval: Duration,
         interest_margin_m: f64,
@@ -204,21 +228,15 @@ impl Node {
         let me = Peer { node: self.setup.node, incarnation };
         let term = self.membership.term;
         let registration = Registration { me, term, grid, tick_interval };
-        self.membership.registered =
-            Some(Registered { me, grid, tick_interval, interest_margin_m, disowned: false });
+        self.membership.registered = Some(Registered { me, grid, tick_interval, interest_margin_m });
         self.outputs.push_back(Output::Registered(registration));
+        self.begin_lease(lease, asked_at, now);
         self.on_membership_due(now);
     }
 
     fn on_register_refused(&mut self, reason: String) {
-        let Some(registered) = &mut self.membership.registered else {
+        if self.me().is_none() {
             self.event(NodeEvent::RegistrationRefused { reason });
-            return;
-        };
-        // Said once: it repeats with every heartbeat.
-        if !core::mem::replace(&mut registered.disowned, true) {
-            let incarnation = registered.me.incarnation;
-            self.event(NodeEvent::Fenced { incarnation });
         }
     }
 

@@ -1,6 +1,7 @@
 //! The composed machine of one node. Files by what they deal with:
 //!
 //! - `membership`: the coordinator, the cell map, mesh time
+//! - `lease`: how long this node may simulate, and what it witnesses of others
 //! - `source`, `cutover`: an entity on its way out
 //! - `target`: an entity on its way in
 //! - `clients`: players' connections, inputs, entering and leaving
@@ -14,8 +15,10 @@ mod cutover;
 mod directory;
 mod event;
 mod io;
+mod lease;
 mod membership;
 mod players;
+mod recovery;
 mod replication;
 mod source;
 mod target;
@@ -50,6 +53,7 @@ use crate::wire::{CensusEntry, CensusStanding, Lane, Message, RefuseReason, Serv
 
 use clients::ClientState;
 use directory::Directory;
+use lease::Leases;
 use membership::Membership;
 use players::{PendingJoin, Save};
 use replication::Ghosts;
@@ -78,6 +82,8 @@ pub struct NodeSetup {
 pub enum NodeTimeout {
     /// A heartbeat or registration is due.
     Membership,
+    /// The lease is renewed, or runs out.
+    Lease,
     /// Something about an entity's handoff is due.
     Handoff,
     /// Something expires: a reservation, a token, a tombstone, a ghost, a lingering player.
@@ -89,6 +95,8 @@ pub enum NodeTimeout {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum TimerKey {
     Membership,
+    Renew,
+    Lease,
     Directory,
     Saves,
     Ghosts,
@@ -104,6 +112,7 @@ impl TimerKey {
     const fn reason(self) -> NodeTimeout {
         match self {
             Self::Membership => NodeTimeout::Membership,
+            Self::Renew | Self::Lease => NodeTimeout::Lease,
             Self::Directory | Self::Saves => NodeTimeout::Directory,
             Self::Source(_) => NodeTimeout::Handoff,
             Self::Ghosts
@@ -171,6 +180,9 @@ pub struct Node {
     setup: NodeSetup,
     random: ChaCha20Rng,
     membership: Membership,
+    leases: Leases,
+    /// Of each node, the newest life that is over for good.
+    shunned: BTreeMap<NodeId, Incarnation>,
     clock: MeshClock,
     map: Arc<CellMap>,
     links: BTreeMap<NodeId, Incarnation>,
@@ -207,6 +219,8 @@ impl Node {
             setup,
             random,
             membership: Membership::default(),
+            leases: Leases::default(),
+            shunned: BTreeMap::new(),
             clock: MeshClock::new(),
             map: Arc::new(CellMap::default()),
             links: BTreeMap::new(),
@@ -252,10 +266,11 @@ impl Node {
 
     /// Takes one input. Never fails.
     pub fn handle(&mut self, input: Input, now: Time) {
+        self.check_lease(now);
         match input {
             Input::CoordinatorUp => self.on_coordinator_up(now),
             Input::CoordinatorDown => self.membership.coordinator_linked = false,
-            Input::LinkUp { peer } => drop(self.links.insert(peer.node, peer.incarnation)),
+            Input::LinkUp { peer } => self.on_link_up(peer, now),
             Input::LinkDown { node } => drop(self.links.remove(&node)),
             Input::Message { from, message, blob } => self.on_message(from, message, blob, now),
             Input::ClientHello { client, token } => self.on_client_hello(client, &token, now),
@@ -275,9 +290,13 @@ impl Node {
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.check_lease(now);
         while let Some(key) = self.timers.pop_due(now) {
             match key {
                 TimerKey::Membership => self.on_membership_due(now),
+                TimerKey::Renew => self.on_renew_due(now),
+                // Every renewal that is answered puts it off; where none was, this life has ended above.
+                TimerKey::Lease => self.check_lease(now),
                 TimerKey::Directory => self.flush_directory(now),
                 TimerKey::Saves => self.repeat_saves(now),
                 TimerKey::Ghosts => self.expire_ghosts(now),
@@ -310,7 +329,7 @@ impl Node {
     }
 
     fn on_peer_message(&mut self, peer: Peer, message: Message, blob: Bytes, now: Time) {
-        if self.me().is_none() || self.links.get(&peer.node) != Some(&peer.incarnation) {
+        if self.me().is_none() || !self.is_linked(peer) {
             return;
         }
         match message {
@@ -340,7 +359,8 @@ impl Node {
             Message::Cancelled { id } => self.on_not_taken(peer, id, None, now),
             Message::RelayInputs { entity, hops, inputs } => self.on_relay(entity, hops, inputs, now),
             Message::Ghosts { tick, updates } => self.on_ghosts(peer, tick, &updates, now),
-            Message::Lease(_) | Message::Recovery(_) | Message::Standby(_) => {}
+            Message::Lease(said) => self.on_peer_lease(peer, said, now),
+            Message::Recovery(_) | Message::Standby(_) => {}
             Message::Register { .. }
             | Message::Registered { .. }
             | Message::RegisterRefused { .. }

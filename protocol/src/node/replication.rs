@@ -32,6 +32,11 @@ impl Ghosts {
     pub(super) fn len(&self) -> usize {
         self.by_entity.len()
     }
+
+    /// Forgets them all; says which there were.
+    pub(super) fn clear(&mut self) -> impl Iterator<Item = EntityId> + use<> {
+        core::mem::take(&mut self.by_entity).into_keys()
+    }
 }
 
 impl Node {

@@ -41,7 +41,8 @@ pub(super) fn message(message: &Message) -> Checked {
             require(server_name.len() <= ADDRESS_BYTES_MAX, "server name")?;
             require(schema_min <= schema_max, "schema range")
         }
-        Message::Registered { tick_interval_us, interest_margin_m, .. } => {
+        Message::Registered { tick_interval_us, interest_margin_m, lease_us, .. } => {
+            require(*lease_us > 0, "lease")?;
             require(*tick_interval_us > 0, "tick interval")?;
             require(interest_margin_m.is_finite() && *interest_margin_m > 0.0, "interest margin")
         }

@@ -89,6 +89,9 @@ pub enum ByeReason {
     /// The game refused the player.
     #[error("the game refused the player")]
     Refused,
+    /// The node lost its lease: whoever holds the entity now, the door knows.
+    #[error("the node has lost its lease")]
+    NodeLost,
     /// The client broke the protocol.
     #[error("the client broke the protocol")]
     Misbehaved,

@@ -208,6 +208,10 @@ pub enum Message {
         node: NodeId,
         /// Tells two processes with one id apart: a random number of the process.
         process: u64,
+        /// Counts the lives of that process: one that lost its lease asks for another.
+        life: u32,
+        /// The node's own clock, echoed in the answer: its lease runs from here.
+        sent_at: Time,
         /// Where other nodes reach it, `ip:port`.
         mesh_addr: String,
         /// Where clients reach it, `ip:port`.
@@ -223,8 +227,14 @@ pub enum Message {
     Registered {
         /// The coordinator's term.
         term: Term,
+        /// Which life of the process this answers.
+        life: u32,
+        /// As it was in the registration that this answers.
+        sent_at: Time,
         /// The fencing number granted.
         incarnation: Incarnation,
+        /// How long a lease lasts, in microseconds.
+        lease_us: u64,
         /// The grid of the world.
         grid: GridConfig,
         /// Microseconds between two ticks.

@@ -276,7 +276,7 @@ impl Mesh {
                     roster.set_map(map);
                 }
             }
-            Output::ClockOffset { .. } => {}
+            Output::ClockOffset { .. } | Output::Shun { .. } => {}
             Output::Event(event) => self.hosts[index].events.push(event),
         }
     }

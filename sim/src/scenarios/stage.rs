@@ -314,7 +314,13 @@ fn scenario(setting: &Setting) -> Scenario {
         nodes: setting.nodes,
         players: 1,
         npcs_per_node: 0,
-        coordinator: CoordinatorConfig { world, nodes_min: setting.first, ..CoordinatorConfig::default() },
+        coordinator: CoordinatorConfig {
+            world,
+            nodes_min: setting.first,
+            lease: Duration::from_secs(600),
+            suspect_after: Duration::from_secs(400),
+            ..CoordinatorConfig::default()
+        },
         node,
         client: ClientConfig::default(),
         faults: no_faults(),

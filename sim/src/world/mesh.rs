@@ -67,6 +67,7 @@ impl World {
             Output::Game(command) => self.tell_game(node, command),
             Output::Registered(registration) => self.on_registered(node, registration),
             Output::MapChanged(map) => self.on_map_changed(node, map),
+            Output::Shun { peer: _ } => {}
             Output::ClockOffset { offset_us } => {
                 self.nodes[node].offset_us = Some(offset_us);
                 self.start_ticks(node);
@@ -287,13 +288,13 @@ impl World {
         self.note(Process::Coordinator, || format!("{event:?}"));
         match event {
             CoordinatorEvent::MapChanged { .. } => self.stats.map_changes += 1,
-            CoordinatorEvent::LeaseExpired { .. } => self.stats.leases_expired += 1,
+            CoordinatorEvent::Suspected { .. } => self.stats.leases_expired += 1,
             CoordinatorEvent::AuthorityViolation { entity, what } => {
                 self.facts.push(Fact::CoordinatorSawViolation { entity, what });
             }
             CoordinatorEvent::NodeMisbehaved { .. } => self.stats.peers_misbehaved += 1,
             CoordinatorEvent::NodeJoined { .. }
-            | CoordinatorEvent::LeaseRenewed { .. }
+            | CoordinatorEvent::LifeOver { .. }
             | CoordinatorEvent::StoreFailed { .. } => {}
         }
     }

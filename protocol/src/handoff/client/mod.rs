@@ -421,6 +421,7 @@ impl Client {
             | ByeReason::Superseded
             | ByeReason::NotNeeded
             | ByeReason::Moved
+            | ByeReason::NodeLost
             | ByeReason::Misbehaved => {
                 self.outputs.push_back(ClientOutput::Close { connection });
                 self.on_closed(connection, now);

@@ -1,0 +1,237 @@
+//! This node's own lease, its part as a witness of others', and how it stops when its life is over.
+
+use core::time::Duration;
+
+use super::{GameCommand, GhostChange, Node, NodeEvent, Output, ReleaseReason, TimerKey};
+use crate::authority::AuthorityTable;
+use crate::id::{AuthorityEpoch, ClientId, EntityId, Incarnation, Peer};
+use crate::lease::{LeaseHolder, Witness};
+use crate::time::Time;
+use crate::wire::{Assignment, ByeReason, Lane, LeaseMessage, Message};
+
+/// Renewals within one lease.
+const RENEWALS: u32 = 6;
+
+/// Both parts of a node in the leases.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    /// None while the node isn't registered.
+    own: Option<LeaseHolder>,
+    /// None until the first registration tells how long leases last.
+    witness: Option<Witness>,
+    renew_every: Duration,
+}
+
+impl Node {
+    /// The lease of a new life begins.
+    pub(super) fn begin_lease(&mut self, lease: Duration, asked_at: Time, now: Time) {
+        self.leases.own = Some(LeaseHolder::granted(lease, asked_at));
+        self.leases.witness.get_or_insert_with(|| Witness::new(lease));
+        self.leases.renew_every = lease / RENEWALS;
+        self.on_renew_due(now);
+    }
+
+    /// When this node must have stopped, if nobody witnesses it any more; none if it isn't registered.
+    #[must_use]
+    pub fn lease_expires_at(&self) -> Option<Time> {
+        self.leases.own.as_ref().map(LeaseHolder::expires_at)
+    }
+
+    /// Ends this life if its lease has run out. Comes before whatever else there is to do.
+    pub(super) fn check_lease(&mut self, now: Time) {
+        if self.leases.own.as_ref().is_some_and(|own| !own.is_valid(now)) {
+            self.lapse(now);
+        }
+    }
+
+    pub(super) fn on_renew_due(&mut self, now: Time) {
+        let Some(own) = &self.leases.own else {
+            return;
+        };
+        let voters: Vec<Peer> = own.voters().filter(|&voter| self.is_linked(voter)).collect();
+        for voter in voters {
+            let renew = Message::Lease(LeaseMessage::Renew { sent_at: now });
+            self.send(voter.node, Lane::Control, renew);
+        }
+        self.timers.set(TimerKey::Renew, now + self.leases.renew_every);
+        self.schedule_lease();
+    }
+
+    fn schedule_lease(&mut self) {
+        if let Some(own) = &self.leases.own {
+            self.timers.set(TimerKey::Lease, own.expires_at());
+        }
+    }
+
+    pub(super) fn renewed_by_coordinator(&mut self, sent_at: Time, now: Time) {
+        if let Some(own) = &mut self.leases.own {
+            let before = own.assignment().version;
+            own.answered_by_coordinator(sent_at);
+            self.after_answer(before, now);
+        }
+    }
+
+    /// What a node says about leases.
+    pub(super) fn on_peer_lease(&mut self, peer: Peer, message: LeaseMessage, now: Time) {
+        match message {
+            LeaseMessage::Renew { sent_at } => {
+                let answered = self.leases.witness.as_mut().is_some_and(|witness| witness.renew(peer, now));
+                if answered {
+                    let renewed = Message::Lease(LeaseMessage::Renewed { sent_at });
+                    self.send(peer.node, Lane::Control, renewed);
+                }
+            }
+            LeaseMessage::Renewed { sent_at } => {
+                if let Some(own) = self.leases.own.as_mut().filter(|_| sent_at <= now) {
+                    let before = own.assignment().version;
+                    own.answered_by(peer, sent_at);
+                    self.after_answer(before, now);
+                }
+            }
+            LeaseMessage::Assign { .. }
+            | LeaseMessage::Assigned { .. }
+            | LeaseMessage::AskPromise { .. }
+            | LeaseMessage::Promised { .. }
+            | LeaseMessage::Fenced { .. } => {
+                self.misbehaved(peer, "sent a message about leases that only the coordinator's link carries");
+            }
+        }
+    }
+
+    /// What the coordinator says about leases.
+    pub(super) fn on_coordinator_lease(&mut self, message: LeaseMessage, now: Time) {
+        match message {
+            LeaseMessage::Assign { term, assignment } => {
+                if self.heed(term) {
+                    self.on_assign(assignment, now);
+                }
+            }
+            LeaseMessage::AskPromise { term, of } => {
+                if self.heed(term)
+                    && Some(of) != self.me()
+                    && let Some(witness) = &mut self.leases.witness
+                {
+                    let ago = witness.promise(of, now);
+                    let answered_ago_us = ago.map(|ago| u64::try_from(ago.as_micros()).unwrap_or(u64::MAX));
+                    let promised = LeaseMessage::Promised { of, answered_ago_us };
+                    self.tell_coordinator(Message::Lease(promised));
+                }
+            }
+            LeaseMessage::Fenced { term, incarnation } => {
+                if self.heed(term) && self.me().is_some_and(|me| me.incarnation == incarnation) {
+                    self.lapse(now);
+                }
+            }
+            LeaseMessage::Renew { .. }
+            | LeaseMessage::Renewed { .. }
+            | LeaseMessage::Assigned { .. }
+            | LeaseMessage::Promised { .. } => {}
+        }
+    }
+
+    fn on_assign(&mut self, assignment: Assignment, now: Time) {
+        let Some(own) = &mut self.leases.own else {
+            return;
+        };
+        let (before, version) = (own.assignment().version, assignment.version);
+        own.assign(assignment);
+        if before >= version {
+            // The acknowledgement was lost.
+            let assigned = LeaseMessage::Assigned { version: before };
+            self.tell_coordinator(Message::Lease(assigned));
+            return;
+        }
+        self.after_answer(before, now);
+        self.on_renew_due(now);
+    }
+
+    fn after_answer(&mut self, before: u64, now: Time) {
+        let Some(own) = &self.leases.own else {
+            return;
+        };
+        let Assignment { version, buddy, .. } = *own.assignment();
+        if version != before {
+            let assigned = LeaseMessage::Assigned { version };
+            self.tell_coordinator(Message::Lease(assigned));
+            self.set_buddy(buddy, now);
+        }
+        self.schedule_lease();
+    }
+
+    /// This life is over: whatever it holds is another's to simulate from here on. Forgets everything, tells the game and
+    /// the clients, and registers anew with empty hands.
+    pub(super) fn lapse(&mut self, now: Time) {
+        let Some(me) = self.me() else {
+            return;
+        };
+        self.event(NodeEvent::Fenced { incarnation: me.incarnation });
+        let newest = AuthorityEpoch { generation: u32::MAX, step: u32::MAX };
+        let held = core::mem::take(&mut self.held).into_keys();
+        let joining = core::mem::take(&mut self.joins).into_keys();
+        let known: std::collections::BTreeSet<EntityId> = held.chain(joining).collect();
+        for entity in known {
+            self.command(GameCommand::Release { entity, grant: newest, why: ReleaseReason::Void });
+        }
+        for ((entity, _), reservation) in core::mem::take(&mut self.reservations) {
+            if reservation.game_knows() {
+                let why = ReleaseReason::NotComing;
+                self.command(GameCommand::Release { entity, grant: newest, why });
+            }
+        }
+        for entity in self.ghosts.clear() {
+            self.command(GameCommand::Ghost(GhostChange::Vanished { entity }));
+        }
+        let clients: Vec<ClientId> = core::mem::take(&mut self.clients).into_keys().collect();
+        for client in clients {
+            self.outputs.push_back(Output::CloseClient { client, reason: ByeReason::NodeLost });
+        }
+        self.tombstones.clear();
+        self.tokens = crate::token::TokenTable::default();
+        self.directory = super::directory::Directory::default();
+        self.authority = AuthorityTable::new();
+        self.links.clear();
+        self.timers = crate::timers::Timers::new();
+        self.leases.own = None;
+        self.forget_standby();
+        self.membership.begin_new_life();
+        self.on_membership_due(now);
+        self.repeat_saves(now);
+    }
+
+    /// Whether a link to this very life is up.
+    pub(super) fn is_linked(&self, peer: Peer) -> bool {
+        self.links.get(&peer.node) == Some(&peer.incarnation)
+    }
+
+    /// A life that is over is heard no more, on no link, ever.
+    pub(super) fn shun(&mut self, dead: Peer) {
+        let newest = self.shunned.entry(dead.node).or_insert(Incarnation(0));
+        *newest = dead.incarnation.max(*newest);
+        let newest = *newest;
+        if self.links.get(&dead.node).is_some_and(|&life| life <= newest) {
+            self.links.remove(&dead.node);
+        }
+        self.outputs.push_back(Output::Shun { peer: dead });
+    }
+
+    pub(super) fn is_shunned(&self, peer: Peer) -> bool {
+        self.shunned.get(&peer.node).is_some_and(|&newest| peer.incarnation <= newest)
+    }
+
+    pub(super) fn on_link_up(&mut self, peer: Peer, now: Time) {
+        if self.is_shunned(peer) {
+            self.outputs.push_back(Output::Shun { peer });
+            return;
+        }
+        self.links.insert(peer.node, peer.incarnation);
+        let votes = self.leases.own.as_ref().is_some_and(|own| own.voters().any(|voter| voter == peer));
+        if votes {
+            self.on_renew_due(now);
+        }
+    }
+
+    /// Whom standby copies go to. Nobody yet: they are not kept so far.
+    pub(super) fn set_buddy(&mut self, _buddy: Option<Peer>, _now: Time) {}
+
+    pub(super) fn forget_standby(&mut self) {}
+}
