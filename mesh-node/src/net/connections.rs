@@ -128,5 +128,6 @@ pub(super) const fn close_code(reason: ByeReason) -> u32 {
             ByeReason::Gone => 6,
             ByeReason::Refused => 7,
             ByeReason::Misbehaved => 8,
+            ByeReason::NodeLost => 9,
         }
 }
