@@ -141,7 +141,14 @@ async fn a_player_enters_leaves_and_their_character_is_kept() {
     };
     assert_eq!(wire::decode_client(&first), Ok(ClientMessage::Hello { token }));
     let (epoch, applied) = (AuthorityEpoch::FIRST, InputSeq(0));
-    let attached = ServerMessage::Attached { entity, session, epoch, applied, tick_interval_us: 33_333 };
+    let attached = ServerMessage::Attached {
+        entity,
+        session,
+        epoch,
+        applied,
+        durable: applied,
+        tick_interval_us: 33_333,
+    };
     connection.send(wire::encode_server(&attached)).unwrap();
     assert_eq!(soon("the entry", player.next_event()).await, Some(ClientEvent::Entered { session, entity }));
 
