@@ -15,6 +15,7 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::handoff::{self, HandoffArgs};
+use crate::transport::{self, TransportArgs};
 use crate::{Bots, BotsReport, BotsSettings, BotsSnapshot, Manner, Observer, Plain, Table, milliseconds};
 
 /// How long the bots may take to see their last inputs applied.
@@ -50,6 +51,14 @@ enum BenchCommand {
 Placement decides the result: compare latencies with --pin one, throughput with --pin split.
 Exit code 0: measured; 1: it couldn't be, or an input of a player was lost or doubled, or two nodes had a player.")]
     Handoff(Box<HandoffArgs>),
+    /// Measure the lanes of a link between two processes: each alone, all together, and cutover under each load
+    #[command(after_help = "Examples:
+  mesh-bench transport
+  mesh-bench transport --pin split --lanes cutover,precopy --json transport.json --hgrm hgrm/
+
+Placement decides the result: compare only runs with the same --pin.
+Exit code 0: measured; 1: it couldn't be.")]
+    Transport(TransportArgs),
     /// A process of such a measurement
     #[command(name = handoff::CHILD_COMMAND, hide = true)]
     HandoffChild {
@@ -125,6 +134,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
             load(&args).map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         BenchCommand::Handoff(args) => handoff::run(&args),
+        BenchCommand::Transport(args) => transport::run(&args).map(|()| ExitCode::SUCCESS),
         BenchCommand::HandoffChild { spec } => handoff::run_child(&spec).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

@@ -15,6 +15,7 @@ mod handoff;
 mod http;
 mod observer;
 mod table;
+mod transport;
 
 pub use bots::{
     BotAccount, Bots, BotsError, BotsReport, BotsSettings, BotsSnapshot, Manner, PLAYERS_PER_THREAD, Plain,

@@ -47,6 +47,10 @@ pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
             pin(spec.core)?;
             floor::run(&spec)
         }
+        Spec::Lanes(spec) => {
+            pin(spec.core)?;
+            crate::transport::run_child(&spec)
+        }
     }
 }
 
@@ -56,7 +60,7 @@ pub(crate) fn tuning(mtu: u16) -> Tuning {
 }
 
 /// Keeps this thread, and those that it starts from now on, on one core.
-fn pin(core: Option<usize>) -> anyhow::Result<()> {
+pub(crate) fn pin(core: Option<usize>) -> anyhow::Result<()> {
     let Some(core) = core else { return Ok(()) };
     let mut set = CpuSet::new();
     set.set(core)?;
@@ -113,7 +117,7 @@ fn client_limits(players: usize) -> ClientLimits {
     }
 }
 
-fn load(dir: &Path, stem: &str) -> anyhow::Result<Identity> {
+pub(crate) fn load(dir: &Path, stem: &str) -> anyhow::Result<Identity> {
     Ok(Identity::load(&home::cert(dir, stem), &home::key(dir, stem), &home::cert(dir, "ca"))?)
 }
 

@@ -6,16 +6,16 @@
 //! after, say what it cost. With `--coordinator` bots do so by walking, on somebody else's mesh.
 
 mod args;
-mod child;
+pub(crate) mod child;
 mod cpu;
 mod difference;
 mod elsewhere;
 mod floor;
-mod home;
-mod kin;
+pub(crate) mod home;
+pub(crate) mod kin;
 mod players;
 mod rows;
-mod spec;
+pub(crate) mod spec;
 mod trial;
 mod words;
 mod world;
@@ -29,7 +29,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-pub(crate) use args::HandoffArgs;
+pub(crate) use args::{HandoffArgs, Pin};
 pub(crate) use child::run as run_child;
 pub(crate) use kin::CHILD_COMMAND;
 use rows::{Row, RowPath, Seen};

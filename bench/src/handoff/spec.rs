@@ -8,6 +8,7 @@ use selvedge_node::NodeReport;
 use serde::{Deserialize, Serialize};
 
 use super::args::{HopPath, Pace};
+use crate::transport::LanesSpec;
 
 /// Which process to be.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,6 +17,7 @@ pub(crate) enum Spec {
     Node(NodeSpec),
     Bots(BotsSpec),
     Floor(FloorSpec),
+    Lanes(LanesSpec),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,0 +1,182 @@
+//! What each lane of a link costs, between two processes with real certificates over loopback.
+//!
+//! Each lane alone, then all together, then a paced cutover on a quiet link and under each load, in turns. All on one
+//! link, so that what is compared has the same path and the same congestion window.
+//!
+//! Deliberately absent: handoffs of real nodes, which `bench handoff` measures.
+
+mod answer;
+mod ask;
+mod rows;
+mod spec;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::handoff::kin::Kin;
+use crate::handoff::spec::{Opened, Spec};
+use crate::handoff::{Pin, home};
+use rows::Row;
+pub(crate) use spec::LanesSpec;
+use spec::{LanesAsk, Seen, Stretch, Via};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Turns of the quiet link and each load.
+const TURNS: usize = 4;
+/// A paced cutover each so often.
+const EVERY: Duration = Duration::from_millis(2);
+const IN_FLIGHT: usize = 32;
+
+/// How the lanes are measured.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TransportArgs {
+    /// Lanes that are measured alone and together; the cutover under load is always measured
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LANES",
+        default_values_t = Via::ALL)]
+    lanes: Vec<Via>,
+    /// Length of each measurement
+    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    duration: Duration,
+    /// Time before each measurement
+    #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    warm_up: Duration,
+    /// Where the two processes run
+    #[arg(long, value_enum, default_value = "split")]
+    pin: Pin,
+    /// Largest UDP payload, in bytes
+    #[arg(long, default_value_t = 6500, value_parser = clap::value_parser!(u16).range(1200..=9000), value_name = "BYTES")]
+    mtu: u16,
+    /// Links that are set up and closed, one after the other
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    set_ups: usize,
+    /// File to write the figures to, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Folder for percentile files
+    #[arg(long, value_name = "DIR")]
+    hgrm: Option<PathBuf>,
+}
+
+/// Is one of the two processes.
+///
+/// # Errors
+/// If the link ends or an end of it can't be opened.
+pub(crate) fn run_child(spec: &LanesSpec) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match &spec.ask {
+            None => answer::answer(spec).await,
+            Some(ask) => ask::ask(spec, ask).await,
+        }
+    })
+}
+
+/// Measures, and prints the table and a verdict.
+///
+/// # Errors
+/// If a process can't be started or the link ends.
+#[allow(clippy::print_stdout, reason = "the command line speaks on the terminal")]
+pub(crate) fn run(args: &TransportArgs) -> anyhow::Result<()> {
+    let home = home::make()?;
+    let [answering, asking] = args.pin.sides();
+    let spec = |core, ask| Spec::Lanes(LanesSpec { dir: home.path().to_owned(), core, mtu: args.mtu, ask });
+    let answerer = Kin::start("the answering process", &spec(answering, None))?;
+    let Opened { address } = answerer.hear(PATIENCE)?;
+    let stretches = stretches(&args.lanes);
+    let ask = LanesAsk {
+        address,
+        set_ups: args.set_ups,
+        warm_up: args.warm_up,
+        duration: args.duration,
+        stretches: stretches.clone(),
+    };
+    let asker = Kin::start("the asking process", &spec(asking, Some(ask)))?;
+    let patience = PATIENCE + args.duration + args.warm_up;
+    let bar = ProgressBar::new(stretches.len() as u64)
+        .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {elapsed}  {msg}")?);
+    let set_up = asker.hear::<Seen>(patience)?.rtt_ns.decode()?;
+    let mut rows: Vec<Row> = Vec::new();
+    for stretch in stretches {
+        bar.set_message(format!("{} {}", stretch.part, stretch.via.name()));
+        let seen = asker.hear(patience)?;
+        bar.inc(1);
+        match rows.iter_mut().find(|row| row.stretch == stretch) {
+            Some(row) => row.add(&seen)?,
+            None => rows.push(Row::new(stretch, &seen)?),
+        }
+    }
+    bar.finish_and_clear();
+    print!("{}", rows::table(&rows));
+    for sentence in rows::verdict(&rows, &set_up) {
+        println!("{sentence}");
+    }
+    if let Some(path) = &args.json {
+        let report = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "config": { "pin": args.pin, "mtu": args.mtu, "turns": TURNS, "lanes": args.lanes,
+                "duration_s": args.duration.as_secs_f64(), "warm_up_s": args.warm_up.as_secs_f64() },
+            "set_up_us": { "cold": crate::figures(&set_up, 1000.0), "resumed": null },
+            "rows": rows.iter().map(Row::as_json).collect::<Vec<_>>(),
+            "cutover_p99_ratios": rows::ratios(&rows).into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+        });
+        fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(dir) = &args.hgrm {
+        rows::write_percentiles(&rows, dir)?;
+    }
+    Ok(())
+}
+
+/// What is measured, in order.
+fn stretches(lanes: &[Via]) -> Vec<Stretch> {
+    let mut all = Vec::new();
+    for &via in lanes {
+        for in_flight in [1, IN_FLIGHT] {
+            let (part, load_name) = ("alone".to_owned(), "quiet".to_owned());
+            all.push(Stretch { part, load_name, via, in_flight, every: None, loads: Vec::new() });
+        }
+    }
+    for &via in lanes {
+        let loads: Vec<_> = lanes.iter().copied().filter(|&other| other != via).collect();
+        let (part, load_name) = ("together".to_owned(), "others".to_owned());
+        all.push(Stretch { part, load_name, via, in_flight: 1, every: None, loads });
+    }
+    let loads: [(&str, &[Via]); 5] = [
+        ("quiet", &[]),
+        ("precopy", &[Via::Precopy]),
+        ("checkpoint", &[Via::Checkpoint]),
+        ("datagram", &[Via::Datagram]),
+        ("all", &[Via::Precopy, Via::Checkpoint, Via::Datagram]),
+    ];
+    for _ in 0..TURNS {
+        all.extend(loads.map(|(load_name, loads)| Stretch {
+            part: "paced".to_owned(),
+            load_name: load_name.to_owned(),
+            via: Via::Cutover,
+            in_flight: 0,
+            every: Some(EVERY),
+            loads: loads.to_vec(),
+        }));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_load_has_its_turns_beside_a_quiet_link() {
+        let all = stretches(&[Via::Action]);
+        assert_eq!(all.len(), 3 + 5 * TURNS);
+        let quiet = all.iter().filter(|stretch| stretch.part == "paced" && stretch.loads.is_empty());
+        assert_eq!(quiet.count(), TURNS);
+    }
+}
