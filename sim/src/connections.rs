@@ -85,6 +85,12 @@ impl Connections {
         (0..self.all.len()).filter(|&number| is_open(&self.all[number])).map(ConnId).collect()
     }
 
+    /// Every connection that a node has, or is about to.
+    pub(crate) fn at_node(&self, node: usize) -> Vec<ConnId> {
+        let is_there = |conn: &Conn| conn.node == node && conn.node_open && !conn.severed;
+        (0..self.all.len()).filter(|&number| is_there(&self.all[number])).map(ConnId).collect()
+    }
+
     /// Whether the attempt to connect fails.
     pub(crate) fn fails(&mut self) -> bool {
         self.dice.chance(self.faults.connect_fails)

@@ -1,5 +1,7 @@
 //! What can happen next in a run.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 use selvedge_protocol::id::{NodeId, Peer, SessionId};
 use selvedge_protocol::node::GameReport;
@@ -51,16 +53,16 @@ pub(crate) enum Event {
     },
     /// A link comes up.
     LinkRises { link: LinkId, life: u32 },
-    /// One end notices that its link is down.
-    LinkLost { link: LinkId, end: Process },
+    /// One end, in that process of its, notices that its link is down.
+    LinkLost { link: LinkId, end: Process, process: u32 },
     /// A cut ends.
     LinkHeals { link: LinkId },
     /// Something goes wrong somewhere.
     Weather,
     /// A node's game runs a tick.
-    Tick { node: usize, tick: Tick },
+    Tick { node: usize, process: u32, tick: Tick },
     /// A node's core hears from its game.
-    Report { node: usize, report: GameReport },
+    Report { node: usize, process: u32, report: GameReport },
     /// A client's first message reaches the node.
     Hello { conn: ConnId, frame: Bytes },
     /// The client learns that its connection stands.
@@ -80,11 +82,11 @@ pub(crate) enum Event {
     /// The client finds that the door can't be reached.
     DoorFailed(Stay),
     /// The authenticator has decided.
-    Authenticated { request: u64, name: String },
+    Authenticated { process: u32, request: u64, name: String },
     /// The store has looked.
-    Loaded { request: u64, name: String },
+    Loaded { process: u32, request: u64, name: String },
     /// The store has saved.
-    Saved { session: SessionId, node: NodeId, name: String, character: Bytes },
+    Saved { process: u32, session: SessionId, node: NodeId, name: String, character: Bytes },
     /// A player does something.
     PlayerActs(Stay),
     /// A player starts the program, or starts it again.
@@ -93,6 +95,12 @@ pub(crate) enum Event {
     Calm,
     /// The whole mesh is looked at.
     Inspect,
+    /// A process comes to harm, or a set of links does.
+    Strike,
+    /// A process that ended begins anew.
+    Returns(Process),
+    /// A link on which nothing passed for too long is given up, if it is still in this life, for so long.
+    LinkTimesOut { link: LinkId, life: u32, length: Duration },
 }
 
 impl Event {
@@ -126,6 +134,9 @@ impl Event {
             Self::PlayerEnters(_) => 25,
             Self::Calm => 26,
             Self::Inspect => 27,
+            Self::Strike => 28,
+            Self::Returns(_) => 29,
+            Self::LinkTimesOut { .. } => 30,
         }
     }
 }

@@ -16,7 +16,10 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use selvedge_sim::scenarios;
-use selvedge_sim::{Batch, BatchOutcome, Failure, Profile, SimOptions, Stats, Watcher, run_batch, run_seed};
+use selvedge_sim::{
+    Batch, BatchOutcome, Failure, FaultKind, FaultSet, Profile, SimOptions, Stats, Watcher, run_batch,
+    run_seed,
+};
 use serde_json::{Value, json};
 
 /// Runs whole meshes on virtual time over a hostile network, and checks every invariant after every step.
@@ -37,9 +40,12 @@ struct Arguments {
     /// Threads; by default one for each core.
     #[arg(long)]
     jobs: Option<usize>,
-    /// Run every seed under this profile (calm, lossy, nasty) instead of the one that it draws.
+    /// Run every seed under this profile (calm, lossy, nasty, faults) instead of the one that it draws.
     #[arg(long, value_parser = parse_profile)]
     profile: Option<Profile>,
+    /// With --profile faults: what comes to harm, of crash, pause, partition, drift, coordinator, client, or all.
+    #[arg(long, value_parser = parse_faults, default_value_t = FaultSet::USUAL)]
+    faults: FaultSet,
     /// Write what was found to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -58,7 +64,14 @@ enum Command {
 }
 
 fn parse_profile(name: &str) -> Result<Profile, String> {
-    Profile::named(name).ok_or_else(|| format!("{name:?} is none of calm, lossy, nasty"))
+    Profile::named(name).ok_or_else(|| format!("{name:?} is none of calm, lossy, nasty, faults"))
+}
+
+fn parse_faults(names: &str) -> Result<FaultSet, String> {
+    FaultSet::named(names).ok_or_else(|| {
+        let known = FaultKind::ALL.map(FaultKind::name).join(", ");
+        format!("{names:?} is not a list of some of {known}, or all")
+    })
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -67,7 +80,8 @@ fn main() -> anyhow::Result<ExitCode> {
         return play_scenarios(filter.as_deref().unwrap_or_default());
     }
     let watcher = (arguments.verbose > 0).then_some(Watcher { show, chatter: arguments.verbose > 1 });
-    let options = SimOptions { profile: arguments.profile, watcher, ..SimOptions::default() };
+    let options =
+        SimOptions { profile: arguments.profile, faults: arguments.faults, watcher, ..SimOptions::default() };
     let started = Instant::now();
     let found = match arguments.seed {
         Some(seed) => {

@@ -25,6 +25,8 @@ pub(crate) struct Link {
     pub(crate) cut: bool,
     /// Whether it is about to come up.
     pub(crate) rising: bool,
+    /// Whether one end's process is no more, which the other has not noticed.
+    pub(crate) doomed: bool,
     /// Counts how often it came up or went down: what was under way is lost with the life that it was sent in.
     pub(crate) life: u32,
     /// Until when everything is lost, for each direction.
@@ -32,6 +34,16 @@ pub(crate) struct Link {
     /// When the last message in order arrives, for each direction.
     in_order: [Time; 2],
     delay_us: u64,
+    /// Until when it can't come up.
+    pub(crate) barred_until: Time,
+}
+
+impl Link {
+    /// Nothing passes any more, and what is under way is lost.
+    pub(crate) const fn drop_all(&mut self) {
+        (self.up, self.rising, self.doomed) = (false, false, false);
+        self.life += 1;
+    }
 }
 
 /// When copies of one message arrive, and whether a copy is a replay.
@@ -72,6 +84,37 @@ impl Network {
         }
     }
 
+    /// Every link that ends at a process.
+    pub(crate) fn links_of(&self, process: Process) -> Vec<LinkId> {
+        match process {
+            Process::Coordinator => (0..self.nodes).map(Self::of_coordinator).collect(),
+            Process::Node(node) => {
+                let others = (0..self.nodes).filter(|other| *other != node);
+                core::iter::once(Self::of_coordinator(node))
+                    .chain(others.map(|other| self.of_nodes(node, other)))
+                    .collect()
+            }
+            Process::Player(_) => Vec::new(),
+        }
+    }
+
+    /// The end of a link that this one isn't.
+    pub(crate) fn other_end(&self, link: LinkId, end: Process) -> Process {
+        let [first, second] = self.ends(link);
+        if first == end { second } else { first }
+    }
+
+    /// The link of two processes.
+    pub(crate) fn between(&self, a: Process, b: Process) -> Option<LinkId> {
+        match (a, b) {
+            (Process::Coordinator, Process::Node(node)) | (Process::Node(node), Process::Coordinator) => {
+                Some(Self::of_coordinator(node))
+            }
+            (Process::Node(a), Process::Node(b)) if a != b => Some(self.of_nodes(a, b)),
+            (_, _) => None,
+        }
+    }
+
     /// The link itself.
     pub(crate) fn link(&mut self, link: LinkId) -> &mut Link {
         &mut self.links[link.0]
@@ -86,6 +129,11 @@ impl Network {
         for link in &mut self.links {
             link.deaf_until = [Time::ZERO; 2];
         }
+    }
+
+    /// From now on every link can come up.
+    pub(crate) fn unbar(&mut self) {
+        self.links.iter_mut().for_each(|link| link.barred_until = Time::ZERO);
     }
 
     /// Every link that is cut.

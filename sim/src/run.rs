@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use selvedge_protocol::config::NodeConfig;
 use selvedge_protocol::time::Time;
 
+use crate::fault::FaultSet;
 use crate::invariant::Violation;
 use crate::scenario::{Profile, Scenario};
 use crate::stats::Stats;
@@ -20,6 +21,8 @@ const NEWEST_MESSAGES: usize = 40;
 pub struct SimOptions {
     /// Runs every seed under this profile instead of the one that it draws.
     pub profile: Option<Profile>,
+    /// What comes to harm under the profile `faults`.
+    pub faults: FaultSet,
     /// Changes the settings that the seed draws for the nodes.
     pub tweak: fn(&mut NodeConfig),
     /// Is shown every delivered message, as a line.
@@ -28,7 +31,7 @@ pub struct SimOptions {
 
 impl Default for SimOptions {
     fn default() -> Self {
-        Self { profile: None, tweak: |_| {}, watcher: None }
+        Self { profile: None, faults: FaultSet::USUAL, tweak: |_| {}, watcher: None }
     }
 }
 
@@ -82,7 +85,7 @@ impl fmt::Display for Failure {
 /// # Errors
 /// If the seed draws a configuration that the machines refuse: a mistake of the scenario, not of the machines.
 pub fn run_seed(seed: u64, options: &SimOptions) -> anyhow::Result<Outcome> {
-    let mut scenario = Scenario::from_seed(seed, options.profile);
+    let mut scenario = Scenario::from_seed(seed, options.profile, options.faults);
     (options.tweak)(&mut scenario.node);
     let profile = scenario.profile;
     let mut world = World::new(scenario, options.watcher)?;
@@ -113,7 +116,12 @@ pub(crate) fn about(violation: &Violation) -> Vec<String> {
 
 fn command(seed: u64, options: &SimOptions) -> String {
     let profile = options.profile.map(|profile| format!(" --profile {}", profile.name())).unwrap_or_default();
-    format!("cargo run -p selvedge-sim --release -- --seed {seed}{profile} -v")
+    let faults = if options.profile == Some(Profile::Faults) {
+        format!(" --faults {}", options.faults)
+    } else {
+        String::new()
+    };
+    format!("cargo run -p selvedge-sim --release -- --seed {seed}{profile}{faults} -v")
 }
 
 pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -7,6 +7,7 @@ use selvedge_protocol::grid::GridConfig;
 use selvedge_protocol::handoff::client::ClientConfig;
 
 use crate::dice::Dice;
+use crate::fault::{FaultSet, Harm};
 
 /// How hostile a run is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -17,6 +18,9 @@ pub enum Profile {
     Lossy,
     /// As lossy, and long bursts of loss, replays seconds later, stolen tokens, a failing store.
     Nasty,
+    /// Processes end, stand still, are cut off, their clocks drift; messages are lost now and then. Never drawn, only
+    /// asked for.
+    Faults,
 }
 
 impl Profile {
@@ -27,6 +31,7 @@ impl Profile {
             "calm" => Some(Self::Calm),
             "lossy" => Some(Self::Lossy),
             "nasty" => Some(Self::Nasty),
+            "faults" => Some(Self::Faults),
             _ => None,
         }
     }
@@ -38,6 +43,7 @@ impl Profile {
             Self::Calm => "calm",
             Self::Lossy => "lossy",
             Self::Nasty => "nasty",
+            Self::Faults => "faults",
         }
     }
 }
@@ -63,6 +69,8 @@ pub struct Scenario {
     pub client: ClientConfig,
     /// What goes wrong, and how often.
     pub faults: Faults,
+    /// What comes to harm besides messages.
+    pub harm: Harm,
     /// What the game and the players do.
     pub play: Play,
     /// For how long things happen; then faults and movement stop.
@@ -154,9 +162,10 @@ pub struct Play {
 const UNUSED_SESSION: Duration = Duration::from_secs(60);
 
 impl Scenario {
-    /// What `seed` stands for. A profile, if given, replaces the one that the seed draws.
+    /// What `seed` stands for. A profile, if given, replaces the one that the seed draws; these kinds of harm come
+    /// under the profile `faults`, and under no other.
     #[must_use]
-    pub fn from_seed(seed: u64, forced: Option<Profile>) -> Self {
+    pub fn from_seed(seed: u64, forced: Option<Profile>, kinds: FaultSet) -> Self {
         let mut dice = Dice::new(seed, 0);
         let drawn = match dice.whole(0, 9) {
             0..=1 => Profile::Calm,
@@ -175,6 +184,12 @@ impl Scenario {
             + 2 * node.transfer_patience
             + node.reservation_ttl
             + coordinator.entry_patience;
+        let (harm, harm_lasts) = if profile == Profile::Faults {
+            let mut dice = Dice::new(seed, 5);
+            (Harm::draw(&mut dice, kinds), dice.millis(10_000, 20_000))
+        } else {
+            (Harm::NONE, Duration::ZERO)
+        };
         Self {
             seed,
             profile,
@@ -186,8 +201,9 @@ impl Scenario {
             node,
             client: ClientConfig::default(),
             play,
-            active_for: dice.millis(10_000, 30_000),
+            active_for: dice.millis(10_000, 30_000) + harm_lasts,
             settle_within,
+            harm,
         }
     }
 }
@@ -297,6 +313,16 @@ fn draw_faults(dice: &mut Dice, profile: Profile, transfer_patience: Duration) -
             duplicate: dice.real(0.0, 0.05),
             reorder: dice.real(0.0, 0.05),
             weather_every: Some(dice.millis(1_000, 5_000)),
+            connect_fails: 0.02,
+            door_fails: 0.05,
+            door_answer_lost: 0.002,
+            ..calm
+        },
+        Profile::Faults => Faults {
+            loss: dice.real(0.0, 0.04),
+            duplicate: dice.real(0.0, 0.04),
+            reorder: dice.real(0.0, 0.04),
+            weather_every: Some(dice.millis(2_000, 8_000)),
             connect_fails: 0.02,
             door_fails: 0.05,
             door_answer_lost: 0.002,

@@ -67,6 +67,23 @@ fn a1_sees_two_authorities_epochs_that_go_back_and_ticks_that_come_twice() {
     observe(&mut SingleAuthority::default(), &[Fact::Client { player: 0, event }]).unwrap_err();
 }
 
+#[test]
+fn a1_lets_another_take_over_from_who_stands_still_but_not_from_who_goes_on() {
+    let mut check = SingleAuthority::default();
+    let restored = AuthorityEpoch { generation: 1, step: 0 };
+    let taken = Fact::Standing { node: 1, entity: ENTITY, standing: Some(Standing::Active(restored)) };
+    observe(&mut check, &[active(0, 1), Fact::StoodStill { node: 0 }, taken.clone()]).unwrap();
+    let gone = Fact::Standing { node: 0, entity: ENTITY, standing: None };
+    observe(&mut check, &[Fact::Stirred { node: 0 }, gone]).unwrap();
+
+    let mut check = SingleAuthority::default();
+    observe(&mut check, &[active(0, 1), Fact::StoodStill { node: 0 }, taken.clone()]).unwrap();
+    observe(&mut check, &[Fact::Stirred { node: 0 }, active(0, 1)]).unwrap_err();
+
+    let mut check = SingleAuthority::default();
+    observe(&mut check, &[active(0, 1), Fact::Ended { node: 0 }, taken]).unwrap();
+}
+
 const fn ledger(last_seq: u32, digest: u64) -> Ledger {
     Ledger { session: SESSION.as_u128(), last_seq, applied: last_seq, doubled: 0, skipped: 0, digest }
 }
@@ -114,7 +131,7 @@ fn inspection(calm_for: Duration, standing: Standing, unacknowledged: usize) -> 
         unacknowledged,
     };
     let (held, players) = (vec![held], vec![player]);
-    Fact::Inspected(Inspection { calm_for, bound: BOUND, held, players, unheld: Vec::new() })
+    Fact::Inspected(Inspection { calm_for, bound: BOUND, held, players, unheld: Vec::new(), waiting: false })
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! A1: at most one node holds an entity's authority, and no effect of a former one is accepted.
+//!
+//! A process that stands still simulates nothing: another may have been given what it held. It counts again from its
+//! first step on, and by then it must know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_protocol::authority::Standing;
 use selvedge_protocol::handoff::client::ClientEvent;
@@ -15,6 +18,8 @@ const NAME: &str = "A1 single authority";
 #[derive(Debug, Default)]
 pub struct SingleAuthority {
     entities: BTreeMap<EntityId, Record>,
+    /// Nodes whose process stands still.
+    still: BTreeSet<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +49,13 @@ impl Invariant for SingleAuthority {
                         format!("the coordinator says of {entity}: {what}"),
                     ));
                 }
+                Fact::StoodStill { node } => {
+                    self.still.insert(*node);
+                }
+                Fact::Stirred { node } => {
+                    self.still.remove(node);
+                }
+                Fact::Ended { node } => self.on_ended(*node),
                 // A character may come back under its old id: it begins anew.
                 Fact::Gone { entity, .. } => drop(self.entities.remove(entity)),
                 Fact::Born { .. }
@@ -74,7 +86,9 @@ impl SingleAuthority {
         let Some(Standing::Active(epoch)) = standing else {
             return Ok(());
         };
-        if let Some((other, other_epoch)) = record.active.first() {
+        if let Some((other, other_epoch)) =
+            record.active.iter().find(|(holder, _)| !self.still.contains(holder))
+        {
             let what = format!(
                 "{entity} is simulated by node {node} at epoch {epoch} and by node {other} at epoch {other_epoch}"
             );
@@ -91,6 +105,13 @@ impl SingleAuthority {
         record.active.push((node, epoch));
         record.highest = Some((epoch, node));
         Ok(())
+    }
+
+    fn on_ended(&mut self, node: usize) {
+        self.still.remove(&node);
+        for record in self.entities.values_mut() {
+            record.active.retain(|(holder, _)| *holder != node);
+        }
     }
 
     fn on_published(

@@ -49,6 +49,9 @@ impl Invariant for ExactlyOnce {
                 Fact::Published { ledger: None, .. }
                 | Fact::Standing { .. }
                 | Fact::Born { .. }
+                | Fact::Ended { .. }
+                | Fact::StoodStill { .. }
+                | Fact::Stirred { .. }
                 | Fact::Gone { .. }
                 | Fact::Client { .. }
                 | Fact::CoordinatorSawViolation { .. }

@@ -28,7 +28,7 @@ impl Invariant for Convergence {
                 }
                 Fact::Inspected(inspection) => {
                     let wrong = self.wrong(inspection);
-                    self.settled = wrong.is_none();
+                    self.settled = wrong.is_none() && !inspection.waiting;
                     if let Some(wrong) = wrong
                         && inspection.calm_for >= inspection.bound
                     {
@@ -39,6 +39,9 @@ impl Invariant for Convergence {
                 Fact::Standing { .. }
                 | Fact::Published { .. }
                 | Fact::PlayerBegan { .. }
+                | Fact::Ended { .. }
+                | Fact::StoodStill { .. }
+                | Fact::Stirred { .. }
                 | Fact::Acted { .. }
                 | Fact::Client { .. }
                 | Fact::CoordinatorSawViolation { .. }

@@ -46,6 +46,9 @@ impl Invariant for Tokens {
                 | Fact::Born { .. }
                 | Fact::Gone { .. }
                 | Fact::PlayerBegan { .. }
+                | Fact::Ended { .. }
+                | Fact::StoodStill { .. }
+                | Fact::Stirred { .. }
                 | Fact::Acted { .. }
                 | Fact::Client { .. }
                 | Fact::CoordinatorSawViolation { .. }

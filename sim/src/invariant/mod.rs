@@ -76,6 +76,21 @@ pub enum Fact {
         /// The entity.
         entity: EntityId,
     },
+    /// A node's process ended: it holds nothing any more, and remembers nothing.
+    Ended {
+        /// The node.
+        node: usize,
+    },
+    /// A node's process stands still: it does nothing until it stirs.
+    StoodStill {
+        /// The node.
+        node: usize,
+    },
+    /// A node's process that stood still took its first step; how it stands to everything that it holds follows.
+    Stirred {
+        /// The node.
+        node: usize,
+    },
     /// A player's machine started anew.
     PlayerBegan {
         /// The player.
@@ -177,6 +192,8 @@ pub struct Inspection {
     pub held: Vec<Held>,
     /// Every player.
     pub players: Vec<PlayerView>,
+    /// Whether a process is still away that comes back.
+    pub waiting: bool,
     /// Entities that a game simulates though its core doesn't hold them.
     pub unheld: Vec<(usize, EntityId)>,
 }

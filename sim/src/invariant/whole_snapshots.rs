@@ -15,6 +15,9 @@ impl Invariant for WholeSnapshots {
             | Fact::Born { .. }
             | Fact::Gone { .. }
             | Fact::PlayerBegan { .. }
+            | Fact::Ended { .. }
+            | Fact::StoodStill { .. }
+            | Fact::Stirred { .. }
             | Fact::Acted { .. }
             | Fact::Client { .. }
             | Fact::CoordinatorSawViolation { .. }

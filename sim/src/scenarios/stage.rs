@@ -11,6 +11,7 @@ use selvedge_protocol::id::EntityId;
 use selvedge_protocol::wire::Message;
 
 use crate::event::Process;
+use crate::fault::Harm;
 use crate::game::Action;
 use crate::invariant::Violation;
 use crate::run::about;
@@ -324,6 +325,7 @@ fn scenario(setting: &Setting) -> Scenario {
         node,
         client: ClientConfig::default(),
         faults: no_faults(),
+        harm: Harm::NONE,
         play: nothing_by_itself(),
         active_for: Duration::ZERO,
         settle_within: Duration::from_secs(40),

@@ -14,11 +14,13 @@ use selvedge_protocol::wire::{
 };
 
 use super::World;
+use super::ambush::Moment;
 use super::tap::Tap;
 use crate::connections::Towards;
 use crate::event::{ConnId, Event, Process};
 use crate::hosts::client_addr;
 use crate::invariant::{Fact, Violation};
+use crate::moment::Told;
 use crate::trace::Said;
 
 /// How long after a client's own connection its twin shows the token.
@@ -27,7 +29,8 @@ const TWIN_AFTER: Duration = Duration::from_millis(1);
 impl World {
     /// Tells a client's machine something, and does what it wants done.
     pub(super) fn drive_player(&mut self, player: usize, input: ClientInput) {
-        self.players[player].machine.handle(input, self.now);
+        let host = &mut self.players[player];
+        host.machine.handle(input, host.clock.at(self.now));
         self.drain_player(player);
     }
 
@@ -37,7 +40,7 @@ impl World {
             return Ok(());
         }
         host.wake_at = None;
-        host.machine.handle_timeout(self.now);
+        host.machine.handle_timeout(host.clock.at(self.now));
         self.drain_player(player);
         self.watch_timer(Process::Player(player))
     }
@@ -56,7 +59,7 @@ impl World {
         }
         let host = &mut self.players[player];
         if let Some((at, _)) = host.machine.poll_timeout() {
-            let at = at.max(self.now);
+            let at = host.clock.when(at).max(self.now);
             if host.wake_at.is_none_or(|wake_at| at < wake_at) {
                 host.wake_at = Some(at);
                 self.queue.push(at, Event::PlayerTimer(player));
@@ -72,7 +75,8 @@ impl World {
         host.connections.insert(connection, conn);
         let offline = host.offline_until > self.now;
         let barred = node.is_some_and(|node| self.tap.as_ref().is_some_and(|tap| tap.bars(node)));
-        if node.is_none() || offline || barred || self.connections.fails() {
+        let absent = node.is_none_or(|node| !self.is_reachable(node));
+        if absent || offline || barred || self.connections.fails() {
             self.connections.conn(conn).severed = true;
             let after = self.dice.micros((1_000, 1_000_000));
             self.queue.push(self.now + after, Event::ClosedAtPlayer(conn));
@@ -263,7 +267,16 @@ impl World {
         self.stats.client_messages += 1;
         let (from, to) = (Process::Node(node), Process::Player(stay.player));
         self.trace.line(self.now, self.step, from, to, Said::server(&message, frame));
-        self.drive_player(stay.player, ClientInput::Message { connection, message });
+        if self.ambush.is_none() {
+            self.drive_player(stay.player, ClientInput::Message { connection, message });
+            return;
+        }
+        let told = message.clone();
+        self.spring(Moment::Before, from, to, Told::Server(&told));
+        if self.players[stay.player].stay == stay && !self.connections.conn(conn).severed {
+            self.drive_player(stay.player, ClientInput::Message { connection, message });
+            self.spring(Moment::After, from, to, Told::Server(&told));
+        }
     }
 
     pub(super) fn on_closed_at_node(&mut self, conn: ConnId) {

@@ -16,13 +16,14 @@ use crate::event::{Event, Process, Stay};
 use crate::trace::Said;
 
 /// How long a client waits before it takes the door for unreachable.
-const DOOR_TIMEOUT: Duration = Duration::from_millis(800);
+pub(super) const DOOR_TIMEOUT: Duration = Duration::from_millis(800);
 
 impl World {
     /// A client asks at the door.
     pub(super) fn ask_door(&mut self, stay: Stay, request: &SessionRequest) {
         let offline = self.players[stay.player].offline_until > self.now;
-        let fails = !self.is_calm() && self.dice.chance(self.scenario.faults.door_fails);
+        let lost = !self.is_calm() && self.dice.chance(self.scenario.faults.door_fails);
+        let fails = lost || !self.coordinator.alive;
         if offline || fails {
             let after = if offline { Duration::from_millis(50) } else { DOOR_TIMEOUT };
             self.queue.push(self.now + after, Event::DoorFailed(stay));
@@ -94,7 +95,8 @@ impl World {
 
     pub(super) fn authenticate(&mut self, request: u64, name: String) {
         let after = self.dice.micros((100, 20_000));
-        self.queue.push(self.now + after, Event::Authenticated { request, name });
+        let process = self.coordinator.life;
+        self.queue.push(self.now + after, Event::Authenticated { process, request, name });
     }
 
     pub(super) fn on_authenticated(&mut self, request: u64, name: String) {
@@ -103,7 +105,8 @@ impl World {
 
     pub(super) fn load(&mut self, request: u64, name: String) {
         let after = self.dice.micros((100, 20_000));
-        self.queue.push(self.now + after, Event::Loaded { request, name });
+        let process = self.coordinator.life;
+        self.queue.push(self.now + after, Event::Loaded { process, request, name });
     }
 
     pub(super) fn on_loaded(&mut self, request: u64, name: &str) {
@@ -117,10 +120,19 @@ impl World {
 
     pub(super) fn save(&mut self, session: SessionId, node: NodeId, name: String, character: Bytes) {
         let after = self.dice.micros((100, 20_000));
-        self.queue.push(self.now + after, Event::Saved { session, node, name, character });
+        let process = self.coordinator.life;
+        self.queue.push(self.now + after, Event::Saved { process, session, node, name, character });
     }
 
-    pub(super) fn on_saved(&mut self, session: SessionId, node: NodeId, name: String, character: Bytes) {
+    /// What was on its way to the store is saved though who sent it is no more.
+    pub(super) fn on_saved(
+        &mut self,
+        process: u32,
+        session: SessionId,
+        node: NodeId,
+        name: String,
+        character: Bytes,
+    ) {
         let result = if self.store_fails() {
             Err("the store is away".to_owned())
         } else {
@@ -128,7 +140,9 @@ impl World {
             self.coordinator.store.insert(name, character);
             Ok(())
         };
-        self.drive_coordinator(CoordinatorInput::CharacterSaved { session, node, result });
+        if self.coordinator.alive && self.coordinator.life == process {
+            self.drive_coordinator(CoordinatorInput::CharacterSaved { session, node, result });
+        }
     }
 
     fn store_fails(&mut self) -> bool {

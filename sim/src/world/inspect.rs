@@ -8,9 +8,10 @@ use crate::invariant::{Fact, Held, Inspection, PlayerView};
 
 impl World {
     pub(super) fn on_inspect(&mut self) {
-        let calm_for = self.calm_since.map(|since| self.now.since(since)).unwrap_or_default();
-        let held = (0..self.nodes.len()).flat_map(|node| self.held_by(node)).collect();
-        let unheld = (0..self.nodes.len()).flat_map(|node| self.unheld_by(node)).collect();
+        let calm_for = self.now.since(self.quiet_from);
+        let alive = || (0..self.nodes.len()).filter(|&node| self.nodes[node].alive);
+        let held = alive().flat_map(|node| self.held_by(node)).collect();
+        let unheld = alive().flat_map(|node| self.unheld_by(node)).collect();
         let players = self
             .players
             .iter()
@@ -26,7 +27,8 @@ impl World {
             })
             .collect();
         let bound = self.scenario.settle_within;
-        self.facts.push(Fact::Inspected(Inspection { calm_for, bound, held, players, unheld }));
+        let waiting = self.now < self.quiet_from;
+        self.facts.push(Fact::Inspected(Inspection { calm_for, bound, held, players, unheld, waiting }));
     }
 
     fn held_by(&self, node: usize) -> Vec<Held> {

@@ -8,6 +8,7 @@ use selvedge_protocol::time::Time;
 
 use super::World;
 use crate::event::{ConnId, Event, Process};
+use crate::hosts::{Standstill, Timers};
 use crate::network::LinkId;
 use crate::network::Network;
 
@@ -35,6 +36,9 @@ impl World {
 
     pub(super) fn let_rise(&mut self, id: LinkId) {
         let after = self.dice.micros((500, 50_000));
+        if self.network.ends(id).into_iter().any(|end| !self.is_alive(end)) {
+            return;
+        }
         let link = self.network.link(id);
         if link.up || link.cut || link.rising {
             return;
@@ -46,6 +50,10 @@ impl World {
 
     pub(super) fn on_link_rises(&mut self, id: LinkId, life: u32) {
         if let Some(until) = self.standstill(id) {
+            self.queue.push(until, Event::LinkRises { link: id, life });
+            return;
+        }
+        if let Some(until) = self.barred(id) {
             self.queue.push(until, Event::LinkRises { link: id, life });
             return;
         }
@@ -90,6 +98,7 @@ impl World {
             }
             (Process::Coordinator | Process::Player(_), _) | (_, Process::Player(_)) => {}
         }
+        self.end_doomed(id);
     }
 
     /// Cuts a link for a while. Both ends notice, each in its own time, before it heals.
@@ -97,14 +106,14 @@ impl World {
         let noticed = [self.dice.micros((1_000, 1_500_000)), self.dice.micros((1_000, 1_500_000))];
         let ends = self.network.ends(id);
         let link = self.network.link(id);
-        if link.cut || !link.up {
+        if link.cut || !link.up || link.doomed {
             return;
         }
-        (link.cut, link.up, link.rising) = (true, false, false);
-        link.life += 1;
+        link.drop_all();
+        link.cut = true;
         self.stats.link_cuts += 1;
         for (end, after) in ends.into_iter().zip(noticed) {
-            self.queue.push(self.now + after, Event::LinkLost { link: id, end });
+            self.lose_at(id, end, after);
         }
         let healed = length.max(noticed[0]).max(noticed[1]) + Duration::from_millis(1);
         self.queue.push(self.now + healed, Event::LinkHeals { link: id });
@@ -121,6 +130,11 @@ impl World {
             return;
         }
         link.cut = false;
+        self.raise(id);
+    }
+
+    /// Lets a link rise if nothing stands against it.
+    pub(super) fn raise(&mut self, id: LinkId) {
         match self.network.ends(id) {
             [Process::Node(a), Process::Node(b)] => self.consider_link(a, b),
             [_, _] => self.let_rise(id),
@@ -129,10 +143,7 @@ impl World {
 
     /// Until just after when an end of the link stands still, if one does.
     fn standstill(&self, id: LinkId) -> Option<Time> {
-        let until = self.network.ends(id).into_iter().map(|end| match end {
-            Process::Node(node) => self.nodes[node].paused_until,
-            Process::Coordinator | Process::Player(_) => Time::ZERO,
-        });
+        let until = self.network.ends(id).into_iter().map(|end| self.standstill_of(end).until);
         until.max().filter(|until| *until >= self.now).map(|until| until + Duration::from_micros(1))
     }
 
@@ -186,13 +197,12 @@ impl World {
     /// A node's whole process stands still for a while, its clock goes on.
     fn pause(&mut self, node: usize) {
         let length = self.dice.micros(self.scenario.faults.pause_us);
-        let host = &mut self.nodes[node];
-        if host.paused_until > self.now {
+        let process = Process::Node(node);
+        if self.standstill_of(process).lasts(self.now) {
             return;
         }
-        host.paused_until = self.now + length;
         self.stats.pauses += 1;
-        self.note(Process::Node(node), || format!("stands still for {length:?}"));
+        self.stand_still(process, Standstill { until: self.now + length, timers: Timers::AsTheyCame });
     }
 
     fn sever_some_client(&mut self) {
@@ -216,6 +226,8 @@ impl World {
     pub(super) fn on_calm(&mut self) {
         self.calm_since = Some(self.now);
         self.network.calm();
+        self.end_partitions();
+        self.ambush = None;
         self.connections.calm();
         for node in 0..self.nodes.len() {
             if let Some(game) = &mut self.nodes[node].game {
@@ -225,6 +237,10 @@ impl World {
         for link in self.network.cut_links() {
             self.queue.push(self.now + Duration::from_millis(1_501), Event::LinkHeals { link });
         }
+        let still = self.nodes.iter().map(|host| host.standstill.until);
+        let still = still.chain(self.players.iter().map(|host| host.standstill.until));
+        let last = still.chain([self.coordinator.standstill.until, self.last_return_at]).max();
+        self.quiet_from = last.unwrap_or_default().max(self.now);
         for player in &mut self.players {
             player.offline_until = player.offline_until.min(self.now);
         }

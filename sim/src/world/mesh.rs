@@ -13,14 +13,17 @@ use selvedge_protocol::time::Time;
 use selvedge_protocol::wire::{AdmitOutcome, Frame, Lane, Message, decode_mesh, encode_mesh};
 
 use super::World;
+use super::ambush::Moment;
 use super::tap::Parcel;
 use crate::event::{Event, Process};
 use crate::invariant::{Fact, TokenTarget, Violation};
+use crate::moment::Told;
 use crate::network::Network;
 use crate::trace::Said;
 
 impl World {
     pub(super) fn on_node_starts(&mut self, node: usize) {
+        self.nodes[node].alive = true;
         self.let_rise(Network::of_coordinator(node));
     }
 
@@ -143,6 +146,25 @@ impl World {
         if let Some(tap) = &mut self.tap {
             tap.on_arrival(from, to, &message);
         }
+        if self.ambush.is_none() {
+            self.deliver((from, to), sender, message, blob);
+            return;
+        }
+        let told = message.clone();
+        self.spring(Moment::Before, from, to, Told::Mesh(&told));
+        if self.is_alive(to) && !self.standstill_of(to).lasts(self.now) {
+            self.deliver((from, to), sender, message, blob);
+            self.spring(Moment::After, from, to, Told::Mesh(&told));
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        (from, to): (Process, Process),
+        sender: Option<Peer>,
+        message: Message,
+        blob: Bytes,
+    ) {
         match (from, to) {
             (Process::Node(from), Process::Coordinator) => {
                 let (from, incarnation) = (self.nodes[from].id, sender.map(|peer| peer.incarnation));

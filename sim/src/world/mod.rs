@@ -5,13 +5,18 @@
 //! at everything ([`inspect`]). A run may be scripted instead of drawn: then a script says what happens when
 //! ([`script`]), and which messages pass ([`tap`]).
 
+mod ambush;
+mod away;
 mod clients;
+mod crash;
 mod door;
 mod inspect;
 mod links;
 mod mesh;
+mod partition;
 mod play;
 mod script;
+mod strike;
 mod tap;
 
 use core::time::Duration;
@@ -26,7 +31,7 @@ use selvedge_protocol::time::Time;
 use crate::connections::Connections;
 use crate::dice::Dice;
 use crate::event::{Event, Process};
-use crate::hosts::{CoordinatorHost, NodeHost, PlayerHost};
+use crate::hosts::{CoordinatorHost, HostClock, NodeHost, PlayerHost};
 use crate::invariant::{self, Fact, Invariant, Step, Violation};
 use crate::network::Network;
 use crate::queue::Queue;
@@ -61,6 +66,16 @@ pub(crate) struct World {
     facts: Vec<Fact>,
     checks: Vec<Box<dyn Invariant + Send>>,
     stuck: (Time, u32),
+    /// Decides what comes to harm, and when: apart from the rest, so that runs without harm don't change.
+    chance: Dice,
+    /// Harm that waits for a message.
+    ambush: Option<ambush::Ambush>,
+    /// From when on another node may be lost.
+    losses_from: Time,
+    /// When the last process that is away comes back.
+    last_return_at: Time,
+    /// From when on everything runs, once faults have stopped.
+    quiet_from: Time,
     /// What a script sees and decides of messages; none in a drawn run.
     tap: Option<tap::Tap>,
     pub(crate) stats: Stats,
@@ -78,7 +93,7 @@ impl World {
             .check(&scenario.coordinator.world)
             .context("the seed drew a configuration that nodes refuse")?;
         let machine = Coordinator::new(scenario.coordinator.clone(), Term(1), dice.seed())?;
-        let skew_us = i64::try_from(dice.whole(1_000_000, 100_000_000))?;
+        let clock = HostClock::new(i64::try_from(dice.whole(1_000_000, 100_000_000))?, 0);
         let nodes = (0..scenario.nodes).map(|number| NodeHost::new(number, &scenario, &mut dice)).collect();
         let player =
             |player| PlayerHost::new(player, scenario.client.clone(), Dice::new(seed, 1_000 + player as u64));
@@ -89,7 +104,7 @@ impl World {
             queue: Queue::default(),
             network: Network::new(scenario.nodes, scenario.faults.clone(), Dice::new(seed, 2)),
             connections: Connections::new(scenario.faults.clone(), Dice::new(seed, 3)),
-            coordinator: CoordinatorHost::new(machine, skew_us),
+            coordinator: CoordinatorHost::new(machine, clock),
             nodes,
             players: (0..scenario.players).map(player).collect(),
             dice,
@@ -97,6 +112,11 @@ impl World {
             facts: Vec::new(),
             checks: invariant::all(),
             stuck: (Time::ZERO, 0),
+            chance: Dice::new(seed, 4),
+            ambush: None,
+            losses_from: Time::ZERO,
+            last_return_at: Time::ZERO,
+            quiet_from: Time::ZERO,
             tap: None,
             stats: Stats { seeds: 1, nodes: scenario.nodes as u64, ..Stats::default() },
             trace: Trace::new(watcher),
@@ -119,7 +139,7 @@ impl World {
             return Ok(false);
         };
         self.now = at;
-        let Some(event) = self.unless_paused(event) else {
+        let Some(event) = self.unless_away(event) else {
             return Ok(true);
         };
         self.step += 1;
@@ -145,6 +165,7 @@ impl World {
 
     /// What is decided before anything happens.
     fn plan(&mut self) {
+        self.draw_clocks();
         let active_for = self.scenario.active_for;
         let late = self.dice.chance(0.3);
         for node in 0..self.nodes.len() {
@@ -157,6 +178,7 @@ impl World {
             self.queue.push(at, Event::PlayerEnters(player));
         }
         self.next_weather();
+        self.next_strike();
         self.queue.push(Time::ZERO + active_for, Event::Calm);
     }
 
@@ -177,11 +199,11 @@ impl World {
                 }
             }
             Event::LinkRises { link, life } => self.on_link_rises(link, life),
-            Event::LinkLost { link, end } => self.on_link_lost(link, end),
+            Event::LinkLost { link, end, process: _ } => self.on_link_lost(link, end),
             Event::LinkHeals { link } => self.heal(link),
             Event::Weather => self.on_weather(),
-            Event::Tick { node, tick } => self.on_tick(node, tick),
-            Event::Report { node, report } => self.on_report(node, report),
+            Event::Tick { node, tick, process: _ } => self.on_tick(node, tick),
+            Event::Report { node, report, process: _ } => self.on_report(node, report),
             Event::Hello { conn, frame } => self.on_hello(conn, &frame),
             Event::Connected(conn) => self.on_connected(conn),
             Event::ToNode { conn, frame } => self.on_client_frame(conn, frame),
@@ -191,59 +213,20 @@ impl World {
             Event::DoorAsked { stay, frame } => self.on_door_asked(stay, frame),
             Event::DoorAnswered { stay, frame } => self.on_door_answered(stay, frame),
             Event::DoorFailed(stay) => self.on_door_failed(stay),
-            Event::Authenticated { request, name } => self.on_authenticated(request, name),
-            Event::Loaded { request, name } => self.on_loaded(request, &name),
-            Event::Saved { session, node, name, character } => self.on_saved(session, node, name, character),
+            Event::Authenticated { request, name, process: _ } => self.on_authenticated(request, name),
+            Event::Loaded { request, name, process: _ } => self.on_loaded(request, &name),
+            Event::Saved { process, session, node, name, character } => {
+                self.on_saved(process, session, node, name, character);
+            }
             Event::PlayerActs(stay) => self.on_player_acts(stay),
             Event::PlayerEnters(player) => self.on_player_enters(player),
             Event::Calm => self.on_calm(),
             Event::Inspect => self.on_inspect(),
+            Event::Strike => self.on_strike(),
+            Event::Returns(process) => self.on_returns(process)?,
+            Event::LinkTimesOut { link, life, length } => self.on_link_times_out(link, life, length),
         }
         Ok(())
-    }
-
-    /// Puts off what would reach a node whose process stands still: it finds it all when it goes on.
-    fn unless_paused(&mut self, event: Event) -> Option<Event> {
-        let node = match &event {
-            Event::NodeTimer(node)
-            | Event::Tick { node, .. }
-            | Event::Report { node, .. }
-            | Event::Mesh { to: Process::Node(node), .. }
-            | Event::LinkLost { end: Process::Node(node), .. } => *node,
-            Event::Hello { conn, .. } | Event::ToNode { conn, .. } | Event::ClosedAtNode(conn) => {
-                self.connections.conn(*conn).node
-            }
-            Event::NodeStarts(_)
-            | Event::CoordinatorTimer
-            | Event::PlayerTimer(_)
-            | Event::Mesh { .. }
-            | Event::LinkRises { .. }
-            | Event::LinkLost { .. }
-            | Event::LinkHeals { .. }
-            | Event::Weather
-            | Event::Connected(_)
-            | Event::ToPlayer { .. }
-            | Event::ClosedAtPlayer(_)
-            | Event::DoorAsked { .. }
-            | Event::DoorAnswered { .. }
-            | Event::DoorFailed(_)
-            | Event::Authenticated { .. }
-            | Event::Loaded { .. }
-            | Event::Saved { .. }
-            | Event::PlayerActs(_)
-            | Event::PlayerEnters(_)
-            | Event::Calm
-            | Event::Inspect => return Some(event),
-        };
-        let host = &mut self.nodes[node];
-        if host.paused_until <= self.now {
-            return Some(event);
-        }
-        if matches!(event, Event::NodeTimer(_)) && host.wake_at == Some(self.now) {
-            host.wake_at = Some(host.paused_until);
-        }
-        self.queue.push(host.paused_until, event);
-        None
     }
 
     fn check(&mut self) -> Result<(), Violation> {
@@ -283,7 +266,10 @@ impl World {
     /// Tells the checks what a node's step changed of who holds what.
     fn note_standings(&mut self, node: usize) {
         let host = &mut self.nodes[node];
-        if host.machine.authorities().eq(host.standings.iter().copied()) {
+        let stirs = core::mem::take(&mut host.was_still);
+        if stirs {
+            self.facts.push(Fact::Stirred { node });
+        } else if host.machine.authorities().eq(host.standings.iter().copied()) {
             return;
         }
         let held: Vec<(EntityId, Standing)> = host.machine.authorities().collect();
@@ -296,7 +282,7 @@ impl World {
         }
         for &(entity, standing) in held {
             let before = former.binary_search_by_key(&entity, |(held, _)| *held).map(|index| former[index].1);
-            if before != Ok(standing) {
+            if stirs || before != Ok(standing) {
                 self.facts.push(Fact::Standing { node, entity, standing: Some(standing) });
             }
         }

@@ -16,6 +16,8 @@ use crate::hosts::PlayerHost;
 use crate::invariant::Fact;
 use crate::trace::input_digest;
 
+/// Between the streams of chance of one node's games.
+const LIFE_STREAMS: u64 = 1_000_000;
 /// Places that a game is given to put NPCs at.
 const PLACES: usize = 4;
 
@@ -39,8 +41,8 @@ impl World {
                 map.clone(),
                 self.scenario.node.hysteresis_m,
                 self.scenario.play.clone(),
-                self.scenario.npcs_per_node,
-                Dice::new(self.scenario.seed, 10_000 + node as u64),
+                if host.life == 0 { self.scenario.npcs_per_node } else { 0 },
+                Dice::new(self.scenario.seed, 10_000 + node as u64 + LIFE_STREAMS * u64::from(host.life)),
             );
             if self.calm_since.is_some() {
                 game.calm();
@@ -55,7 +57,8 @@ impl World {
         let host = &mut self.nodes[node];
         if let Some(start) = host.tick_start(tick) {
             let at = start.max(self.now) + host.dice.micros((0, 1_500));
-            self.queue.push(at, Event::Tick { node, tick });
+            let process = host.life;
+            self.queue.push(at, Event::Tick { node, process, tick });
         }
     }
 
@@ -79,7 +82,8 @@ impl World {
         for report in reports {
             let at = (now + host.dice.micros((0, 1_000))).max(host.last_report_at);
             host.last_report_at = at;
-            self.queue.push(at, Event::Report { node, report });
+            let process = host.life;
+            self.queue.push(at, Event::Report { node, process, report });
         }
         let stalls = self.calm_since.is_none() && host.dice.chance(self.scenario.play.stall);
         let left_out = if stalls { host.dice.whole(1, self.scenario.play.stall_ticks_max) } else { 0 };
@@ -183,7 +187,7 @@ impl World {
         self.on_player_enters(stay.player);
     }
 
-    fn sever_all(&mut self, stay: Stay) {
+    pub(super) fn sever_all(&mut self, stay: Stay) {
         for conn in self.players[stay.player].connections.values().copied().collect::<Vec<_>>() {
             if !self.connections.conn(conn).severed {
                 self.sever(conn);
@@ -202,7 +206,7 @@ impl World {
         let host = &mut self.players[player];
         let bytes = action.encode();
         let before = host.machine.last_input();
-        host.machine.handle(ClientInput::Act(Bytes::from(bytes.clone())), self.now);
+        host.machine.handle(ClientInput::Act(Bytes::from(bytes.clone())), host.clock.at(self.now));
         let seq = host.machine.last_input();
         if seq > before {
             host.digest = input_digest(host.digest, seq.0, &bytes);
