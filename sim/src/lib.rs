@@ -14,6 +14,7 @@ mod fault;
 mod game;
 mod hosts;
 pub mod invariant;
+pub mod matrix;
 mod moment;
 mod network;
 mod queue;

@@ -6,6 +6,8 @@
     reason = "a command-line program speaks to its terminal"
 )]
 
+mod matrix_command;
+
 use core::time::Duration;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -61,6 +63,18 @@ enum Command {
         /// Only those whose name holds this.
         filter: Option<String>,
     },
+    /// Plays one crossing over and over: for each message that matters, kills each process and cuts each link just
+    /// before and just after it. Fails if a row does not end with one holder and nothing lost.
+    Matrix {
+        /// Only rows whose name holds this, as `kill source before Transfer`.
+        filter: Option<String>,
+        /// Threads; by default one for each core.
+        #[arg(long)]
+        jobs: Option<usize>,
+        /// Write the rows to this file, as JSON.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
 }
 
 fn parse_profile(name: &str) -> Result<Profile, String> {
@@ -76,8 +90,12 @@ fn parse_faults(names: &str) -> Result<FaultSet, String> {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    if let Some(Command::Scenarios { filter }) = &arguments.command {
-        return play_scenarios(filter.as_deref().unwrap_or_default());
+    match &arguments.command {
+        Some(Command::Scenarios { filter }) => return play_scenarios(filter.as_deref().unwrap_or_default()),
+        Some(Command::Matrix { filter, jobs, json }) => {
+            return matrix_command::run(filter.as_deref().unwrap_or_default(), *jobs, json.as_deref());
+        }
+        None => {}
     }
     let watcher = (arguments.verbose > 0).then_some(Watcher { show, chatter: arguments.verbose > 1 });
     let options =
@@ -136,16 +154,23 @@ fn run_many(arguments: &Arguments, options: SimOptions) -> anyhow::Result<BatchO
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = arguments.jobs.unwrap_or(cores);
     let batch = Batch { first_seed: arguments.first_seed, seeds: arguments.seeds, jobs, options };
+    let bar = bar(batch.seeds, "seeds")?;
+    let found = run_batch(&batch, &|_| bar.inc(1))?;
+    bar.finish_and_clear();
+    Ok(found)
+}
+
+/// Shows how far the work is, if anybody looks.
+fn bar(length: u64, of: &str) -> anyhow::Result<ProgressBar> {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {
         ProgressDrawTarget::hidden()
     };
-    let bar = ProgressBar::with_draw_target(Some(batch.seeds), target);
-    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left")?);
-    let found = run_batch(&batch, &|_| bar.inc(1))?;
-    bar.finish_and_clear();
-    Ok(found)
+    let bar = ProgressBar::with_draw_target(Some(length), target);
+    let template = format!("{{bar:40}} {{pos}}/{{len}} {of}, {{per_sec}}, {{eta}} left");
+    bar.set_style(ProgressStyle::with_template(&template)?);
+    Ok(bar)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "rates are shown to a person")]

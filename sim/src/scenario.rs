@@ -158,6 +158,55 @@ pub struct Play {
     pub come_back: f64,
 }
 
+/// Never, as far as a script is concerned.
+const NEVER_US: u64 = 1 << 50;
+
+impl Faults {
+    /// 5 ms a way, and nothing goes wrong.
+    pub(crate) const NONE: Self = Self {
+        delay_us: (5_000, 5_000),
+        jitter_us: 0,
+        loss: 0.0,
+        duplicate: 0.0,
+        reorder: 0.0,
+        reorder_us: (0, 0),
+        replay: 0.0,
+        replay_us: (0, 0),
+        weather_every: None,
+        burst_us: (0, 0),
+        cut_us: (0, 0),
+        pause_us: (0, 0),
+        connect_fails: 0.0,
+        door_fails: 0.0,
+        door_answer_lost: 0.0,
+        store_fails: 0.0,
+        stolen_token: 0.0,
+    };
+}
+
+impl Play {
+    /// Nothing happens by itself.
+    pub(crate) const NOTHING: Self = Self {
+        speed_max_m_s: 20.0,
+        turn: 0.0,
+        teleport: 0.0,
+        spawn: 0.0,
+        despawn: 0.0,
+        inventory: 0.0,
+        refuse_warm: 0.0,
+        refuse_join: 0.0,
+        stall: 0.0,
+        stall_ticks_max: 0,
+        act_us: (NEVER_US, NEVER_US),
+        border_bias: 0.0,
+        away: 0.0,
+        away_us: (0, 0),
+        logout: 0.0,
+        restart: 0.0,
+        come_back: 0.0,
+    };
+}
+
 /// A session that nobody uses blocks its character's name for so long.
 const UNUSED_SESSION: Duration = Duration::from_secs(60);
 

@@ -59,6 +59,7 @@ stats! {
     clients_vanished: "Times that a player's program ended, for a while or for good.",
     returns: "Nodes' processes that began anew.",
     partitions: "Partitions.",
+    entities_restored: "Entities that a recovery restored.",
     client_messages: "Client messages delivered.",
     client_cuts: "Client connections cut.",
     clients_attached: "Attachments of clients.",

@@ -11,8 +11,8 @@ use selvedge_protocol::id::{
 };
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_sim::invariant::{
-    Convergence, ExactlyOnce, Fact, Held, Inspection, Invariant, Ledger, PlayerView, SingleAuthority, Step,
-    TokenTarget, Tokens, Violation,
+    Convergence, ExactlyOnce, Fact, Held, Inspection, Invariant, Ledger, NothingLost, OwnLease, PlayerView,
+    SingleAuthority, Step, TokenTarget, Tokens, Violation,
 };
 
 const ENTITY: EntityId = EntityId::from_u128(7);
@@ -131,7 +131,15 @@ fn inspection(calm_for: Duration, standing: Standing, unacknowledged: usize) -> 
         unacknowledged,
     };
     let (held, players) = (vec![held], vec![player]);
-    Fact::Inspected(Inspection { calm_for, bound: BOUND, held, players, unheld: Vec::new(), waiting: false })
+    Fact::Inspected(Inspection {
+        calm_for,
+        bound: BOUND,
+        held,
+        players,
+        unheld: Vec::new(),
+        ownerless: Vec::new(),
+        waiting: false,
+    })
 }
 
 #[test]
@@ -149,7 +157,6 @@ fn a3_waits_for_inputs_to_drain_but_not_for_ever() {
 #[test]
 fn a4_waits_for_what_is_frozen_but_not_for_ever() {
     let mut check = Convergence::default();
-    observe(&mut check, &[Fact::Born { node: 0, entity: ENTITY }]).unwrap();
     observe(&mut check, &[inspection(Duration::ZERO, frozen(2), 0)]).unwrap();
     assert!(!check.is_settled());
     observe(&mut check, &[inspection(BOUND, frozen(2), 0)]).unwrap_err();
@@ -158,15 +165,70 @@ fn a4_waits_for_what_is_frozen_but_not_for_ever() {
 }
 
 #[test]
-fn a4_sees_what_is_lost_and_what_should_be_gone() {
+fn a2_sees_what_is_lost_and_what_should_be_gone() {
     let active = Standing::Active(epoch(1));
-    let mut check = Convergence::default();
+    let mut check = NothingLost::default();
     let other = EntityId::from_u128(8);
     observe(&mut check, &[Fact::Born { node: 0, entity: ENTITY }, Fact::Born { node: 0, entity: other }])
         .unwrap();
     observe(&mut check, &[inspection(BOUND, active, 0)]).unwrap_err();
     observe(&mut check, &[Fact::Gone { node: 0, entity: other }, inspection(BOUND, active, 0)]).unwrap();
     observe(&mut check, &[Fact::Gone { node: 0, entity: ENTITY }, inspection(BOUND, active, 0)]).unwrap_err();
+}
+
+/// An entity that lives at node 0; node 1 keeps a copy as it was after tick 9.
+fn with_a_copy_at_1() -> NothingLost {
+    let mut check = NothingLost::default();
+    let safe = Fact::CutSafe { node: 0, keeper: 1, tick: Tick(9), entities: vec![ENTITY] };
+    observe(&mut check, &[Fact::Born { node: 0, entity: ENTITY }, active(0, 1), safe]).unwrap();
+    check
+}
+
+fn empty(calm_for: Duration) -> Fact {
+    let (held, players) = (Vec::new(), Vec::new());
+    let (unheld, ownerless) = (Vec::new(), Vec::new());
+    Fact::Inspected(Inspection { calm_for, bound: BOUND, held, players, unheld, ownerless, waiting: false })
+}
+
+#[test]
+fn a2_wants_back_what_was_safe_when_its_node_died() {
+    for death in [Fact::Ended { node: 0 }, Fact::LifeOver { node: 0 }] {
+        observe(&mut with_a_copy_at_1(), &[death, empty(BOUND)]).unwrap_err();
+    }
+    let (first, second) = (Fact::Ended { node: 0 }, Fact::Ended { node: 1 });
+    observe(&mut with_a_copy_at_1(), &[first, second, empty(BOUND)]).unwrap();
+}
+
+#[test]
+fn a2_lets_go_what_was_never_safe_when_its_node_died() {
+    let mut check = NothingLost::default();
+    observe(&mut check, &[Fact::Born { node: 0, entity: ENTITY }, Fact::Ended { node: 0 }]).unwrap();
+    observe(&mut check, &[empty(BOUND)]).unwrap();
+}
+
+#[test]
+fn a2_sees_a_copy_older_than_the_one_that_was_safe() {
+    let restored = |tick| Fact::Restored { entity: ENTITY, tick: Tick(tick) };
+    observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(8)]).unwrap_err();
+    observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(9)]).unwrap();
+}
+
+#[test]
+fn a2_lets_what_was_despawned_after_the_last_cut_come_back_with_a_death_and_not_without() {
+    let (gone, back) = (Fact::Gone { node: 0, entity: ENTITY }, active(1, 1));
+    let held = inspection(BOUND, Standing::Active(epoch(1)), 0);
+    let facts = [gone.clone(), Fact::Ended { node: 0 }, back.clone(), held.clone()];
+    observe(&mut with_a_copy_at_1(), &facts).unwrap();
+    observe(&mut with_a_copy_at_1(), &[gone.clone(), back.clone(), held.clone()]).unwrap_err();
+    let said = Fact::CutSafe { node: 0, keeper: 1, tick: Tick(10), entities: Vec::new() };
+    observe(&mut with_a_copy_at_1(), &[gone, said, Fact::Ended { node: 0 }, back, held]).unwrap_err();
+}
+
+#[test]
+fn a_lease_that_is_outlived_is_seen() {
+    let (node, expired_for) = (0, Duration::from_millis(1));
+    observe(&mut OwnLease, &[Fact::LeaseOutlived { node, entity: ENTITY, expired_for }]).unwrap_err();
+    observe(&mut OwnLease, &[active(0, 1)]).unwrap();
 }
 
 const TOKEN: [u8; 32] = [1; 32];

@@ -34,8 +34,8 @@ impl HostClock {
         }
         let scaled = u128::from(even.as_micros()) * u128::from(MILLION.unsigned_abs())
             / u128::from((MILLION + self.fast_ppm).unsigned_abs());
-        let mut guess = Time::from_micros(u64::try_from(scaled).unwrap_or(u64::MAX));
-        // Both divisions round down: the exact answer is at most a few microseconds on.
+        // Both divisions round: the exact answer is a few microseconds on.
+        let mut guess = Time::from_micros(u64::try_from(scaled).unwrap_or(u64::MAX)).offset_by(-3);
         while self.at(guess) < clock && guess < Time::MAX {
             guess = guess.offset_by(1);
         }

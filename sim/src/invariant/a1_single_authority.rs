@@ -61,6 +61,10 @@ impl Invariant for SingleAuthority {
                 Fact::Born { .. }
                 | Fact::PlayerBegan { .. }
                 | Fact::Acted { .. }
+                | Fact::LifeOver { .. }
+                | Fact::LeaseOutlived { .. }
+                | Fact::CutSafe { .. }
+                | Fact::Restored { .. }
                 | Fact::Client { .. }
                 | Fact::AdmissionAsked { .. }
                 | Fact::TokenGranted { .. }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use selvedge_protocol::handoff::client::ClientEvent;
-use selvedge_protocol::id::{EntityId, SessionId};
+use selvedge_protocol::id::{AuthorityEpoch, EntityId, SessionId};
 
 use super::{Fact, Inspection, Invariant, Ledger, Step, Violation};
 
@@ -20,7 +20,7 @@ pub struct ExactlyOnce {
     starts: BTreeMap<usize, u32>,
     /// Whose inputs each session's are.
     lives: BTreeMap<u128, Life>,
-    applied: BTreeMap<u128, Ledger>,
+    applied: BTreeMap<u128, (AuthorityEpoch, Ledger)>,
     settled: bool,
 }
 
@@ -42,13 +42,17 @@ impl Invariant for ExactlyOnce {
                 Fact::Client { player, event: ClientEvent::Entered { session, .. } } => {
                     self.lives.insert(session.as_u128(), self.life(*player));
                 }
-                Fact::Published { node, entity, applied, ledger: Some(ledger), .. } => {
-                    self.on_ledger(*node, *entity, *applied, *ledger)?;
+                Fact::Published { node, entity, epoch, applied, ledger: Some(ledger), .. } => {
+                    self.on_ledger(*node, *entity, *epoch, *applied, *ledger)?;
                 }
                 Fact::Inspected(inspection) => self.on_inspection(inspection)?,
                 Fact::Published { ledger: None, .. }
                 | Fact::Standing { .. }
                 | Fact::Born { .. }
+                | Fact::LifeOver { .. }
+                | Fact::LeaseOutlived { .. }
+                | Fact::CutSafe { .. }
+                | Fact::Restored { .. }
                 | Fact::Ended { .. }
                 | Fact::StoodStill { .. }
                 | Fact::Stirred { .. }
@@ -79,10 +83,11 @@ impl ExactlyOnce {
         &mut self,
         node: usize,
         entity: EntityId,
+        epoch: AuthorityEpoch,
         applied: u32,
         ledger: Ledger,
     ) -> Result<(), Violation> {
-        let former = self.applied.insert(ledger.session, ledger).unwrap_or_default();
+        let (former_epoch, former) = self.applied.insert(ledger.session, (epoch, ledger)).unwrap_or_default();
         if former == ledger {
             return Ok(());
         }
@@ -96,7 +101,8 @@ impl ExactlyOnce {
         if applied != ledger.last_seq {
             return broken(format!("the core says {applied} inputs are applied, the game {ledger:?}"));
         }
-        if ledger.last_seq < former.last_seq {
+        // A recovery goes back to the last checkpoint, and the client repeats what came after.
+        if ledger.last_seq < former.last_seq && epoch.generation == former_epoch.generation {
             return broken(format!("inputs were undone: {ledger:?} after {former:?}"));
         }
         let sent = self.lives.get(&ledger.session).and_then(|life| self.sent.get(life));
@@ -129,6 +135,6 @@ impl ExactlyOnce {
     }
 
     fn applied_of(&self, session: SessionId) -> u32 {
-        self.applied.get(&session.as_u128()).map_or(0, |ledger| ledger.last_seq)
+        self.applied.get(&session.as_u128()).map_or(0, |(_, ledger)| ledger.last_seq)
     }
 }

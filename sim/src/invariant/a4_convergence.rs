@@ -1,6 +1,6 @@
 //! A4: once faults and movement stop, everything is soon where it belongs, once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use selvedge_protocol::authority::Standing;
 use selvedge_protocol::id::EntityId;
@@ -9,10 +9,9 @@ use super::{Fact, Inspection, Invariant, Step, Violation};
 
 const NAME: &str = "A4 convergence";
 
-/// Knows what must exist, and looks whether it does. See the module's page.
+/// Looks whether everything is where it belongs. See the module's page.
 #[derive(Debug, Default)]
 pub struct Convergence {
-    alive: BTreeSet<EntityId>,
     settled: bool,
 }
 
@@ -20,14 +19,8 @@ impl Invariant for Convergence {
     fn observe(&mut self, step: &Step<'_>) -> Result<(), Violation> {
         for fact in step.facts {
             match fact {
-                Fact::Born { entity, .. } => {
-                    self.alive.insert(*entity);
-                }
-                Fact::Gone { entity, .. } => {
-                    self.alive.remove(entity);
-                }
                 Fact::Inspected(inspection) => {
-                    let wrong = self.wrong(inspection);
+                    let wrong = Self::wrong(inspection);
                     self.settled = wrong.is_none() && !inspection.waiting;
                     if let Some(wrong) = wrong
                         && inspection.calm_for >= inspection.bound
@@ -37,12 +30,18 @@ impl Invariant for Convergence {
                     }
                 }
                 Fact::Standing { .. }
+                | Fact::Born { .. }
+                | Fact::Gone { .. }
                 | Fact::Published { .. }
                 | Fact::PlayerBegan { .. }
                 | Fact::Ended { .. }
                 | Fact::StoodStill { .. }
                 | Fact::Stirred { .. }
                 | Fact::Acted { .. }
+                | Fact::LifeOver { .. }
+                | Fact::LeaseOutlived { .. }
+                | Fact::CutSafe { .. }
+                | Fact::Restored { .. }
                 | Fact::Client { .. }
                 | Fact::CoordinatorSawViolation { .. }
                 | Fact::AdmissionAsked { .. }
@@ -62,7 +61,7 @@ impl Invariant for Convergence {
 
 impl Convergence {
     /// The first thing that isn't as it should be.
-    fn wrong(&self, inspection: &Inspection) -> Option<Violation> {
+    fn wrong(inspection: &Inspection) -> Option<Violation> {
         let of = |entity: EntityId, what: String| Violation {
             invariant: NAME,
             what,
@@ -80,15 +79,14 @@ impl Convergence {
                 format!("{entity} is held by node {node}, whose game does not simulate it")
             } else if let Some(owner) = held.belongs_to {
                 format!("{entity} is held by node {node} but stands in a cell of node {owner}")
-            } else if !self.alive.contains(&entity) {
-                format!("{entity} is held by node {node} but was never born or is gone")
             } else {
                 continue;
             };
             return Some(of(entity, wrong));
         }
-        if let Some(lost) = self.alive.iter().find(|entity| !holders.contains_key(entity)) {
-            return Some(of(*lost, format!("{lost} is held by nobody")));
+        if let Some(cell) = inspection.ownerless.first() {
+            let what = format!("cell {cell} has no live owner");
+            return Some(Violation { invariant: NAME, what, entity: None, player: None });
         }
         if let Some((node, entity)) = inspection.unheld.first() {
             let what = format!("the game of node {node} simulates {entity}, which it does not hold");

@@ -50,6 +50,10 @@ impl Invariant for Tokens {
                 | Fact::StoodStill { .. }
                 | Fact::Stirred { .. }
                 | Fact::Acted { .. }
+                | Fact::LifeOver { .. }
+                | Fact::LeaseOutlived { .. }
+                | Fact::CutSafe { .. }
+                | Fact::Restored { .. }
                 | Fact::Client { .. }
                 | Fact::CoordinatorSawViolation { .. }
                 | Fact::GameComplained { .. }

@@ -1,14 +1,17 @@
 //! What must never happen, one file each, and what the checks are told: facts, seen from outside the machines.
 
 mod a1_single_authority;
+mod a2_nothing_lost;
 mod a3_exactly_once;
 mod a4_convergence;
 mod a5_tokens;
+mod own_lease;
 mod whole_snapshots;
 
 use core::fmt;
 
 use selvedge_protocol::authority::Standing;
+use selvedge_protocol::grid::CellId;
 use selvedge_protocol::handoff::client::ClientEvent;
 use selvedge_protocol::id::{AuthorityEpoch, ClientId, EntityId, SessionId};
 use selvedge_protocol::time::{Tick, Time};
@@ -16,9 +19,11 @@ use selvedge_protocol::token::TOKEN_BYTES;
 
 pub use crate::game::Ledger;
 pub use a1_single_authority::SingleAuthority;
+pub use a2_nothing_lost::NothingLost;
 pub use a3_exactly_once::ExactlyOnce;
 pub use a4_convergence::Convergence;
 pub use a5_tokens::Tokens;
+pub use own_lease::OwnLease;
 pub use whole_snapshots::WholeSnapshots;
 
 /// One step of a run: what it changed, as seen from outside.
@@ -80,6 +85,39 @@ pub enum Fact {
     Ended {
         /// The node.
         node: usize,
+    },
+    /// A node's life is over, as it says itself or as the coordinator does: what it held is others' to restore, and its
+    /// copies are gone.
+    LifeOver {
+        /// The node.
+        node: usize,
+    },
+    /// A node holds something though its lease has run out by its own clock.
+    LeaseOutlived {
+        /// The node.
+        node: usize,
+        /// The entity.
+        entity: EntityId,
+        /// For how long.
+        expired_for: core::time::Duration,
+    },
+    /// A node heard that a cut of its entities is safe with a keeper.
+    CutSafe {
+        /// The node.
+        node: usize,
+        /// The keeper.
+        keeper: usize,
+        /// After which tick it was captured.
+        tick: Tick,
+        /// The entities in it.
+        entities: Vec<EntityId>,
+    },
+    /// A node was told to restore an entity from a copy.
+    Restored {
+        /// The entity.
+        entity: EntityId,
+        /// The last tick in the copy.
+        tick: Tick,
     },
     /// A node's process stands still: it does nothing until it stirs.
     StoodStill {
@@ -192,6 +230,8 @@ pub struct Inspection {
     pub held: Vec<Held>,
     /// Every player.
     pub players: Vec<PlayerView>,
+    /// Cells whose owner, by the coordinator's map, is no running node.
+    pub ownerless: Vec<CellId>,
     /// Whether a process is still away that comes back.
     pub waiting: bool,
     /// Entities that a game simulates though its core doesn't hold them.
@@ -269,6 +309,8 @@ pub trait Invariant {
 pub(crate) fn all() -> Vec<Box<dyn Invariant + Send>> {
     vec![
         Box::new(SingleAuthority::default()),
+        Box::new(OwnLease),
+        Box::new(NothingLost::default()),
         Box::new(ExactlyOnce::default()),
         Box::new(Convergence::default()),
         Box::new(Tokens::default()),

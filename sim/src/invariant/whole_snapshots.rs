@@ -19,6 +19,10 @@ impl Invariant for WholeSnapshots {
             | Fact::StoodStill { .. }
             | Fact::Stirred { .. }
             | Fact::Acted { .. }
+            | Fact::LifeOver { .. }
+            | Fact::LeaseOutlived { .. }
+            | Fact::CutSafe { .. }
+            | Fact::Restored { .. }
             | Fact::Client { .. }
             | Fact::CoordinatorSawViolation { .. }
             | Fact::AdmissionAsked { .. }

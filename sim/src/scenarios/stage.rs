@@ -25,8 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const NEWEST_MESSAGES: usize = 40;
 /// The one player of every scenario.
 const PLAYER: usize = 0;
-/// Never, as far as a scenario is concerned.
-const NEVER_US: u64 = 1 << 50;
 
 /// What kind of message.
 pub(super) type Is = fn(&Message) -> bool;
@@ -324,54 +322,10 @@ fn scenario(setting: &Setting) -> Scenario {
         },
         node,
         client: ClientConfig::default(),
-        faults: no_faults(),
+        faults: Faults::NONE,
         harm: Harm::NONE,
-        play: nothing_by_itself(),
+        play: Play::NOTHING,
         active_for: Duration::ZERO,
         settle_within: Duration::from_secs(40),
-    }
-}
-
-const fn no_faults() -> Faults {
-    Faults {
-        delay_us: (5_000, 5_000),
-        jitter_us: 0,
-        loss: 0.0,
-        duplicate: 0.0,
-        reorder: 0.0,
-        reorder_us: (0, 0),
-        replay: 0.0,
-        replay_us: (0, 0),
-        weather_every: None,
-        burst_us: (0, 0),
-        cut_us: (0, 0),
-        pause_us: (0, 0),
-        connect_fails: 0.0,
-        door_fails: 0.0,
-        door_answer_lost: 0.0,
-        store_fails: 0.0,
-        stolen_token: 0.0,
-    }
-}
-
-const fn nothing_by_itself() -> Play {
-    Play {
-        speed_max_m_s: 20.0,
-        turn: 0.0,
-        teleport: 0.0,
-        spawn: 0.0,
-        despawn: 0.0,
-        inventory: 0.0,
-        refuse_warm: 0.0,
-        refuse_join: 0.0,
-        stall: 0.0,
-        stall_ticks_max: 0,
-        act_us: (NEVER_US, NEVER_US),
-        border_bias: 0.0,
-        away: 0.0,
-        away_us: (0, 0),
-        logout: 0.0,
-        restart: 0.0,
-        come_back: 0.0,
     }
 }

@@ -11,7 +11,7 @@ use crate::moment::{MessageKind, Told};
 
 /// When harm comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Moment {
+pub enum Moment {
     /// The message is still under way.
     Before,
     /// It was delivered, and what that led to was said.
@@ -44,8 +44,10 @@ pub(crate) enum Deed {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ambush {
     pub(crate) kind: MessageKind,
-    /// From and to whom; none: whoever.
-    pub(crate) between: Option<(Process, Process)>,
+    /// From whom; none: whoever.
+    pub(crate) from: Option<Process>,
+    /// To whom; none: whoever.
+    pub(crate) to: Option<Process>,
     pub(crate) moment: Moment,
     pub(crate) deed: Deed,
     /// Until when it waits.
@@ -58,6 +60,11 @@ impl World {
         self.ambush = Some(ambush);
     }
 
+    /// Whether harm came, or waits no more.
+    pub(crate) const fn was_sprung(&self) -> bool {
+        self.ambush.is_none()
+    }
+
     /// Harm comes if it waits for this message, at this moment.
     pub(super) fn spring(&mut self, moment: Moment, from: Process, to: Process, told: Told<'_>) {
         let Some(ambush) = self.ambush else {
@@ -67,7 +74,9 @@ impl World {
             self.ambush = None;
             return;
         }
-        let is_here = ambush.moment == moment && ambush.between.is_none_or(|between| between == (from, to));
+        let is_here = ambush.moment == moment
+            && ambush.from.is_none_or(|sender| sender == from)
+            && ambush.to.is_none_or(|receiver| receiver == to);
         if !is_here || !(ambush.kind.is)(told) {
             return;
         }

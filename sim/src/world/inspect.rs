@@ -1,6 +1,7 @@
 //! The look at the whole mesh after faults and movement stopped.
 
 use selvedge_protocol::authority::Standing;
+use selvedge_protocol::grid::CellId;
 use selvedge_protocol::id::EntityId;
 
 use super::World;
@@ -27,8 +28,24 @@ impl World {
             })
             .collect();
         let bound = self.scenario.settle_within;
+        let ownerless = self.ownerless();
         let waiting = self.now < self.quiet_from;
-        self.facts.push(Fact::Inspected(Inspection { calm_for, bound, held, players, unheld, waiting }));
+        self.facts.push(Fact::Inspected(Inspection {
+            calm_for,
+            bound,
+            held,
+            players,
+            unheld,
+            ownerless,
+            waiting,
+        }));
+    }
+
+    /// Cells of the coordinator's map whose owner is no running node. Before cells are dealt there are none.
+    fn ownerless(&self) -> Vec<CellId> {
+        let map = self.coordinator.machine.map();
+        let runs = |owner| self.nodes.iter().any(|host| host.alive && host.id == owner);
+        map.owners().iter().filter(|&(_, &owner)| !runs(owner)).map(|(&cell, _)| cell).collect()
     }
 
     fn held_by(&self, node: usize) -> Vec<Held> {

@@ -25,7 +25,7 @@ use anyhow::Context;
 use selvedge_protocol::authority::Standing;
 use selvedge_protocol::coordinator::Coordinator;
 use selvedge_protocol::grid::Grid;
-use selvedge_protocol::id::{EntityId, Term};
+use selvedge_protocol::id::{AuthorityEpoch, EntityId, Term};
 use selvedge_protocol::time::Time;
 
 use crate::connections::Connections;
@@ -39,6 +39,8 @@ use crate::scenario::Scenario;
 use crate::stats::Stats;
 use crate::trace::{Said, Trace, Watcher};
 
+pub use ambush::Moment;
+pub(crate) use ambush::{Ambush, Deed, Victim};
 pub(crate) use tap::{Fate, RuleId};
 
 /// Steps of one machine's timer at one moment, past which it counts as stuck.
@@ -282,11 +284,19 @@ impl World {
         }
         for &(entity, standing) in held {
             let before = former.binary_search_by_key(&entity, |(held, _)| *held).map(|index| former[index].1);
+            if before != Ok(standing) && is_restored(standing) {
+                self.stats.entities_restored += 1;
+            }
             if stirs || before != Ok(standing) {
                 self.facts.push(Fact::Standing { node, entity, standing: Some(standing) });
             }
         }
     }
+}
+
+/// Whether a recovery gave an entity to its holder, and nothing has happened to it since.
+const fn is_restored(standing: Standing) -> bool {
+    matches!(standing, Standing::Active(AuthorityEpoch { generation: 1.., step: 0 }))
 }
 
 fn stuck(what: String) -> Violation {

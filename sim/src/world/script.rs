@@ -127,6 +127,27 @@ impl World {
         self.on_calm();
     }
 
+    /// Who keeps copies for a node, as it was told.
+    pub(crate) fn buddy_of(&self, node: usize) -> Option<usize> {
+        let buddy = self.tap.as_ref()?.buddy_of(Process::Node(node))?;
+        self.nodes.iter().position(|host| host.id == buddy)
+    }
+
+    /// Where a player was last shown to be.
+    pub(crate) fn seen_at(&self, player: usize) -> Option<Position> {
+        self.players[player].at
+    }
+
+    /// Inputs that the player's program has made.
+    pub(crate) fn inputs_made(&self, player: usize) -> u32 {
+        self.players[player].machine.last_input().0
+    }
+
+    /// Whether a rule holds anything.
+    pub(crate) fn holds_back(&self, rule: RuleId) -> bool {
+        self.tap.as_ref().is_some_and(|tap| tap.holds_back(rule))
+    }
+
     pub(crate) fn entity_of(&self, player: usize) -> Option<EntityId> {
         self.players[player].entity
     }

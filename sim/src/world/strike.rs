@@ -91,7 +91,7 @@ impl World {
         let kind = KINDS[self.chance.index(0, KINDS.len() - 1)];
         let moment = if self.chance.chance(0.5) { Moment::Before } else { Moment::After };
         let until = self.now + AMBUSH_PATIENCE;
-        self.lay_ambush(Ambush { kind, between: None, moment, deed, until });
+        self.lay_ambush(Ambush { kind, from: None, to: None, moment, deed, until });
     }
 
     fn strike_with_pause(&mut self) {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use selvedge_protocol::id::Peer;
-use selvedge_protocol::wire::{Lane, Message};
+use selvedge_protocol::id::{NodeId, Peer};
+use selvedge_protocol::wire::{Lane, LeaseMessage, Message};
 
 use crate::event::Process;
 use crate::network::LinkId;
@@ -113,6 +113,22 @@ impl Tap {
         let rule = &mut self.rules[rule.0];
         rule.on = false;
         core::mem::take(&mut rule.kept)
+    }
+
+    /// The buddy that a node was last told to have, as far as it has heard.
+    pub(super) fn buddy_of(&self, node: Process) -> Option<NodeId> {
+        let told = |seen: &Seen| {
+            let Message::Lease(LeaseMessage::Assign { assignment, .. }) = &seen.message else {
+                return None;
+            };
+            (seen.arrived && seen.to == node).then_some(assignment.buddy)
+        };
+        self.seen.iter().rev().find_map(told).flatten().map(|buddy| buddy.node)
+    }
+
+    /// Whether a rule holds anything.
+    pub(super) fn holds_back(&self, rule: RuleId) -> bool {
+        !self.rules[rule.0].kept.is_empty()
     }
 
     /// What a rule has kept so far.
