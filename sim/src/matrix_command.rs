@@ -28,7 +28,10 @@ pub(super) fn run(filter: &str, jobs: Option<usize>, json: Option<&Path>) -> any
         if let End::Broken { what, story } = &row.end {
             show(&format!("\n{}: {what}", row.case));
             story.iter().for_each(|line| show(&format!("    {line}")));
-            show(&format!("  reproduce: cargo run -p selvedge-sim --release -- matrix {:?}", row.case.to_string()));
+            show(&format!(
+                "  reproduce: cargo run -p selvedge-sim --release -- matrix {:?}",
+                row.case.to_string()
+            ));
         }
     }
     let elapsed = started.elapsed();

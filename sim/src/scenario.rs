@@ -233,7 +233,10 @@ impl Scenario {
             + 2 * node.transfer_patience
             + node.reservation_ttl
             + coordinator.entry_patience;
+        let mut coordinator = coordinator;
         let (harm, harm_lasts) = if profile == Profile::Faults {
+            let CoordinatorConfig { lease, suspect_after, .. } = CoordinatorConfig::default();
+            (coordinator.lease, coordinator.suspect_after) = (lease, suspect_after);
             let mut dice = Dice::new(seed, 5);
             (Harm::draw(&mut dice, kinds), dice.millis(10_000, 20_000))
         } else {

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use selvedge_protocol::time::Time;
 use selvedge_protocol::wire::{
-    ClientMessage, Message, ServerMessage, decode_client, decode_mesh, decode_server, decode_session_reply,
-    decode_session_request,
+    ClientMessage, LeaseMessage, Message, ServerMessage, decode_client, decode_mesh, decode_server,
+    decode_session_reply, decode_session_request,
 };
 
 use crate::event::Process;
@@ -83,7 +83,10 @@ impl Said {
     pub(crate) const fn mesh(message: &Message, frame: Bytes) -> Self {
         if matches!(
             message,
-            Message::Ghosts { .. } | Message::Heartbeat { .. } | Message::HeartbeatReply { .. }
+            Message::Ghosts { .. }
+                | Message::Heartbeat { .. }
+                | Message::HeartbeatReply { .. }
+                | Message::Lease(LeaseMessage::Renew { .. } | LeaseMessage::Renewed { .. })
         ) {
             Self::Chatter(Chatter::Mesh, frame)
         } else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use selvedge_protocol::authority::Standing;
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::grid::{Grid, Position};
-use selvedge_protocol::id::{ClientId, EntityId, NodeId, Peer};
+use selvedge_protocol::id::{ClientId, EntityId, Incarnation, NodeId, Peer};
 use selvedge_protocol::node::{GameCommand, Node, NodeSetup, Registration};
 use selvedge_protocol::time::{Tick, Time};
 
@@ -49,6 +49,8 @@ pub(crate) struct NodeHost {
     pub(crate) standstill: Standstill,
     /// Whether it has taken no step since it stood still.
     pub(crate) was_still: bool,
+    /// Up to which life this process takes up no link to which other node.
+    pub(crate) shunned: BTreeMap<usize, Incarnation>,
     /// Until when no client reaches it.
     pub(crate) shut_until: Time,
     pub(crate) dice: Dice,
@@ -78,6 +80,7 @@ impl NodeHost {
             clients_so_far: 0,
             standstill: Standstill::default(),
             was_still: false,
+            shunned: BTreeMap::new(),
             shut_until: Time::ZERO,
             dice: Dice::new(scenario.seed, 100 + number as u64),
         }
@@ -107,6 +110,7 @@ impl NodeHost {
             clients_so_far,
             standstill: Standstill::default(),
             was_still: false,
+            shunned: BTreeMap::new(),
             shut_until: self.shut_until,
             dice: Dice::new(scenario.seed, stream),
         };

@@ -107,8 +107,8 @@ impl Invariant for NothingLost {
 
 impl NothingLost {
     fn on_standing(&mut self, node: usize, entity: EntityId, standing: Standing) {
-        let record = self.entities.entry(entity).or_default();
-        let Standing::Active(_) = standing else {
+        // Who is let in stands at a core before the game agrees: only then are they born.
+        let (Some(record), Standing::Active(_)) = (self.entities.get_mut(&entity), standing) else {
             return;
         };
         if record.must == Must::Maybe {

@@ -98,7 +98,10 @@ pub(super) fn play(case: Case) -> End {
     let (what, about) = match stop {
         Stop::Unreached => return End::Unreached,
         Stop::Broken(violation) => (violation.to_string(), about(&violation)),
-        Stop::Stuck(what) => (what, Vec::new()),
+        Stop::Stuck(what) => {
+            let entity = world.entity_of(PLAYER).map(|entity| format!("{entity:?}"));
+            (what, entity.into_iter().collect())
+        }
     };
     End::Broken { what, story: world.trace.newest(NEWEST_MESSAGES, &about) }
 }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use selvedge_protocol::coordinator::CoordinatorInput;
+use selvedge_protocol::id::Peer;
 use selvedge_protocol::node::Input;
 use selvedge_protocol::time::Time;
 
@@ -31,7 +32,33 @@ impl World {
 
     fn knows(&self, knower: usize, known: usize) -> bool {
         let listed = self.nodes[knower].map.as_ref().and_then(|map| map.node(self.nodes[known].id));
-        self.nodes[knower].me().is_some() && listed.map(|entry| entry.peer) == self.nodes[known].me()
+        let Some(peer) = self.nodes[known].me() else {
+            return false;
+        };
+        let shunned = self.nodes[knower].shunned.get(&known).is_some_and(|over| *over >= peer.incarnation);
+        self.nodes[knower].me().is_some() && listed.map(|entry| entry.peer) == Some(peer) && !shunned
+    }
+
+    /// A node ends its link to a life that is over, and takes none up again.
+    pub(super) fn on_shun(&mut self, node: usize, peer: Peer) {
+        let Some(other) = self.nodes.iter().position(|host| host.id == peer.node) else {
+            return;
+        };
+        let over = self.nodes[node].shunned.entry(other).or_default();
+        *over = peer.incarnation.max(*over);
+        let link = self.network.of_nodes(node, other);
+        let is_newer = self.nodes[other].me().is_some_and(|me| me.incarnation > peer.incarnation);
+        if node != other && !is_newer {
+            self.cut(link, Duration::from_millis(1));
+        }
+    }
+
+    /// A node that registered anew says hello anew.
+    pub(super) fn close_links_of(&mut self, node: usize) {
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            let link = self.network.of_nodes(node, other);
+            self.cut(link, Duration::from_millis(1));
+        }
     }
 
     pub(super) fn let_rise(&mut self, id: LinkId) {

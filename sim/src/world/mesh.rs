@@ -70,7 +70,7 @@ impl World {
             Output::Game(command) => self.tell_game(node, command),
             Output::Registered(registration) => self.on_registered(node, registration),
             Output::MapChanged(map) => self.on_map_changed(node, map),
-            Output::Shun { peer: _ } => {}
+            Output::Shun { peer } => self.on_shun(node, peer),
             Output::ClockOffset { offset_us } => {
                 self.nodes[node].offset_us = Some(offset_us);
                 self.start_ticks(node);
@@ -217,7 +217,9 @@ impl World {
 
     fn on_registered(&mut self, node: usize, registration: Registration) {
         self.note(Process::Node(node), || format!("registered as {:?}", registration.me));
-        self.nodes[node].registration = Some(registration);
+        if self.nodes[node].registration.replace(registration).is_some() {
+            self.close_links_of(node);
+        }
         self.start_ticks(node);
         self.consider_links(node);
     }
@@ -250,7 +252,11 @@ impl World {
             NodeEvent::TokenRefused { .. } => stats.tokens_refused += 1,
             NodeEvent::ClientMisbehaved { .. } => stats.clients_misbehaved += 1,
             NodeEvent::PeerMisbehaved { .. } => stats.peers_misbehaved += 1,
-            NodeEvent::RegistrationRefused { .. } | NodeEvent::Fenced { .. } => {}
+            NodeEvent::Fenced { .. } => {
+                stats.lives_over += 1;
+                self.facts.push(Fact::LifeOver { node });
+            }
+            NodeEvent::RegistrationRefused { .. } => {}
         }
         self.note(Process::Node(node), || format!("{event:?}"));
     }
@@ -314,10 +320,14 @@ impl World {
             CoordinatorEvent::AuthorityViolation { entity, what } => {
                 self.facts.push(Fact::CoordinatorSawViolation { entity, what });
             }
+            CoordinatorEvent::LifeOver { peer } => {
+                // Who ended or stopped has said so; who stands still, or hears nothing, has not.
+                if let Some(node) = self.nodes.iter().position(|host| host.me() == Some(peer)) {
+                    self.facts.push(Fact::LifeOver { node });
+                }
+            }
             CoordinatorEvent::NodeMisbehaved { .. } => self.stats.peers_misbehaved += 1,
-            CoordinatorEvent::NodeJoined { .. }
-            | CoordinatorEvent::LifeOver { .. }
-            | CoordinatorEvent::StoreFailed { .. } => {}
+            CoordinatorEvent::NodeJoined { .. } | CoordinatorEvent::StoreFailed { .. } => {}
         }
     }
 }

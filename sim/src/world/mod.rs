@@ -268,6 +268,14 @@ impl World {
     /// Tells the checks what a node's step changed of who holds what.
     fn note_standings(&mut self, node: usize) {
         let host = &mut self.nodes[node];
+        let clock = host.clock(self.now);
+        if let Some(expires_at) = host.machine.lease_expires_at()
+            && expires_at < clock
+            && let Some((entity, _)) = host.machine.authorities().next()
+        {
+            let expired_for = clock.since(expires_at);
+            self.facts.push(Fact::LeaseOutlived { node, entity, expired_for });
+        }
         let stirs = core::mem::take(&mut host.was_still);
         if stirs {
             self.facts.push(Fact::Stirred { node });

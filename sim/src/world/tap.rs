@@ -89,7 +89,10 @@ impl Tap {
     fn note(&mut self, from: Process, to: Process, message: &Message, arrived: bool) {
         let chatter = matches!(
             message,
-            Message::Ghosts { .. } | Message::Heartbeat { .. } | Message::HeartbeatReply { .. }
+            Message::Ghosts { .. }
+                | Message::Heartbeat { .. }
+                | Message::HeartbeatReply { .. }
+                | Message::Lease(LeaseMessage::Renew { .. } | LeaseMessage::Renewed { .. })
         );
         if !chatter {
             self.seen.push(Seen { from, to, message: message.clone(), arrived });
