@@ -186,6 +186,21 @@ fn log(event: &CoordinatorEvent) {
         CoordinatorEvent::LifeOver { peer } => {
             tracing::info!(node = %peer.node, incarnation = peer.incarnation.0, "the node's life is over");
         }
+        CoordinatorEvent::Recovered { round, dead, restored, lost } => {
+            let dead: Vec<_> = dead.iter().map(|peer| (peer.node, peer.incarnation.0)).collect();
+            if lost.is_empty() {
+                tracing::warn!(round, ?dead, restored, "recovery decided");
+            } else {
+                tracing::error!(
+                    round,
+                    ?dead,
+                    restored,
+                    ?lost,
+                    "recovery decided: of some entities no copy is left"
+                );
+            }
+        }
+        CoordinatorEvent::RoundClosed { round } => tracing::info!(round, "recovery carried out"),
         CoordinatorEvent::MapChanged { version, cells_moved } => {
             tracing::info!(version, cells_moved, "cells assigned");
         }

@@ -341,6 +341,9 @@ impl MeshTask {
                 error!(reason, "registration refused by the coordinator");
                 self.shared.set_refused(reason.clone());
             }
+            NodeEvent::Recovered { entity, epoch, player } => {
+                info!(?entity, %epoch, player, "goes on here from a copy");
+            }
             NodeEvent::Fenced { incarnation } => {
                 error!(
                     incarnation = incarnation.0,

@@ -86,6 +86,7 @@ pub(crate) struct MeshMeter {
     peers_misbehaved: u64,
     registrations_refused: u64,
     fenced: u64,
+    recovered: u64,
     sends_dropped: u64,
     client_sends_dropped: u64,
     cutover_us: Histogram<u64>,
@@ -119,6 +120,7 @@ impl Default for MeshMeter {
             peers_misbehaved: 0,
             registrations_refused: 0,
             fenced: 0,
+            recovered: 0,
             sends_dropped: 0,
             client_sends_dropped: 0,
             cutover_us: empty(),
@@ -203,6 +205,7 @@ impl MeshMeter {
             NodeEvent::PeerMisbehaved { .. } => self.peers_misbehaved += 1,
             NodeEvent::RegistrationRefused { .. } => self.registrations_refused += 1,
             NodeEvent::Fenced { .. } => self.fenced += 1,
+            NodeEvent::Recovered { .. } => self.recovered += 1,
         }
     }
 
@@ -233,6 +236,7 @@ pub(crate) fn report(uptime_s: f64, game: &GameMeter, mesh: &MeshMeter) -> NodeR
             peers_misbehaved: mesh.peers_misbehaved,
             registrations_refused: mesh.registrations_refused,
             fenced: mesh.fenced,
+            recovered: mesh.recovered,
             ticks_run: game.ticks_run,
             ticks_skipped: game.ticks_skipped,
             ticks_overrun: game.ticks_overrun,

@@ -56,6 +56,8 @@ pub struct NodeCounters {
     pub registrations_refused: u64,
     /// How often the coordinator declared this node to be of the past.
     pub fenced: u64,
+    /// Entities of dead nodes that went on here from a copy.
+    pub recovered: u64,
     /// Ticks that ran.
     pub ticks_run: u64,
     /// Ticks that were left out because the game was not back in time.
@@ -138,6 +140,7 @@ impl NodeCounters {
             peers_misbehaved,
             registrations_refused,
             fenced,
+            recovered,
             ticks_run,
             ticks_skipped,
             ticks_overrun,
@@ -159,6 +162,7 @@ impl NodeCounters {
         self.peers_misbehaved += peers_misbehaved;
         self.registrations_refused += registrations_refused;
         self.fenced += fenced;
+        self.recovered += recovered;
         self.ticks_run += ticks_run;
         self.ticks_skipped += ticks_skipped;
         self.ticks_overrun += ticks_overrun;

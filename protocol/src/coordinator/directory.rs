@@ -105,6 +105,11 @@ impl Directory {
         lost
     }
 
+    /// A recovery round gave the entity to this life.
+    pub(super) fn recover(&mut self, entity: EntityId, epoch: AuthorityEpoch, holder: Peer) {
+        drop(self.activate(entity, epoch, holder));
+    }
+
     fn remove(&mut self, entity: EntityId, end: AuthorityEpoch, by: NodeId) {
         if self.listings.get(&entity).is_some_and(|listing| listing.epoch > end) {
             return;
@@ -122,7 +127,8 @@ impl Directory {
 }
 
 impl Coordinator {
-    /// A node came back as a new life: what the former one held is lost, and its players' sessions are over.
+    /// A life is over and what it held is recovered. What the reports still say of it is lost, and its players' sessions
+    /// are over.
     pub(super) fn forget_life(&mut self, ended: Peer, now: Time) {
         let lost = self.directory.forget_life(ended);
         self.end_sessions_of(&lost, now);
@@ -132,10 +138,12 @@ impl Coordinator {
         let Some(peer) = self.nodes.get(&from).map(super::nodes::NodeRecord::peer) else {
             return;
         };
+        // While a round is open nothing is acknowledged: a tombstone could vanish between two nodes' answers.
+        let withheld = self.rounds.is_open();
         let mut acknowledged = Vec::with_capacity(changes.len());
         for change in changes {
             self.directory.changes += 1;
-            if self.take_change(peer, change, now) {
+            if self.take_change(peer, change, now) && !withheld {
                 acknowledged.push((change.entity, change.epoch));
             }
         }
@@ -146,7 +154,9 @@ impl Coordinator {
     fn take_change(&mut self, from: Peer, change: &AuthorityChange, now: Time) -> bool {
         let &AuthorityChange { entity, session, epoch, cell: _, tick, event } = change;
         let fault = match event {
-            AuthorityEvent::Spawned | AuthorityEvent::Thawed => self.directory.activate(entity, epoch, from),
+            AuthorityEvent::Spawned | AuthorityEvent::Thawed | AuthorityEvent::Recovered => {
+                self.directory.activate(entity, epoch, from)
+            }
             AuthorityEvent::Received { last_tick } => {
                 let twice = self.directory.activate(entity, epoch, from);
                 let overlap = (tick <= last_tick).then(|| {

@@ -186,6 +186,22 @@ pub enum CoordinatorEvent {
         /// Whose.
         peer: Peer,
     },
+    /// A recovery round has been decided: everybody alive has answered.
+    Recovered {
+        /// Its number.
+        round: u32,
+        /// Whose entities.
+        dead: Vec<Peer>,
+        /// Entities that go on from a copy.
+        restored: usize,
+        /// Entities of which no copy is left.
+        lost: Vec<EntityId>,
+    },
+    /// A recovery round is over: everybody has carried its verdict out.
+    RoundClosed {
+        /// Its number.
+        round: u32,
+    },
     /// Cells were assigned anew.
     MapChanged {
         /// The new version.

@@ -46,7 +46,7 @@ impl Coordinator {
         self.on_leases_due(now);
     }
 
-    fn peer(&self, node: NodeId) -> Option<Peer> {
+    pub(super) fn peer(&self, node: NodeId) -> Option<Peer> {
         self.nodes.get(&node).map(super::nodes::NodeRecord::peer)
     }
 
@@ -85,7 +85,8 @@ impl Coordinator {
             self.nodes.remove(&of.node);
             self.deal_cells();
         }
-        self.forget_life(of, now);
+        self.rounds.bury(of);
+        self.pursue_round(now);
     }
 
     /// Tells a life that it is over; it may hear it or not.

@@ -2,6 +2,7 @@
 //!
 //! - `nodes`: registration, heartbeats, the cell map
 //! - `leases`: who is suspected, whose life is over
+//! - `recovery`: what becomes of what the dead held
 //! - `prepare`: step 2 of a crossing
 //! - `directory`: who holds what, and whether the reports add up
 //! - `sessions`: players at the door
@@ -11,6 +12,7 @@ mod io;
 mod leases;
 mod nodes;
 mod prepare;
+mod recovery;
 mod sessions;
 
 pub use io::{
@@ -30,9 +32,10 @@ use crate::config::{ConfigError, CoordinatorConfig};
 use crate::grid::Grid;
 use crate::id::{Incarnation, NodeId, SessionId, Term};
 use crate::lease::Warden;
+use crate::recovery::RoundKeeper;
 use crate::time::Time;
 use crate::timers::Timers;
-use crate::wire::{CensusEntry, Lane, Message};
+use crate::wire::{CensusEntry, Lane, Message, Round};
 
 use directory::Directory;
 use nodes::NodeRecord;
@@ -59,6 +62,7 @@ pub enum CoordinatorTimeout {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum TimerKey {
     Leases,
+    Round,
     Entry(u64),
     Session(SessionId),
     Census(u64),
@@ -80,6 +84,7 @@ pub struct Coordinator {
     random: ChaCha20Rng,
     nodes: BTreeMap<NodeId, NodeRecord>,
     warden: Warden,
+    rounds: RoundKeeper,
     last_incarnation: Incarnation,
     map: Arc<CellMap>,
     directory: Directory,
@@ -104,6 +109,7 @@ impl Coordinator {
         config.world.check()?;
         let grid = Grid::new(config.world.grid)?;
         let warden = Warden::new(leases::settings(&config));
+        let rounds = RoundKeeper::new(Round { term, number: 0 }, config.retry);
         Ok(Self {
             config,
             grid,
@@ -111,6 +117,7 @@ impl Coordinator {
             random: ChaCha20Rng::from_seed(seed),
             nodes: BTreeMap::new(),
             warden,
+            rounds,
             last_incarnation: Incarnation(0),
             map: Arc::new(CellMap::default()),
             directory: Directory::default(),
@@ -168,6 +175,7 @@ impl Coordinator {
         while let Some(key) = self.timers.pop_due(now) {
             match key {
                 TimerKey::Leases => self.on_leases_due(now),
+                TimerKey::Round => self.on_round_due(now),
                 TimerKey::Entry(request) => self.on_entry_due(request, now),
                 TimerKey::Session(session) => self.on_session_due(session, now),
                 TimerKey::Census(request) => self.on_census_due(request, now),
@@ -184,7 +192,7 @@ impl Coordinator {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Time, CoordinatorTimeout)> {
         self.timers.next().map(|(at, key)| match key {
-            TimerKey::Leases => (at, CoordinatorTimeout::Lease),
+            TimerKey::Leases | TimerKey::Round => (at, CoordinatorTimeout::Lease),
             TimerKey::Entry(_) | TimerKey::Session(_) | TimerKey::Census(_) => {
                 (at, CoordinatorTimeout::Question)
             }
@@ -245,7 +253,7 @@ impl Coordinator {
             // The runtime keeps reports; the core has no use for them.
             Message::Report => {}
             Message::Lease(said) => self.on_lease_message(from, said, now),
-            Message::Recovery(_) => {}
+            Message::Recovery(said) => self.on_recovery_message(from, said, now),
             Message::Registered { .. }
             | Message::Standby(_)
             | Message::RegisterRefused { .. }

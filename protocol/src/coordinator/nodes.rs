@@ -169,11 +169,13 @@ impl Coordinator {
             NodeRecord { entry, alive: true, process, linked: true, guarded: false, last_heard: now, load };
         self.nodes.insert(node, record);
         self.warden.admit(peer, &host, Assignment::default(), now);
+        self.rounds.admit(peer);
         self.tell_standing(node);
         self.event(CoordinatorEvent::NodeJoined { peer });
         self.deal_cells();
         self.welcome(node, sent_at);
         self.on_leases_due(now);
+        self.pursue_round(now);
     }
 
     fn welcome(&mut self, node: NodeId, sent_at: Time) {

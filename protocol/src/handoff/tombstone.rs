@@ -1,8 +1,9 @@
 //! What a source keeps after a handoff: where the entity went, and its client until that has left.
 
 use crate::id::{ClientId, HandoffId, Peer};
+use crate::snapshot::Assembled;
 use crate::time::Time;
-use crate::wire::Invitation;
+use crate::wire::{Captured, Invitation};
 
 /// The mark that an entity left behind.
 #[derive(Debug)]
@@ -18,4 +19,16 @@ pub(crate) struct Tombstone {
     /// Where that client, or one that comes late, can go; its token admits once.
     pub(crate) invitation: Option<Invitation>,
     pub(crate) redirect_at: Time,
+}
+
+impl Tombstone {
+    /// From when the contents are that are kept here.
+    pub(crate) fn kept_from(&self) -> Option<Captured> {
+        None
+    }
+
+    /// The contents.
+    pub(crate) fn kept(&self) -> Option<Assembled> {
+        None
+    }
 }

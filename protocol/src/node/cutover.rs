@@ -95,7 +95,7 @@ impl Node {
     }
 
     /// Lets the game go on with an entity that it froze.
-    fn restore_here(&mut self, entity: EntityId, grant: AuthorityEpoch) {
+    pub(super) fn restore_here(&mut self, entity: EntityId, grant: AuthorityEpoch) {
         let Some(held) = self.held.get(&entity) else {
             return;
         };
@@ -230,12 +230,13 @@ impl Node {
 
     /// Step 9, and what becomes of a tombstone: the client is redirected until it has gone, then it may be forgotten.
     pub(super) fn on_tombstone_due(&mut self, entity: EntityId, now: Time) {
+        let recovering = self.is_recovering();
         let Some(tombstone) = self.tombstones.get_mut(&entity) else {
             return;
         };
         if now >= tombstone.forward_until {
             let client = tombstone.client.take();
-            if tombstone.acknowledged {
+            if tombstone.acknowledged && !recovering {
                 self.tombstones.remove(&entity);
             } else {
                 self.timers.set(TimerKey::Tombstone(entity), now + REDIRECT_REPEAT * 5);

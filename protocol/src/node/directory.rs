@@ -83,6 +83,14 @@ impl Node {
         self.timers.set_earlier(TimerKey::Directory, now + BATCH);
     }
 
+    pub(super) fn record_recovery(&mut self, entity: EntityId, epoch: AuthorityEpoch, now: Time) {
+        let held = self.held.get(&entity);
+        let (session, tick) =
+            held.map_or((None, Tick::default()), |held| (held.session, held.last_tick.next()));
+        self.record(entity, session, epoch, tick, AuthorityEvent::Recovered);
+        self.timers.set_earlier(TimerKey::Directory, now + BATCH);
+    }
+
     pub(super) fn record_despawn(
         &mut self,
         entity: EntityId,

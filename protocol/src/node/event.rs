@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::handoff::Path;
-use crate::id::{ClientId, EntityId, HandoffId, Incarnation, Peer, ReservationId};
+use crate::id::{AuthorityEpoch, ClientId, EntityId, HandoffId, Incarnation, Peer, ReservationId};
 use crate::wire::RefuseReason;
 
 /// What is measured, logged or shown. Durations are by the node's own clock unless they say mesh time.
@@ -83,6 +83,15 @@ pub enum NodeEvent {
     RegistrationRefused {
         /// Why.
         reason: String,
+    },
+    /// An entity of a dead node goes on here from a copy.
+    Recovered {
+        /// Which.
+        entity: EntityId,
+        /// At which epoch.
+        epoch: AuthorityEpoch,
+        /// Whether it is a player.
+        player: bool,
     },
     /// The coordinator says that this node is of the past: another process took its id.
     Fenced {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{GameCommand, GhostChange, Node, NodeEvent, Output, ReleaseReason, TimerKey};
 use crate::authority::AuthorityTable;
-use crate::id::{AuthorityEpoch, ClientId, EntityId, Incarnation, Peer};
+use crate::id::{AuthorityEpoch, ClientId, EntityId, Peer};
 use crate::lease::{LeaseHolder, Witness};
 use crate::time::Time;
 use crate::wire::{Assignment, ByeReason, Lane, LeaseMessage, Message};
@@ -192,6 +192,7 @@ impl Node {
         self.links.clear();
         self.timers = crate::timers::Timers::new();
         self.leases.own = None;
+        self.rejoin_rounds();
         self.forget_standby();
         self.membership.begin_new_life();
         self.on_membership_due(now);
@@ -201,21 +202,6 @@ impl Node {
     /// Whether a link to this very life is up.
     pub(super) fn is_linked(&self, peer: Peer) -> bool {
         self.links.get(&peer.node) == Some(&peer.incarnation)
-    }
-
-    /// A life that is over is heard no more, on no link, ever.
-    pub(super) fn shun(&mut self, dead: Peer) {
-        let newest = self.shunned.entry(dead.node).or_insert(Incarnation(0));
-        *newest = dead.incarnation.max(*newest);
-        let newest = *newest;
-        if self.links.get(&dead.node).is_some_and(|&life| life <= newest) {
-            self.links.remove(&dead.node);
-        }
-        self.outputs.push_back(Output::Shun { peer: dead });
-    }
-
-    pub(super) fn is_shunned(&self, peer: Peer) -> bool {
-        self.shunned.get(&peer.node).is_some_and(|&newest| peer.incarnation <= newest)
     }
 
     pub(super) fn on_link_up(&mut self, peer: Peer, now: Time) {

@@ -2,6 +2,7 @@
 //!
 //! - `membership`: the coordinator, the cell map, mesh time
 //! - `lease`: how long this node may simulate, and what it witnesses of others
+//! - `recovery`: what dead nodes held
 //! - `source`, `cutover`: an entity on its way out
 //! - `target`: an entity on its way in
 //! - `clients`: players' connections, inputs, entering and leaving
@@ -46,6 +47,7 @@ use crate::handoff::target::Reservation;
 use crate::handoff::tombstone::Tombstone;
 use crate::id::{AuthorityEpoch, ClientId, EntityId, Incarnation, NodeId, Peer, SessionId};
 use crate::inputs::InputQueue;
+use crate::recovery::Participant;
 use crate::time::{Tick, Time};
 use crate::timers::Timers;
 use crate::token::{Token, TokenTable};
@@ -181,8 +183,7 @@ pub struct Node {
     random: ChaCha20Rng,
     membership: Membership,
     leases: Leases,
-    /// Of each node, the newest life that is over for good.
-    shunned: BTreeMap<NodeId, Incarnation>,
+    participant: Participant,
     clock: MeshClock,
     map: Arc<CellMap>,
     links: BTreeMap<NodeId, Incarnation>,
@@ -220,7 +221,7 @@ impl Node {
             random,
             membership: Membership::default(),
             leases: Leases::default(),
-            shunned: BTreeMap::new(),
+            participant: Participant::default(),
             clock: MeshClock::new(),
             map: Arc::new(CellMap::default()),
             links: BTreeMap::new(),

@@ -1,15 +1,244 @@
 //! What dead nodes held: what this node knows of it, and what becomes of it.
 
-use super::Node;
+use bytes::Bytes;
+
+use super::{Destination, GameCommand, Held, Node, NodeEvent, Output, TimerKey};
+use crate::grid::Motion;
+use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer};
+use crate::inputs::InputQueue;
+use crate::recovery::{ClaimList, Fencing, Instruction};
+use crate::snapshot::Assembled;
 use crate::time::Time;
-use crate::wire::RecoveryMessage;
+use crate::wire::{ByeReason, Captured, Claim, ClaimKind, Lane, Message, Order, RecoveryMessage, Round};
 
 impl Node {
-    pub(super) fn on_recovery(&mut self, message: RecoveryMessage, _now: Time) {
-        if let RecoveryMessage::Fence { dead, .. } = message {
-            for peer in dead {
-                self.shun(peer);
+    pub(super) fn on_recovery(&mut self, message: RecoveryMessage, now: Time) {
+        match message {
+            RecoveryMessage::Fence { round, dead } => {
+                if self.heed(round.term) {
+                    self.on_fence(round, &dead, now);
+                }
+            }
+            RecoveryMessage::Verdict { round, part, parts, orders } => {
+                if self.heed(round.term) {
+                    match self.participant.on_verdict(round, part, parts, orders) {
+                        Instruction::CarryOut(orders) => self.carry_out(&orders, now),
+                        Instruction::Repeat(message) => self.say_in_round(message),
+                        Instruction::Nothing | Instruction::Stale => {}
+                    }
+                }
+            }
+            RecoveryMessage::Closed { round, dead: _ } => {
+                if self.heed(round.term) {
+                    for life in self.participant.on_closed(round) {
+                        self.drop_standby_of(life);
+                    }
+                    self.drop_reservations_of_the_dead();
+                }
+            }
+            // Not a coordinator's word.
+            RecoveryMessage::Claims { .. } | RecoveryMessage::Carried { .. } => {}
+        }
+    }
+
+    /// A life that is over is heard no more, on no link, ever.
+    pub(super) fn is_shunned(&self, peer: Peer) -> bool {
+        self.participant.fenced().is_fenced(peer)
+    }
+
+    fn on_fence(&mut self, round: Round, dead: &[Peer], now: Time) {
+        let messages = match self.participant.on_fence(round, dead) {
+            Fencing::Answer { fenced, over } => {
+                fenced.into_iter().for_each(|life| self.shun(life, now));
+                over.into_iter().for_each(|life| self.drop_standby_of(life));
+                let claims = self.claims();
+                let cuts = self.standby_cuts();
+                self.participant.answer(&cuts, &claims)
+            }
+            Fencing::Repeat(messages) => messages,
+            Fencing::Stale => return,
+        };
+        messages.into_iter().for_each(|message| self.say_in_round(message));
+    }
+
+    fn say_in_round(&mut self, message: RecoveryMessage) {
+        let large = matches!(message, RecoveryMessage::Claims { .. });
+        let lane = if large { Lane::Checkpoint } else { Lane::Control };
+        let (to, message, blob) = (Destination::Coordinator, Message::Recovery(message), Bytes::new());
+        self.outputs.push_back(Output::Send { to, lane, message, blob });
+    }
+
+    fn shun(&mut self, dead: Peer, now: Time) {
+        if self.is_linked(dead) {
+            self.links.remove(&dead.node);
+        }
+        self.outputs.push_back(Output::Shun { peer: dead });
+        // Nothing more is prepared with the dead. What is frozen towards them waits for the verdict.
+        let entities: Vec<EntityId> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.source.candidates.iter().any(|candidate| candidate.target == dead))
+            .map(|(&entity, _)| entity)
+            .collect();
+        let backoff = self.setup.config.backoff;
+        for entity in entities {
+            if let Some(held) = self.held.get_mut(&entity) {
+                held.source.candidates.retain(|candidate| candidate.target != dead);
+                held.source.back_off(dead.node, backoff, now);
+                self.arm(entity);
+                self.schedule_source(entity);
             }
         }
     }
+
+    fn claims(&self) -> Vec<Claim> {
+        let mut list = ClaimList::new(&self.authority);
+        for (&entity, held) in &self.held {
+            let last_tick = held.source.transferring.as_ref().map(|transfer| transfer.last_tick);
+            list.held(entity, held.session, last_tick);
+        }
+        for tombstone in self.tombstones.values() {
+            list.moved(tombstone.id, tombstone.to, None, tombstone.kept_from());
+        }
+        self.claim_standby(&mut list);
+        list.finish()
+    }
+
+    fn carry_out(&mut self, orders: &[Order], now: Time) {
+        for &order in orders {
+            match order {
+                Order::Restore { entity, epoch, kind, contents } => {
+                    self.recover(entity, epoch, kind, contents, now);
+                }
+                Order::Discard { entity, below } => self.discard(entity, below),
+            }
+        }
+        self.say_carried_when_safe(now);
+    }
+
+    /// The entity goes on here, from a copy.
+    fn recover(
+        &mut self,
+        entity: EntityId,
+        epoch: AuthorityEpoch,
+        kind: ClaimKind,
+        contents: Captured,
+        now: Time,
+    ) {
+        if kind == ClaimKind::Active {
+            return;
+        }
+        if let ClaimKind::Frozen { .. } = kind {
+            self.recover_frozen(entity, epoch, now);
+            return;
+        }
+        let copy = match kind {
+            ClaimKind::Standby { of, .. } => self.standby_copy(entity, of),
+            ClaimKind::Moved { .. } => self.tombstones.get(&entity).and_then(|tombstone| tombstone.kept()),
+            ClaimKind::Warm { from } => {
+                self.reservations.get(&(entity, from.node)).map(|reservation| reservation.copied.clone())
+            }
+            ClaimKind::Active | ClaimKind::Frozen { .. } | ClaimKind::Ended | ClaimKind::Known => None,
+        };
+        let Some((state, head)) = copy.and_then(|state| Some((state.clone(), *state.head()?))) else {
+            return;
+        };
+        if !self.authority.restore(entity, epoch) {
+            return;
+        }
+        let motion = Motion { position: head.position, velocity: head.velocity };
+        let inputs = InputQueue::new(head.last_input);
+        let last_tick = contents.tick.max(self.last_frame);
+        let mut held = Held::new(head.session, motion, inputs, last_tick, now);
+        held.source.captured = state.clone();
+        let client = self.remove_tombstone(entity);
+        self.held.insert(entity, held);
+        self.vanish_ghost(entity);
+        let first_tick = last_tick.next();
+        self.command(GameCommand::Restore { entity, grant: epoch, snapshot: state, first_tick });
+        self.after_recovery(entity, epoch, now);
+        match (client, head.session) {
+            (Some(client), _) => self.attach(client, entity, now),
+            (None, Some(_)) => self.start_linger(entity, now),
+            (None, None) => {}
+        }
+    }
+
+    /// It was frozen on its way to the dead, and nobody knows better: it goes on where it stands.
+    fn recover_frozen(&mut self, entity: EntityId, epoch: AuthorityEpoch, now: Time) {
+        if !self.authority.restore(entity, epoch) {
+            return;
+        }
+        let Some(held) = self.held.get_mut(&entity) else {
+            return;
+        };
+        let mut source = core::mem::take(&mut held.source);
+        if let Some(transfer) = source.transferring.take() {
+            held.inputs.rewind(transfer.applied);
+        }
+        self.cancel_candidates(&source, None);
+        source.candidates.clear();
+        if let Some(held) = self.held.get_mut(&entity) {
+            held.source = source;
+        }
+        self.restore_here(entity, epoch);
+        self.schedule_source(entity);
+        self.after_recovery(entity, epoch, now);
+    }
+
+    fn after_recovery(&mut self, entity: EntityId, epoch: AuthorityEpoch, now: Time) {
+        let player = self.held.get(&entity).is_some_and(|held| held.session.is_some());
+        self.record_recovery(entity, epoch, now);
+        self.event(NodeEvent::Recovered { entity, epoch, player });
+    }
+
+    fn discard(&mut self, entity: EntityId, below: AuthorityEpoch) {
+        if self.authority.discard(entity, below).is_none() {
+            return;
+        }
+        if let Some(held) = self.held.remove(&entity) {
+            self.forget_held(entity, &held, ByeReason::NodeLost);
+        }
+    }
+
+    /// What the dead had announced won't come.
+    fn drop_reservations_of_the_dead(&mut self) {
+        let keys: Vec<(EntityId, NodeId)> = self
+            .reservations
+            .iter()
+            .filter(|(_, reservation)| self.is_shunned(reservation.id.source))
+            .map(|(&key, _)| key)
+            .collect();
+        keys.into_iter().for_each(|key| self.drop_reservation(key));
+    }
+
+    /// Whether what was claimed in a round must stay as it is for now.
+    pub(super) fn is_recovering(&self) -> bool {
+        self.participant.is_open()
+    }
+
+    fn say_carried_when_safe(&mut self, _now: Time) {
+        if let Some(message) = self.participant.carried() {
+            self.say_in_round(message);
+        }
+    }
+
+    pub(super) fn rejoin_rounds(&mut self) {
+        self.participant.rejoin();
+        self.timers.cancel(TimerKey::Lease);
+    }
+
+    // Standby copies: none are kept so far.
+
+    fn standby_cuts(&self) -> Vec<crate::wire::NewestCut> {
+        Vec::new()
+    }
+
+    fn claim_standby(&self, _list: &mut ClaimList<'_>) {}
+
+    fn standby_copy(&self, _entity: EntityId, _of: Peer) -> Option<Assembled> {
+        None
+    }
+
+    fn drop_standby_of(&mut self, _life: Peer) {}
 }

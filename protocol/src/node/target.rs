@@ -140,7 +140,11 @@ impl Node {
         let Some(reservation) = self.reservations.get(&key) else {
             return;
         };
-        if reservation.expires_at > now {
+        if self.is_recovering() {
+            // It was claimed, or may be.
+            let again = now + self.setup.config.reservation_ttl;
+            self.timers.set(TimerKey::Reservation(entity, source), again);
+        } else if reservation.expires_at > now {
             self.timers.set(TimerKey::Reservation(entity, source), reservation.expires_at);
         } else if matches!(reservation.stage, Stage::Admitting(_)) {
             // The game's answer is due any tick now; it decides.
@@ -150,7 +154,7 @@ impl Node {
         }
     }
 
-    fn drop_reservation(&mut self, key: (EntityId, NodeId)) {
+    pub(super) fn drop_reservation(&mut self, key: (EntityId, NodeId)) {
         self.timers.cancel(TimerKey::Reservation(key.0, key.1));
         let Some(reservation) = self.reservations.remove(&key) else {
             return;
@@ -332,7 +336,7 @@ impl Node {
             self.reject(from, id, RefuseReason::Game);
             return;
         }
-        if self.authority.receipt(id) != Receipt::Free {
+        if self.authority.receipt(id) != Receipt::Free || self.is_shunned(from) {
             self.release_void(id);
             return;
         }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::parts::{Joiner, Offered, split};
 use super::verdict::{Answer, Verdict, verdict};
-use crate::id::{AuthorityEpoch, Incarnation, NodeId, Peer};
+use crate::id::{AuthorityEpoch, Peer};
 use crate::limits::{NODES_MAX, RECOVERY_PARTS_MAX, ROUNDS_LOST_MAX};
 use crate::time::Time;
 use crate::wire::{Claim, NewestCut, Order, RecoveryMessage, Round};
@@ -58,7 +58,8 @@ pub struct RoundKeeper {
     round: Round,
     /// The highest generation that any claim named: a number at or below it would be no new generation.
     generation_seen: u32,
-    live: BTreeMap<NodeId, Incarnation>,
+    /// Lives that are asked: all that are not buried.
+    live: BTreeSet<Peer>,
     dead: BTreeSet<Peer>,
     phase: Phase,
     outputs: VecDeque<RoundOutput>,
@@ -81,7 +82,7 @@ impl RoundKeeper {
             retry,
             round,
             generation_seen: 0,
-            live: BTreeMap::new(),
+            live: BTreeSet::new(),
             dead: BTreeSet::new(),
             phase: Phase::Quiet,
             outputs: VecDeque::new(),
@@ -91,18 +92,26 @@ impl RoundKeeper {
     /// A life is registered. Its node's former life, if it was not buried, is: nobody else speaks for what it held.
     /// False, and nothing changes, if it is not newer than what is known, or if there are too many.
     pub fn join(&mut self, life: Peer) -> bool {
-        let known = self.live.get(&life.node).copied();
-        let buried = self.dead.contains(&life);
-        if buried || known.is_some_and(|known| known >= life.incarnation) {
+        let former: Vec<Peer> = self.live.iter().copied().filter(|known| known.node == life.node).collect();
+        if !self.admit(life) {
             return false;
         }
-        if known.is_none() && self.live.len() >= NODES_MAX {
+        for former in former {
+            self.bury(former);
+        }
+        true
+    }
+
+    /// A life is registered whose node may have a former one that is not over yet. That one is asked as before, so that no
+    /// round ends before it answers or is buried. False, and nothing changes, if it is not newer than what is known, or if
+    /// there are too many.
+    pub fn admit(&mut self, life: Peer) -> bool {
+        let newer =
+            self.live.iter().all(|known| known.node != life.node || known.incarnation < life.incarnation);
+        if !newer || self.dead.contains(&life) || self.live.len() >= NODES_MAX * 2 {
             return false;
         }
-        if let Some(incarnation) = known {
-            self.bury(Peer { node: life.node, incarnation });
-        }
-        self.live.insert(life.node, life.incarnation);
+        self.live.insert(life);
         if self.phase != Phase::Quiet {
             self.want();
         }
@@ -115,9 +124,7 @@ impl RoundKeeper {
         if !self.dead.insert(life) {
             return false;
         }
-        if self.live.get(&life.node) == Some(&life.incarnation) {
-            self.live.remove(&life.node);
-        }
+        self.live.remove(&life);
         self.want();
         true
     }
@@ -182,7 +189,7 @@ impl RoundKeeper {
     }
 
     fn lives(&self) -> impl Iterator<Item = Peer> + '_ {
-        self.live.iter().map(|(&node, &incarnation)| Peer { node, incarnation })
+        self.live.iter().copied()
     }
 
     /// A part of a node's answer.

@@ -129,6 +129,8 @@ pub enum AuthorityEvent {
     },
     /// A transfer was aborted: this node goes on at the burned epoch.
     Thawed,
+    /// It goes on here from a copy: the node that held it is dead.
+    Recovered,
     /// It is no more.
     Despawned,
 }

@@ -256,7 +256,7 @@ impl World {
                 stats.lives_over += 1;
                 self.facts.push(Fact::LifeOver { node });
             }
-            NodeEvent::RegistrationRefused { .. } => {}
+            NodeEvent::RegistrationRefused { .. } | NodeEvent::Recovered { .. } => {}
         }
         self.note(Process::Node(node), || format!("{event:?}"));
     }
@@ -327,7 +327,10 @@ impl World {
                 }
             }
             CoordinatorEvent::NodeMisbehaved { .. } => self.stats.peers_misbehaved += 1,
-            CoordinatorEvent::NodeJoined { .. } | CoordinatorEvent::StoreFailed { .. } => {}
+            CoordinatorEvent::NodeJoined { .. }
+            | CoordinatorEvent::Recovered { .. }
+            | CoordinatorEvent::RoundClosed { .. }
+            | CoordinatorEvent::StoreFailed { .. } => {}
         }
     }
 }

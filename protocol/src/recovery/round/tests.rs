@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::id::{EntityId, Term};
+use crate::id::{Incarnation, NodeId};
 use crate::time::Tick;
 use crate::wire::{Captured, ClaimKind};
 

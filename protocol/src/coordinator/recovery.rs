@@ -1,0 +1,82 @@
+//! What becomes of what the dead held: the rounds, as the coordinator runs them.
+
+use bytes::Bytes;
+
+use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, TimerKey};
+use crate::id::{NodeId, Peer};
+use crate::recovery::{ClaimsPart, RoundOutput, Taken, Verdict};
+use crate::time::Time;
+use crate::wire::{Lane, Message, RecoveryMessage, Round};
+
+impl Coordinator {
+    pub(super) fn on_recovery_message(&mut self, from: NodeId, message: RecoveryMessage, now: Time) {
+        let Some(peer) = self.peer(from) else {
+            return;
+        };
+        let taken = match message {
+            RecoveryMessage::Claims { round, part, parts, cuts, claims } => {
+                self.rounds.on_claims(peer, ClaimsPart { round, part, parts, cuts, claims }, now)
+            }
+            RecoveryMessage::Carried { round } => self.rounds.on_carried(peer, round),
+            RecoveryMessage::Fence { .. }
+            | RecoveryMessage::Verdict { .. }
+            | RecoveryMessage::Closed { .. } => Taken::Malformed,
+        };
+        if taken == Taken::Malformed {
+            self.misbehaved(from, "it sent an answer in a recovery round that can't be".to_owned());
+        }
+        self.pursue_round(now);
+    }
+
+    pub(super) fn on_round_due(&mut self, now: Time) {
+        self.rounds.handle_timeout(now);
+        self.pursue_round(now);
+    }
+
+    /// Begins the round that is wanted, and does what the open one asks for.
+    pub(super) fn pursue_round(&mut self, now: Time) {
+        if let Some(above) = self.rounds.wanted_above() {
+            let round = Round { term: self.term, number: above.saturating_add(1) };
+            self.rounds.begin(round, now);
+        }
+        while let Some(output) = self.rounds.poll_output() {
+            match output {
+                RoundOutput::Send { to, message } => self.send_in_round(to, message),
+                RoundOutput::Decided(verdict) => self.on_verdict(&verdict, now),
+                RoundOutput::Closed { round, dead } => {
+                    dead.into_iter().for_each(|life| self.forget_life(life, now));
+                    self.event(CoordinatorEvent::RoundClosed { round: round.number });
+                }
+            }
+        }
+        match self.rounds.due() {
+            Some(due) => self.timers.set(TimerKey::Round, due),
+            None => self.timers.cancel(TimerKey::Round),
+        }
+    }
+
+    /// To this life alone: a later one of the same node is asked by itself.
+    fn send_in_round(&mut self, to: Peer, message: RecoveryMessage) {
+        if self.peer(to.node) != Some(to) {
+            return;
+        }
+        let large = matches!(message, RecoveryMessage::Claims { .. } | RecoveryMessage::Verdict { .. });
+        let lane = if large { Lane::Checkpoint } else { Lane::Control };
+        let (message, blob) = (Message::Recovery(message), Bytes::new());
+        self.outputs.push_back(CoordinatorOutput::Send { to: to.node, lane, message, blob });
+    }
+
+    /// Whoever asks for one of these entities finds it where it goes on.
+    fn on_verdict(&mut self, verdict: &Verdict, now: Time) {
+        for restored in &verdict.restored {
+            self.directory.recover(restored.entity, restored.epoch, restored.holder);
+        }
+        self.end_sessions_of(&verdict.lost, now);
+        self.event(CoordinatorEvent::Recovered {
+            round: self.rounds.round().number,
+            dead: self.rounds.dead().iter().copied().collect(),
+            restored: verdict.restored.len(),
+            lost: verdict.lost.clone(),
+        });
+    }
+}
