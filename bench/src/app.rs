@@ -264,7 +264,8 @@ fn table(report: &BotsReport) -> Table {
     row("client_gap p50 / p99 / max", format!("{:.2} / {:.2} / {:.2} ms", gap.p50, gap.p99, gap.max));
     row("states a second and player", format!("{:.1}", sums.states_per_second()));
     row("ghosts shown", sums.ghosts_shown.to_string());
-    row("connections lost", sums.lost_connections.to_string());
+    row("connections lost / silent", format!("{} / {}", sums.lost_connections, sums.silent));
+    row("recoveries (inputs replayed)", format!("{} ({})", sums.recoveries, sums.replayed));
     table
 }
 
@@ -287,6 +288,8 @@ fn json_report(args: &LoadArgs, report: &BotsReport) -> serde_json::Value {
             "doubled": sums.doubled,
             "skipped": sums.skipped,
             "not_taken": sums.not_taken,
+            "replayed": sums.replayed,
+            "undone": sums.undone,
         },
         "authority_violations": sums.authority_violations(),
         "switches": { "all": sums.switches, "prepared": sums.prepared_switches },
@@ -298,6 +301,8 @@ fn json_report(args: &LoadArgs, report: &BotsReport) -> serde_json::Value {
             "ghosts": sums.ghosts_shown,
         },
         "connections_lost": sums.lost_connections,
+        "silent": sums.silent,
+        "recoveries": sums.recoveries,
         "refused_at_door": sums.refused_at_door,
     })
 }

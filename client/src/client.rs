@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use selvedge_protocol::handoff::client::ClientEvent;
+use selvedge_protocol::handoff::client::{ClientEvent, Link};
 use selvedge_protocol::id::{InputSeq, SessionId};
 use selvedge_protocol::limits::{INPUT_BYTES_MAX, INPUT_WINDOW};
 use selvedge_protocol::token::Token;
@@ -95,7 +95,9 @@ impl Client {
     }
 
     /// Takes the player's next input, sends it, and gives its number. It takes effect exactly once, after those
-    /// before it, unless the session ends first. Never waits.
+    /// before it, unless the session ends first: also if the node dies that applied it. Never waits.
+    ///
+    /// The number holds unless [`ClientEvent::Recovered`] says that inputs were lost.
     ///
     /// # Errors
     /// [`ActError`]; the input has no number then and never takes effect.
@@ -162,10 +164,16 @@ impl Client {
         self.lock().ticket()
     }
 
-    /// Whether a node takes the player's inputs right now.
+    /// How the player stands to the world right now.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.lock().link()
+    }
+
+    /// Whether a node takes the player's inputs right now and speaks.
     #[must_use]
     pub fn is_attached(&self) -> bool {
-        self.lock().is_attached()
+        self.link() == Link::Attached
     }
 
     /// What this player saw so far. Copies a histogram: not for every tick.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use selvedge_protocol::handoff::client::{
-    Client as Machine, ClientEvent, ClientInput, ClientOutput, ConnectionId,
+    Client as Machine, ClientEvent, ClientInput, ClientOutput, ConnectionId, Link,
 };
 use selvedge_protocol::id::InputSeq;
 use selvedge_protocol::limits::INPUT_BYTES_MAX;
@@ -163,12 +163,18 @@ impl Core {
 
     pub(crate) fn stats(&self) -> ClientStats {
         let unacknowledged = self.machine.unacknowledged() as u64;
-        let inputs_acknowledged = self.stats.inputs_sent.saturating_sub(unacknowledged);
-        ClientStats { inputs_acknowledged, ..self.stats.clone() }
+        let without_effect = unacknowledged + self.stats.inputs_lost;
+        let inputs_acknowledged = self.stats.inputs_sent.saturating_sub(without_effect);
+        let inputs_forgotten = self.machine.inputs_forgotten();
+        ClientStats { inputs_acknowledged, inputs_forgotten, ..self.stats.clone() }
     }
 
-    pub(crate) fn is_attached(&self) -> bool {
-        self.presence == Presence::Here && self.machine.is_attached()
+    pub(crate) fn link(&self) -> Link {
+        match (self.over, self.presence) {
+            (Some(_), _) => Link::Over,
+            (None, Presence::Here) => self.machine.link(),
+            (None, Presence::Away | Presence::Dropped) => Link::Lost,
+        }
     }
 
     pub(crate) fn wait_as_reader(&mut self, cx: &Context<'_>) {
@@ -362,6 +368,7 @@ impl Core {
             ClientEvent::State(_) => {
                 self.stats.states += 1;
                 self.was_away = false;
+                self.loss_expected = false;
             }
             ClientEvent::Entered { .. } => self.entered = true,
             ClientEvent::Switched { .. } if self.was_away => {}
@@ -384,6 +391,13 @@ impl Core {
             ClientEvent::Lost => {
                 let expected = std::mem::take(&mut self.loss_expected);
                 self.stats.lost += u64::from(!expected);
+            }
+            ClientEvent::Silent => self.stats.silent += 1,
+            ClientEvent::Recovered { epoch, silent, replayed, lost } => {
+                self.stats.recoveries += 1;
+                self.stats.inputs_replayed += u64::from(*replayed);
+                self.stats.inputs_lost += u64::from(*lost);
+                tracing::info!(%epoch, ?silent, replayed, lost, "another node has restored the player");
             }
             ClientEvent::Refused { .. } => self.stats.door_refused += 1,
             ClientEvent::Over { reason } => self.over = Some(*reason),

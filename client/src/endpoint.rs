@@ -1,5 +1,6 @@
 //! What the players of one process share: the door's address, the trusted CA, one UDP socket.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -107,7 +108,7 @@ impl ClientEndpoint {
     }
 
     fn start(&self, name: String, credential: Vec<u8>, ticket: Option<SessionTicket>) -> Client {
-        let machine = Machine::new(self.machine.clone());
+        let machine = Machine::new(self.machine.clone(), seed());
         let core = Arc::new(Mutex::new(Core::new(machine, self.target.clone(), ticket)));
         let client = Client::new(core.clone(), self.logout_patience);
         client.lock().enter(name, credential);
@@ -128,6 +129,11 @@ impl ClientEndpoint {
             dialer.close("the client shuts down").await;
         }
     }
+}
+
+/// Random enough for the jitter of pauses; the standard library draws its hash keys from the operating system.
+fn seed() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 /// What every player's core needs of the endpoint.

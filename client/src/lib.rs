@@ -44,5 +44,5 @@ mod task;
 pub use client::{ActError, Client, LogoutTimeout, SessionTicket};
 pub use endpoint::{ClientEndpoint, ClientSettings};
 pub use events::EVENTS_WAITING_MAX;
-pub use selvedge_protocol::handoff::client::{ClientConfig, ClientEvent};
+pub use selvedge_protocol::handoff::client::{ClientConfig, ClientEvent, Link};
 pub use stats::ClientStats;

@@ -22,9 +22,18 @@ pub struct ClientStats {
     pub inputs_acknowledged: u64,
     /// Inputs refused because too many were unacknowledged, or the player was not in the world.
     pub refused: u64,
-    /// Times that every connection was lost or silent, so that the door was asked; not counting a player's own
-    /// `disconnect`.
+    /// Times that every connection was lost, so that the door was asked; not counting a player's own `disconnect`.
     pub lost: u64,
+    /// Times that a connection stood and no state came, so that the door was asked.
+    pub silent: u64,
+    /// Times that another node restored the player after theirs had died.
+    pub recoveries: u64,
+    /// Inputs that had been applied, were undone by a recovery, and were sent again.
+    pub inputs_replayed: u64,
+    /// Inputs that had been applied, were undone by a recovery, and were kept no more: they have no effect.
+    pub inputs_lost: u64,
+    /// Inputs that were not kept until they were durable, because too many were.
+    pub inputs_forgotten: u64,
     /// Times that two nodes claimed one authority: more than 0 breaks invariant A1.
     pub two_authorities: u64,
     /// States received from the newest authority.
@@ -54,6 +63,11 @@ impl Default for ClientStats {
             inputs_acknowledged: 0,
             refused: 0,
             lost: 0,
+            silent: 0,
+            recoveries: 0,
+            inputs_replayed: 0,
+            inputs_lost: 0,
+            inputs_forgotten: 0,
             two_authorities: 0,
             states: 0,
             states_replaced: 0,
@@ -80,6 +94,11 @@ impl ClientStats {
             (&mut self.inputs_acknowledged, other.inputs_acknowledged),
             (&mut self.refused, other.refused),
             (&mut self.lost, other.lost),
+            (&mut self.silent, other.silent),
+            (&mut self.recoveries, other.recoveries),
+            (&mut self.inputs_replayed, other.inputs_replayed),
+            (&mut self.inputs_lost, other.inputs_lost),
+            (&mut self.inputs_forgotten, other.inputs_forgotten),
             (&mut self.two_authorities, other.two_authorities),
             (&mut self.states, other.states),
             (&mut self.states_replaced, other.states_replaced),

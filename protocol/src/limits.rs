@@ -13,6 +13,9 @@ pub const CANDIDATES_MAX: usize = 3;
 pub const INPUT_BYTES_MAX: usize = 128;
 /// How far ahead of the last applied input one may be numbered. One further ahead is dropped: the client repeats it.
 pub const INPUT_WINDOW: u32 = 256;
+/// Inputs that a client keeps until a checkpoint covers them. Past it the oldest go and are counted: a recovery from a copy
+/// that is older still can't replay them.
+pub const INPUTS_KEPT_MAX: usize = 4_096;
 /// Inputs in one datagram or relay.
 pub const INPUTS_PER_MESSAGE_MAX: usize = 256;
 /// Bytes of the small state that a game publishes beside an entity's motion. More is an error of the game.
@@ -68,6 +71,8 @@ pub const FLOORS_TOLD_MAX: usize = 65_536;
 pub const ROUNDS_LOST_MAX: u32 = 1_048_576;
 
 const _: () = assert!(INPUT_WINDOW as usize <= INPUTS_PER_MESSAGE_MAX);
+// What is not applied is never among those that go.
+const _: () = assert!((INPUT_WINDOW as usize) < INPUTS_KEPT_MAX);
 const _: () = assert!(INPUTS_PER_MESSAGE_MAX * (INPUT_BYTES_MAX + 16) <= CLIENT_MESSAGE_BYTES_MAX);
 const _: () = assert!(RESERVATIONS_MAX <= ENTITIES_MAX);
 // A cell and its owner in the map's image: 8 + 16 bytes.

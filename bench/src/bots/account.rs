@@ -47,6 +47,11 @@ pub(super) struct Account {
     /// Switches at which a tick was never shown: the old node's last states, or the new one's first.
     pub(super) switches_unseen: u64,
     pub(super) lost: u64,
+    pub(super) silent: u64,
+    pub(super) recoveries: u64,
+    /// Inputs applied anew after a recovery, and those that a recovery undid for good.
+    pub(super) replayed: u64,
+    pub(super) undone: u64,
     pub(super) refused_at_door: u64,
     pub(super) last_refusal: Option<String>,
     /// What breaks A1.
@@ -96,6 +101,18 @@ impl Account {
                 self.lost += 1;
                 tracing::warn!(bot = self.name, "every connection lost");
             }
+            ClientEvent::Silent => {
+                self.silent += 1;
+                tracing::warn!(bot = self.name, "no state comes");
+            }
+            ClientEvent::Recovered { epoch, silent, replayed, lost } => {
+                self.recoveries += 1;
+                self.replayed += u64::from(replayed);
+                self.undone += u64::from(lost);
+                // The numbers of all later inputs fall by what is lost.
+                self.last_sent = InputSeq(self.last_sent.0.saturating_sub(lost));
+                tracing::info!(bot = self.name, %epoch, ?silent, replayed, lost, "restored by another node");
+            }
             ClientEvent::Refused { reason, retry } => {
                 self.refused_at_door += 1;
                 tracing::debug!(bot = self.name, reason, retry, "refused at the door");
@@ -129,7 +146,8 @@ impl Account {
             let (from, to) = (self.tick, *tick);
             tracing::error!(bot = self.name, ?from, ?to, %epoch, "a new authority went back in time");
         }
-        if *epoch > self.epoch && self.tick > Tick::default() && tick.0 > self.tick.0 + 1 {
+        let handed_on = *epoch > self.epoch && epoch.generation == self.epoch.generation;
+        if handed_on && self.tick > Tick::default() && tick.0 > self.tick.0 + 1 {
             self.switches_unseen += 1;
             let (from, to) = (self.tick.0, tick.0);
             tracing::debug!(bot = self.name, from, to, "ticks not shown at a switch");
@@ -161,15 +179,21 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use selvedge_protocol::grid::Motion;
 
     use super::*;
 
     fn state(step: u32, tick: u64, last_seq: u32) -> ClientEvent {
+        state_at(AuthorityEpoch { generation: 0, step }, tick, last_seq)
+    }
+
+    fn state_at(epoch: AuthorityEpoch, tick: u64, last_seq: u32) -> ClientEvent {
         let ledger = Ledger { last_seq, applied: last_seq, doubled: 0, skipped: 0 };
         ClientEvent::State(ServerMessage::State {
             entity: EntityId::from_u128(1),
-            epoch: AuthorityEpoch { generation: 0, step },
+            epoch,
             tick: Tick(tick),
             applied: InputSeq(last_seq),
             durable: InputSeq(last_seq),
@@ -190,6 +214,48 @@ mod tests {
         assert_eq!(account.ticks_back, 1);
         account.enter(state(2, 13, 3));
         assert_eq!(account.epochs_back, 1);
+    }
+
+    #[test]
+    fn an_input_that_is_undone_and_applied_again_counts_once() {
+        let mut account = Account::default();
+        for seq in 1..=9 {
+            account.took_input(InputSeq(seq));
+        }
+        account.stands = true;
+        account.enter(state(1, 10, 9));
+        let restored = AuthorityEpoch { generation: 1, step: 0 };
+        let recovered = |lost| ClientEvent::Recovered {
+            epoch: restored,
+            silent: Duration::from_secs(4),
+            replayed: 3,
+            lost,
+        };
+        account.enter(recovered(0));
+        account.enter(state_at(restored, 140, 6));
+        assert!(!account.is_drained(), "three are under way again");
+        account.enter(state_at(restored, 141, 9));
+        assert!(account.is_drained());
+        let public = account.to_public();
+        assert_eq!((public.sent, public.applied, public.lost(), public.doubled_in_all()), (9, 9, 0, 0));
+        assert_eq!((account.recoveries, account.replayed, account.epochs_back), (1, 3, 0));
+        assert_eq!((account.ticks_back, account.switches_unseen), (0, 0));
+    }
+
+    #[test]
+    fn an_input_that_is_undone_for_good_is_lost_and_nobody_waits_for_it() {
+        let mut account = Account::default();
+        for seq in 1..=9 {
+            account.took_input(InputSeq(seq));
+        }
+        account.stands = true;
+        account.enter(state(1, 10, 9));
+        let restored = AuthorityEpoch { generation: 1, step: 0 };
+        let silent = Duration::from_secs(4);
+        account.enter(ClientEvent::Recovered { epoch: restored, silent, replayed: 1, lost: 2 });
+        account.enter(state_at(restored, 140, 7));
+        assert!(account.is_drained());
+        assert_eq!((account.to_public().lost(), account.undone), (2, 2));
     }
 
     #[test]

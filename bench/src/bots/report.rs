@@ -97,6 +97,14 @@ pub struct BotsSnapshot {
     pub switches_unseen: u64,
     /// Times that a bot lost every connection.
     pub lost_connections: u64,
+    /// Times that a bot's connection stood and no state came.
+    pub silent: u64,
+    /// Times that another node restored a bot's entity.
+    pub recoveries: u64,
+    /// Inputs that a recovery undid and that were sent again.
+    pub replayed: u64,
+    /// Inputs that a recovery undid for good; they count as lost, too.
+    pub undone: u64,
     /// Times that the door said no.
     pub refused_at_door: u64,
     /// Why, the last time.
@@ -134,6 +142,10 @@ impl BotsSnapshot {
             prepared_switches: 0,
             switches_unseen: 0,
             lost_connections: 0,
+            silent: 0,
+            recoveries: 0,
+            replayed: 0,
+            undone: 0,
             refused_at_door: 0,
             last_refusal: None,
             two_authorities: 0,
@@ -163,6 +175,10 @@ impl BotsSnapshot {
         self.prepared_switches += account.prepared_switches;
         self.switches_unseen += account.switches_unseen;
         self.lost_connections += account.lost;
+        self.silent += account.silent;
+        self.recoveries += account.recoveries;
+        self.replayed += account.replayed;
+        self.undone += account.undone;
         self.refused_at_door += account.refused_at_door;
         self.last_refusal = account.last_refusal.clone().or(self.last_refusal.take());
         self.two_authorities += account.two_authorities;

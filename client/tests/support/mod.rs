@@ -1,5 +1,7 @@
 //! A world of fakes: a door and nodes that speak the clients' protocol over real QUIC, one step at a time.
 
+#![allow(dead_code, reason = "shared by test files, each of which uses its own part")]
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use selvedge_certs::{
     Authority, CA_VALIDITY, IDENTITY_VALIDITY, Identity, Role, SpiffeId, SubjectNames, WorldName,
 };
-use selvedge_client::{Client, ClientEndpoint, ClientEvent, ClientSettings};
+use selvedge_client::{Client, ClientConfig, ClientEndpoint, ClientEvent, ClientSettings};
 use selvedge_protocol::grid::Motion;
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, InputSeq, SessionId};
 use selvedge_protocol::time::Tick;
@@ -56,8 +58,12 @@ impl World {
     }
 
     pub(crate) fn endpoint(&self, door: &Server) -> ClientEndpoint {
+        self.endpoint_with(door, ClientConfig::default())
+    }
+
+    pub(crate) fn endpoint_with(&self, door: &Server, machine: ClientConfig) -> ClientEndpoint {
         let settings = ClientSettings::new(door.addr, door.server_name.clone(), self.authority.ca_pem());
-        ClientEndpoint::new(settings).unwrap()
+        ClientEndpoint::new(ClientSettings { machine, ..settings }).unwrap()
     }
 }
 
@@ -92,13 +98,12 @@ impl Server {
 
     /// Waits for a question at the door and lets the player in at `node`.
     pub(crate) async fn answer(&mut self, node: &Server, token: u8) -> SessionRequest {
+        self.answer_with(node.invitation(token)).await
+    }
+
+    pub(crate) async fn answer_with(&mut self, invitation: Invitation) -> SessionRequest {
         let (connection, first) = self.opened("a question at the door").await;
-        let reply = SessionReply::Entered {
-            session: SESSION,
-            secret: SECRET,
-            entity: ENTITY,
-            invitation: node.invitation(token),
-        };
+        let reply = SessionReply::Entered { session: SESSION, secret: SECRET, entity: ENTITY, invitation };
         connection.send(wire::encode_session_reply(&reply)).unwrap();
         wire::decode_session_request(&first).unwrap()
     }
@@ -174,12 +179,16 @@ impl Seat {
     }
 
     pub(crate) fn show(&self, step: u32, tick: u64, applied: u32) {
+        self.show_durable(epoch(step), tick, applied, applied);
+    }
+
+    pub(crate) fn show_durable(&self, epoch: AuthorityEpoch, tick: u64, applied: u32, durable: u32) {
         let state = ServerMessage::State {
             entity: ENTITY,
-            epoch: epoch(step),
+            epoch,
             tick: Tick(tick),
             applied: InputSeq(applied),
-            durable: InputSeq(applied),
+            durable: InputSeq(durable),
             motion: Motion::default(),
             own: Vec::new(),
             seen: Vec::new(),

@@ -60,6 +60,8 @@ async fn walk(players: &ClientEndpoint) -> AvatarState {
             | ClientEvent::Entered { .. }
             | ClientEvent::InputRefused
             | ClientEvent::Lost
+            | ClientEvent::Silent
+            | ClientEvent::Recovered { .. }
             | ClientEvent::Refused { .. } => {}
         }
     }

@@ -44,6 +44,11 @@ impl Directory {
         self.violations
     }
 
+    /// Who holds the entity, and since which epoch.
+    pub(super) fn listing(&self, entity: EntityId) -> Option<(Peer, AuthorityEpoch)> {
+        self.listings.get(&entity).map(|listing| (listing.holder, listing.epoch))
+    }
+
     pub(super) fn holder(&self, entity: EntityId) -> Option<Peer> {
         self.listings.get(&entity).map(|listing| listing.holder)
     }

@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 
 use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, TimerKey};
 use crate::grid::Position;
-use crate::id::{EntityId, NodeId, SessionId};
+use crate::id::{AuthorityEpoch, EntityId, NodeId, SessionId};
 use crate::limits::{HOPS_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX, SESSIONS_MAX};
 use crate::snapshot::SnapshotArchive;
 use crate::time::Time;
@@ -53,7 +53,8 @@ enum Stage {
     /// The store is asked.
     Loading { name: String },
     /// A node is asked. `enters`: for a player whose program is new to the entity, which must not have lived yet.
-    Admitting { session: SessionId, node: NodeId, hops: u8, enters: bool },
+    /// `listed`: the directory's word that led to the node, or that the node was ahead of.
+    Admitting { session: SessionId, node: NodeId, hops: u8, enters: bool, listed: Option<AuthorityEpoch> },
 }
 
 impl Coordinator {
@@ -78,8 +79,8 @@ impl Coordinator {
                     self.refuse(request, "the session is over", false);
                     return;
                 }
-                let node = self.directory.holder(known.entity).map_or(known.first_node, |holder| holder.node);
-                let stage = Stage::Admitting { session, node, hops: 0, enters: false };
+                let node = known.first_node;
+                let stage = Stage::Admitting { session, node, hops: 0, enters: false, listed: None };
                 self.entries.insert(request, Entry { deadline, stage });
                 self.on_entry_due(request, now);
             }
@@ -126,7 +127,7 @@ impl Coordinator {
         known.secret = secret;
         let node = known.first_node;
         if let Some(entry) = self.entries.get_mut(&request) {
-            entry.stage = Stage::Admitting { session, node, hops: 0, enters: true };
+            entry.stage = Stage::Admitting { session, node, hops: 0, enters: true, listed: None };
         }
         self.on_entry_due(request, now);
     }
@@ -177,7 +178,7 @@ impl Coordinator {
         self.names.insert(name, session);
         self.timers.set(TimerKey::Session(session), now + UNUSED_SESSION);
         if let Some(entry) = self.entries.get_mut(&request) {
-            entry.stage = Stage::Admitting { session, node, hops: 0, enters: true };
+            entry.stage = Stage::Admitting { session, node, hops: 0, enters: true, listed: None };
         }
         self.on_entry_due(request, now);
     }
@@ -220,7 +221,7 @@ impl Coordinator {
 
     /// Asks the node in question, again and again until the player's patience ends.
     pub(super) fn on_entry_due(&mut self, request: u64, now: Time) {
-        let Some(entry) = self.entries.get(&request) else {
+        let Some(entry) = self.entries.get_mut(&request) else {
             return;
         };
         if entry.deadline <= now {
@@ -228,14 +229,21 @@ impl Coordinator {
             self.refuse(request, "nobody answered in time: try again later", true);
             return;
         }
-        let Stage::Admitting { session, node, enters, .. } = entry.stage else {
+        let Stage::Admitting { session, node, hops, enters, listed } = &mut entry.stage else {
             return;
         };
         self.timers.set(TimerKey::Entry(request), (now + self.config.retry).min(entry.deadline));
-        let Some(known) = self.sessions.get(&session) else {
+        let Some(known) = self.sessions.get(session) else {
             return;
         };
-        let resume = !enters && self.directory.holder(known.entity).is_some();
+        let listing = self.directory.listing(known.entity).filter(|_| !*enters);
+        // The node that was asked may be dead, or may have restored another's entity: the directory's news counts.
+        if let Some((holder, epoch)) = listing
+            && *listed != Some(epoch)
+        {
+            (*node, *hops, *listed) = (holder.node, 0, Some(epoch));
+        }
+        let (session, node, resume) = (*session, *node, listing.is_some());
         let message = Message::Admit {
             request,
             session,
@@ -252,7 +260,7 @@ impl Coordinator {
         let Some(entry) = self.entries.get_mut(&request) else {
             return;
         };
-        let Stage::Admitting { session, node, hops, enters: _ } = &mut entry.stage else {
+        let Stage::Admitting { session, node, hops, .. } = &mut entry.stage else {
             return;
         };
         if *node != from {

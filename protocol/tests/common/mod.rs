@@ -139,7 +139,7 @@ impl Mesh {
 
     /// Adds a player and lets them enter.
     pub fn enter(&mut self, name: &str) -> usize {
-        let mut client = Client::new(ClientConfig::default());
+        let mut client = Client::new(ClientConfig::default(), 1);
         client.handle(ClientInput::Enter { name: name.to_owned(), credential: Vec::new() }, self.now);
         self.players.push(Player { client, events: Vec::new(), connected: BTreeMap::new() });
         self.settle();

@@ -40,7 +40,7 @@ pub(crate) struct PlayerHost {
 impl PlayerHost {
     pub(crate) fn new(player: usize, config: ClientConfig, dice: Dice) -> Self {
         Self {
-            machine: Client::new(config),
+            machine: Client::new(config, player as u64),
             clock: HostClock::default(),
             standstill: Standstill::default(),
             stay: Stay { player, life: 0 },
@@ -60,8 +60,8 @@ impl PlayerHost {
 
     /// A fresh program, as if it had never run.
     pub(crate) fn begin(&mut self, config: ClientConfig) {
-        self.machine = Client::new(config);
         self.stay.life += 1;
+        self.machine = Client::new(config, (u64::from(self.stay.life) << 32) | self.stay.player as u64);
         self.wake_at = None;
         self.standstill = Standstill::default();
         self.connections.clear();

@@ -327,6 +327,8 @@ impl World {
             | ClientEvent::Switched { .. }
             | ClientEvent::InputRefused
             | ClientEvent::TwoAuthorities { .. }
+            | ClientEvent::Silent
+            | ClientEvent::Recovered { .. }
             | ClientEvent::Refused { .. } => {}
         }
         self.note(Process::Player(player), || format!("{event:?}"));

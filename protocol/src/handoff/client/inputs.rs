@@ -1,45 +1,43 @@
-//! The player's inputs: numbered, kept until they are applied, repeated until then.
+//! The player's inputs on their way to a node: taken, sent, repeated until they are applied.
 
 use bytes::Bytes;
 
 use super::{Client, ClientEvent, ClientOutput, Stage};
-use crate::id::InputSeq;
-use crate::limits::{INPUT_BYTES_MAX, INPUT_WINDOW};
+use crate::limits::INPUT_BYTES_MAX;
 use crate::time::Time;
 use crate::wire::{ClientMessage, InputMessage};
 
 /// Bytes of inputs in one datagram: with headers it stays below the smallest MTU that QUIC allows.
 const DATAGRAM_INPUT_BYTES: usize = 900;
 const INPUT_OVERHEAD_BYTES: usize = 24;
+/// Datagrams sent at once after a recovery, so that what was taken back is soon applied again.
+const REPLAY_DATAGRAMS: usize = 8;
 
 impl Client {
     pub(super) fn on_act(&mut self, bytes: Bytes, now: Time) {
-        let full = self.unacknowledged.len() >= INPUT_WINDOW as usize;
-        if full || bytes.len() > INPUT_BYTES_MAX || !matches!(self.stage, Stage::InWorld(_)) {
+        let fits = bytes.len() <= INPUT_BYTES_MAX && matches!(self.stage, Stage::InWorld(_));
+        if fits && self.log.take(bytes.to_vec()) {
+            self.repeat(now);
+        } else {
             self.outputs.push_back(ClientOutput::Event(ClientEvent::InputRefused));
-            return;
         }
-        self.unacknowledged.push_back(InputMessage { seq: self.next_seq, bytes: bytes.to_vec() });
-        self.next_seq = self.next_seq.next();
-        self.repeat(now);
     }
 
-    pub(super) fn acknowledge(&mut self, applied: InputSeq) {
-        while self.unacknowledged.front().is_some_and(|input| input.seq <= applied) {
-            self.unacknowledged.pop_front();
-        }
+    /// Nothing is left to repeat once everything is applied and nobody wants out.
+    pub(super) fn rest_if_applied(&mut self) {
         let logging_out = matches!(&self.stage, Stage::InWorld(world) if world.logout);
-        if self.unacknowledged.is_empty() && !logging_out {
+        if self.log.unapplied() == 0 && !logging_out {
             self.repeat_at = None;
         }
     }
 
-    /// Sends what is not acknowledged: the newest input, and as many of the oldest as fit.
+    /// Sends what is not applied: the newest input, and as many of the oldest as fit.
     pub(super) fn repeat(&mut self, now: Time) {
         let Stage::InWorld(world) = &self.stage else {
             return;
         };
-        if self.unacknowledged.is_empty() && !world.logout {
+        let unapplied = self.log.unapplied();
+        if unapplied == 0 && !world.logout {
             self.repeat_at = None;
             return;
         }
@@ -47,23 +45,37 @@ impl Client {
         let Some(connection) = world.current else {
             return;
         };
-        if let Some((newest, older)) = self.unacknowledged.make_contiguous().split_last() {
-            let cost = |input: &InputMessage| input.bytes.len() + INPUT_OVERHEAD_BYTES;
-            let mut room = DATAGRAM_INPUT_BYTES.saturating_sub(cost(newest));
-            let fitting = older.iter().take_while(|input| match room.checked_sub(cost(input)) {
-                Some(rest) => {
-                    room = rest;
-                    true
-                }
-                None => false,
-            });
-            let inputs = fitting.chain(core::iter::once(newest)).cloned().collect();
-            let message = ClientMessage::Inputs { entity: world.entity, inputs };
-            self.outputs.push_back(ClientOutput::Send { connection, message });
-        } else if world.logout {
-            // Only once every input was acknowledged: the last ones count, too.
+        if unapplied == 0 {
+            // Only once every input was applied: the last ones count, too.
             let message = ClientMessage::Logout;
             self.outputs.push_back(ClientOutput::Send { connection, message });
+            return;
+        }
+        let entity = world.entity;
+        let mut oldest = self.log.sendable();
+        let newest = oldest.next_back();
+        let mut oldest = oldest.peekable();
+        let mut inputs: Vec<InputMessage> = Vec::new();
+        let mut room = DATAGRAM_INPUT_BYTES - newest.map_or(0, cost);
+        let datagrams = if self.log.is_replaying() { REPLAY_DATAGRAMS } else { 1 };
+        for datagram in 0..datagrams {
+            while let Some(input) = oldest.next_if(|input| cost(input) <= room) {
+                room -= cost(input);
+                inputs.push(input.clone());
+            }
+            if datagram == 0 {
+                inputs.extend(newest.cloned());
+            }
+            if inputs.is_empty() {
+                break;
+            }
+            let message = ClientMessage::Inputs { entity, inputs: core::mem::take(&mut inputs) };
+            self.outputs.push_back(ClientOutput::Send { connection, message });
+            room = DATAGRAM_INPUT_BYTES;
         }
     }
+}
+
+const fn cost(input: &InputMessage) -> usize {
+    input.bytes.len() + INPUT_OVERHEAD_BYTES
 }

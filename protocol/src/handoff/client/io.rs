@@ -19,10 +19,16 @@ pub struct ClientConfig {
     pub repeat: Duration,
     /// Without any connection for this long the door is asked. Default: 500 ms.
     pub lost_patience: Duration,
-    /// Without any state for this long the door is asked, though a connection stands. Default: 3 s.
+    /// Without any state for this long, and up to a quarter more, the door is asked, though a connection stands.
+    /// Default: 1 s. Shorter than a node's own hiccups, it brings many players to the door for nothing; each second more
+    /// is a second more that a player stands still after the death of their node.
     pub silence_patience: Duration,
-    /// Pause between questions at the door. Default: 500 ms.
+    /// The longest pause after the first question at the door that was in vain; doubles with each. Default: 500 ms.
     pub door_retry: Duration,
+    /// What it doubles up to. Default: 4 s.
+    pub door_retry_max: Duration,
+    /// How long an answer of the door is waited for. Default: 6 s, a little more than the door takes to give up.
+    pub door_patience: Duration,
 }
 
 impl Default for ClientConfig {
@@ -30,8 +36,10 @@ impl Default for ClientConfig {
         Self {
             repeat: Duration::from_millis(50),
             lost_patience: Duration::from_millis(500),
-            silence_patience: Duration::from_secs(3),
+            silence_patience: Duration::from_secs(1),
             door_retry: Duration::from_millis(500),
+            door_retry_max: Duration::from_secs(4),
+            door_patience: Duration::from_secs(6),
         }
     }
 }
@@ -130,8 +138,25 @@ pub enum ClientEvent {
         /// The epoch that was claimed twice.
         epoch: AuthorityEpoch,
     },
-    /// Every connection is lost; the door is asked.
+    /// Every connection is lost; the door is asked. Said once, until a state comes.
     Lost,
+    /// A connection stands, but no state comes; the door is asked. Whoever speaks first, the node or another that the
+    /// door names, is followed. Said once, until a state comes.
+    Silent,
+    /// The node died and another has restored the player from a copy.
+    Recovered {
+        /// At which epoch.
+        epoch: AuthorityEpoch,
+        /// Time since the last state.
+        silent: Duration,
+        /// Inputs that the copy doesn't include and that are applied again, once, now.
+        replayed: u32,
+        /// Inputs that the copy doesn't include and that are not kept any more: they have no effect. The numbers of all
+        /// later inputs fall by this, so that they follow each other without a gap. Always 0 unless two nodes died
+        /// at once, the checkpoints stood still for thousands of inputs, or this program has come in the place of
+        /// another that is gone.
+        lost: u32,
+    },
     /// The door said no.
     Refused {
         /// Why.
@@ -146,13 +171,28 @@ pub enum ClientEvent {
     },
 }
 
+/// How a player stands to the world.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Link {
+    /// Not in the world yet, or on the way to a node.
+    Outside,
+    /// A node takes the player's inputs and shows states.
+    Attached,
+    /// A connection stands, but no state comes; the door is asked.
+    Silent,
+    /// No connection stands; the door is asked.
+    Lost,
+    /// The session is over.
+    Over,
+}
+
 /// Why `handle_timeout` is to be called.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum ClientTimeout {
     /// Inputs or a log-out are repeated.
     Repeat,
     /// Connections are lost or silent.
-    Lost,
+    Missing,
     /// The door is asked again.
     Door,
 }
