@@ -15,6 +15,7 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::handoff::{self, HandoffArgs};
+use crate::report::{self, ReportArgs};
 use crate::transport::{self, TransportArgs};
 use crate::{Bots, BotsReport, BotsSettings, BotsSnapshot, Manner, Observer, Plain, Table, milliseconds};
 
@@ -59,6 +60,15 @@ Exit code 0: measured; 1: it couldn't be, or an input of a player was lost or do
 Placement decides the result: compare only runs with the same --pin.
 Exit code 0: measured; 1: it couldn't be.")]
     Transport(TransportArgs),
+    /// Show what was measured on one HTML page: plots, exact values, before and after
+    #[command(after_help = "Examples:
+  mesh-bench report handoff.json
+  mesh-bench report before.json after.json --out compared.html --title \"64 at once, before and after\"
+  mesh-bench report handoff.json transport.json up.json --out all.html
+
+Reads what mesh-bench handoff, transport and load and selvedge up wrote with --json. Runs of one kind are compared
+to the first of their kind, row by row: path, snapshot size, how many at once. The page needs no network.")]
+    Report(ReportArgs),
     /// A process of such a measurement
     #[command(name = handoff::CHILD_COMMAND, hide = true)]
     HandoffChild {
@@ -135,6 +145,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
         }
         BenchCommand::Handoff(args) => handoff::run(&args),
         BenchCommand::Transport(args) => transport::run(&args).map(|()| ExitCode::SUCCESS),
+        BenchCommand::Report(args) => report::run(&args),
         BenchCommand::HandoffChild { spec } => handoff::run_child(&spec).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

@@ -1,10 +1,10 @@
 //! The few figures of a histogram that people read.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a histogram says, in the unit that its name carries. All 0 if nothing was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Figures {
     /// How many values were measured.
     pub count: u64,

@@ -14,6 +14,7 @@ mod figures;
 mod handoff;
 mod http;
 mod observer;
+mod report;
 mod table;
 mod transport;
 

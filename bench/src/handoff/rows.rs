@@ -235,6 +235,9 @@ impl Row {
         put("snapshot_bytes", json!(self.snapshot_bytes));
         put("concurrency", json!(self.concurrency));
         put("elapsed_s", json!(self.elapsed.as_secs_f64()));
+        // A hop's counts microseconds, a floor's nanoseconds.
+        let unit = if self.is_hop() { "us" } else { "ns" };
+        put("histogram", json!({ "unit": unit, "hdr_v2": HistogramText::encode(&self.latency) }));
         match self.path {
             RowPath::Floor(_) => {
                 put("rtt_us", json!(self.latency()));
@@ -321,6 +324,9 @@ mod tests {
         assert_eq!(json["path"], "udp");
         assert!((json["rtt_us"]["p50"].as_f64().unwrap() - 20.0).abs() < 0.1);
         assert_eq!(json["requests_per_s"], 0.5);
+        assert_eq!(json["histogram"]["unit"], "ns");
+        let text: HistogramText = serde_json::from_value(json["histogram"]["hdr_v2"].clone()).unwrap();
+        assert_eq!(text.decode().unwrap(), rtt_ns);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
+use selvedge_node::HistogramText;
 use serde_json::{Map, Value, json};
 
 use super::spec::{Seen, Stretch, Via};
@@ -97,6 +98,7 @@ impl Row {
             "paced_us": stretch.every.map(|every| every.as_secs_f64() * 1e6),
             "load": stretch.load_name,
             "rtt_us": self.rtt_us(),
+            "histogram": { "unit": "ns", "hdr_v2": HistogramText::encode(&self.rtt_ns) },
             "messages_per_s": self.per_second(self.answered),
             "mb_per_s": self.mb_per_second(stretch.via, self.answered),
             "sent": self.sent,
