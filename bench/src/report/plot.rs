@@ -12,7 +12,7 @@ const HEIGHT: u32 = 320;
 /// What the page's style replaces by colours of its own, for light and dark.
 const INK: RGBColor = RGBColor(0x10, 0x10, 0x10);
 const GRID: RGBColor = RGBColor(0x20, 0x20, 0x20);
-const FONT: (&str, i32) = ("sans-serif", 15);
+const FONT: (&str, i32) = ("sans-serif", 16);
 /// Readable on white and on near-black.
 const COLOURS: [RGBColor; 12] = [
     RGBColor(0x2F, 0x7E, 0xD8),
@@ -104,8 +104,8 @@ pub(super) fn svg(x: &Axis, y: &Axis, lines: &[Line]) -> anyhow::Result<String> 
         let mut chart = ChartBuilder::on(&root)
             .margin(10)
             .margin_right(24)
-            .x_label_area_size(42)
-            .y_label_area_size(62)
+            .x_label_area_size(46)
+            .y_label_area_size(66)
             .build_cartesian_2d(Scale(x), Scale(y))?;
         chart
             .configure_mesh()

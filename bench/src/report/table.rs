@@ -28,6 +28,8 @@ pub(super) enum Cell {
     /// A name, with the line that stands for it in the plot.
     Line(Pen, String),
     Number(String),
+    /// There is no such number.
+    Nothing,
     Judged(Verdict, String),
 }
 
@@ -37,7 +39,7 @@ impl Cell {
     }
 
     pub(super) fn number(value: Option<f64>) -> Self {
-        Self::Number(value.map_or_else(|| "–".to_owned(), number))
+        value.map_or(Self::Nothing, |value| Self::Number(number(value)))
     }
 
     pub(super) fn count(count: u64) -> Self {
@@ -47,8 +49,11 @@ impl Cell {
     fn write(&self, html: &mut Html) {
         match self {
             Self::Text(text) => html.markup("<td>").text(text),
-            Self::Line(pen, text) => html.markup("<td>").sample(&pen.sample()).markup(" ").text(text),
+            Self::Line(pen, text) => {
+                html.markup("<td class=\"line\">").sample(&pen.sample()).markup(" ").text(text)
+            }
             Self::Number(number) => html.markup("<td class=\"number\">").text(number),
+            Self::Nothing => html.markup("<td class=\"number\">–"),
             Self::Judged(verdict, text) => html
                 .markup("<td class=\"number ")
                 .markup(verdict.word())
@@ -61,16 +66,19 @@ impl Cell {
     }
 }
 
-/// Writes a table that scrolls by itself where the page is too narrow.
+/// Writes a table that scrolls by itself where the page is too narrow. Columns without a single value are left out.
 pub(super) fn write(html: &mut Html, headings: &[String], rows: &[Vec<Cell>]) {
+    let is_value = |cell: &Cell| !matches!(cell, Cell::Nothing);
+    let shown = |column: usize| rows.iter().any(|row| row.get(column).is_some_and(is_value));
+    let columns: Vec<usize> = (0..headings.len()).filter(|&column| shown(column)).collect();
     html.markup("<div class=\"wide\"><table>\n<thead><tr>");
-    for heading in headings {
+    for heading in columns.iter().filter_map(|&column| headings.get(column)) {
         html.markup("<th scope=\"col\">").text(heading).markup("</th>");
     }
     html.markup("</tr></thead>\n<tbody>\n");
     for row in rows {
         html.markup("<tr>");
-        row.iter().for_each(|cell| cell.write(html));
+        columns.iter().filter_map(|&column| row.get(column)).for_each(|cell| cell.write(html));
         html.markup("</tr>\n");
     }
     html.markup("</tbody></table></div>\n");
@@ -108,16 +116,24 @@ mod tests {
         assert_eq!((size(Some(4096)), size(Some(1500))), ("4 KiB".to_owned(), "1500 B".to_owned()));
     }
 
+    fn written(names: &[&str], rows: &[Vec<Cell>]) -> String {
+        let mut html = Html::default();
+        write(&mut html, &headings(names), rows);
+        html.into_string()
+    }
+
     #[test]
     fn a_verdict_is_a_word_and_not_a_colour_alone() {
-        let mut html = Html::default();
-        let rows =
-            [vec![Cell::text("<warm>"), Cell::Judged(Verdict::Worse, "1.2".to_owned()), Cell::number(None)]];
-        write(&mut html, &headings(&["path", "ratio", "p90"]), &rows);
-        let html = html.into_string();
-        assert!(
-            html.contains("&lt;warm&gt;") && html.contains("1.2 worse</td>") && html.contains("–"),
-            "{html}"
-        );
+        let row = vec![Cell::text("<warm>"), Cell::Judged(Verdict::Worse, "1.2".to_owned())];
+        let html = written(&["path", "ratio"], &[row]);
+        assert!(html.contains("&lt;warm&gt;") && html.contains("1.2 worse</td>"), "{html}");
+    }
+
+    #[test]
+    fn a_column_without_a_single_value_is_left_out() {
+        let row = |p90| vec![Cell::text("warm"), Cell::number(p90), Cell::number(None)];
+        let html = written(&["path", "p90", "p99.99"], &[row(None), row(Some(7.5))]);
+        assert!(html.contains(">p90<") && html.contains("–") && html.contains(">7.5<"), "{html}");
+        assert!(!html.contains("p99.99"), "{html}");
     }
 }
