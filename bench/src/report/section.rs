@@ -122,7 +122,6 @@ fn by_size(html: &mut Html, palette: &Palette<'_>, items: &[Item<'_>], at_once: 
         lines.iter_mut().for_each(|line| line.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
         figure(html, &x, &y, &lines, &format!("{at_once}: {name}, by size"))?;
     }
-    html.markup("</div>\n");
     let names = ["run and path", "size", "p50 us", "p99 us", "a second", "MB a second", "p50 / bare quinn"];
     let rows: Vec<_> = items
         .iter()
@@ -139,6 +138,7 @@ fn by_size(html: &mut Html, palette: &Palette<'_>, items: &[Item<'_>], at_once: 
         })
         .collect();
     table::write(html, &headings(&names), &rows);
+    html.markup("</div>\n");
     Ok(())
 }
 
