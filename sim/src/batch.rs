@@ -1,6 +1,7 @@
 //! Many seeds on several threads: each run is a value of its own, so they share nothing.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crate::run::{Failure, Outcome, SimOptions, run_seed};
@@ -15,6 +16,8 @@ pub struct Batch {
     pub seeds: u64,
     /// Threads.
     pub jobs: usize,
+    /// Whether to go on after a seed that broke an invariant.
+    pub keep_going: bool,
     /// How to run each.
     pub options: SimOptions,
 }
@@ -26,9 +29,11 @@ pub struct BatchOutcome {
     pub stats: Stats,
     /// The first broken seed, by its number, if any broke.
     pub failure: Option<Failure>,
+    /// Every broken seed, by the invariant that it broke.
+    pub broken: BTreeMap<&'static str, Vec<u64>>,
 }
 
-/// Runs seeds until all are done or one breaks an invariant; `progress` hears of each one that is done.
+/// Runs seeds until all are done or one breaks an invariant (unless it keeps going); `progress` hears of each one that is done.
 ///
 /// # Errors
 /// If a seed draws a configuration that the machines refuse.
@@ -52,7 +57,8 @@ pub fn run_batch(batch: &Batch, progress: &(dyn Fn(&Outcome) + Sync)) -> anyhow:
                     progress(&outcome);
                     found.0.stats += outcome.stats;
                     if let Some(failure) = outcome.failure {
-                        stop.store(true, Ordering::Relaxed);
+                        stop.fetch_or(!batch.keep_going, Ordering::Relaxed);
+                        found.0.broken.entry(failure.violation.invariant).or_default().push(failure.seed);
                         let earliest = found.0.failure.as_ref().is_none_or(|known| failure.seed < known.seed);
                         if earliest {
                             found.0.failure = Some(failure);

@@ -42,6 +42,9 @@ struct Arguments {
     /// Threads; by default one for each core.
     #[arg(long)]
     jobs: Option<usize>,
+    /// Go on after a seed that broke an invariant, and say at the end which broke what.
+    #[arg(long, conflicts_with = "seed")]
+    keep_going: bool,
     /// Run every seed under this profile (calm, lossy, nasty, faults) instead of the one that it draws.
     #[arg(long, value_parser = parse_profile)]
     profile: Option<Profile>,
@@ -109,7 +112,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 outcome.profile.name(),
                 outcome.trace_hash
             ));
-            BatchOutcome { stats: outcome.stats, failure: outcome.failure }
+            BatchOutcome { stats: outcome.stats, failure: outcome.failure, ..BatchOutcome::default() }
         }
         None => run_many(&arguments, options)?,
     };
@@ -118,6 +121,9 @@ fn main() -> anyhow::Result<ExitCode> {
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&to_json(&found, elapsed))?;
         std::fs::write(path, text).with_context(|| format!("{} could not be written", path.display()))?;
+    }
+    for (invariant, seeds) in &found.broken {
+        show(&format!("{:>14}  seeds broke {invariant}: {:?}", seeds.len(), &seeds[..seeds.len().min(10)]));
     }
     match found.failure {
         None => Ok(ExitCode::SUCCESS),
@@ -153,7 +159,8 @@ fn show(line: &str) {
 fn run_many(arguments: &Arguments, options: SimOptions) -> anyhow::Result<BatchOutcome> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = arguments.jobs.unwrap_or(cores);
-    let batch = Batch { first_seed: arguments.first_seed, seeds: arguments.seeds, jobs, options };
+    let Arguments { first_seed, seeds, keep_going, .. } = *arguments;
+    let batch = Batch { first_seed, seeds, jobs, keep_going, options };
     let bar = bar(batch.seeds, "seeds")?;
     let found = run_batch(&batch, &|_| bar.inc(1))?;
     bar.finish_and_clear();

@@ -16,7 +16,7 @@ const SEEDS_CLEAN: u64 = 30;
 fn first_failure(seeds: u64, tweak: fn(&mut NodeConfig)) -> Option<Failure> {
     let options = SimOptions { profile: Some(Profile::Nasty), tweak, ..SimOptions::default() };
     let jobs = available_parallelism().map_or(1, usize::from);
-    run_batch(&Batch { first_seed: 1, seeds, jobs, options }, &|_| {}).unwrap().failure
+    run_batch(&Batch { first_seed: 1, seeds, jobs, keep_going: false, options }, &|_| {}).unwrap().failure
 }
 
 fn assert_caught_by(invariant: &str, tweak: fn(&mut NodeConfig)) {

@@ -162,6 +162,7 @@ fn the_wait_counts_from_the_newest_answer_of_those_that_promised() {
 #[test]
 fn an_isolated_coordinator_can_end_no_life() {
     let mut warden = warden(4);
+    (1..=4).for_each(|n| warden.suspect(peer(n), at(100)));
     for second in 1..60 {
         let actions = warden.handle_due(at(second * 1000));
         assert!(!actions.iter().any(|action| matches!(action, WardenAction::Over { .. })));
@@ -199,5 +200,21 @@ fn dead_voters_are_replaced_once_they_are_over() {
         let assignment = warden.assignment(peer(n)).unwrap();
         assert!(!assignment.voters.contains(&peer(2)) && assignment.buddy != Some(peer(2)), "{assignment:?}");
         assert_eq!(assignment.voters.len(), 2);
+    }
+}
+
+#[test]
+fn a_coordinator_that_hears_nobody_suspects_nobody_until_it_hears_the_others_again() {
+    let mut warden = warden(5);
+    let suspects = |warden: &mut Warden, now| {
+        let actions = warden.handle_due(now);
+        actions.into_iter().any(|action| matches!(action, WardenAction::Suspected { .. }))
+    };
+    for millis in (500..=6000).step_by(500) {
+        assert!(!suspects(&mut warden, at(millis)), "it is cut off itself, {millis} ms");
+    }
+    for millis in (6500..=8000).step_by(500) {
+        (2..=5).for_each(|n| assert!(warden.heard(peer(n), at(millis))));
+        assert_eq!(suspects(&mut warden, at(millis)), millis == 8000, "{millis} ms");
     }
 }

@@ -263,6 +263,7 @@ impl Warden {
     /// Lets time pass; says what is to be done.
     pub fn handle_due(&mut self, now: Time) -> Vec<WardenAction> {
         let mut actions = Vec::new();
+        self.doubt_itself(now);
         let silent: Vec<Peer> = self
             .watched
             .iter()
@@ -307,6 +308,16 @@ impl Warden {
         waited_out.into_iter().for_each(|of| self.end(of));
         actions.extend(core::mem::take(&mut self.over).into_iter().map(|of| WardenAction::Over { of }));
         actions
+    }
+
+    /// Who hears none of several is cut off itself: that says nothing about them, and they get a while to be heard again.
+    fn doubt_itself(&mut self, now: Time) {
+        let alive = || self.watched.values().filter(|watched| matches!(watched.state, State::Alive));
+        let newest = alive().map(|watched| watched.heard_at).max();
+        let cut_off = newest.is_some_and(|newest| now.since(newest) >= self.settings.suspect_after / 2);
+        if alive().count() > 1 && cut_off {
+            self.watched.values_mut().for_each(|watched| watched.heard_at = now);
+        }
     }
 
     /// Deals voters and buddies: the next lives in a ring by node id. A set changes by one voter, and the next change
