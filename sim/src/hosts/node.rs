@@ -49,6 +49,8 @@ pub(crate) struct NodeHost {
     pub(crate) standstill: Standstill,
     /// Whether it has taken no step since it stood still.
     pub(crate) was_still: bool,
+    /// Whether its lease had run out after its last step.
+    pub(crate) lease_was_out: bool,
     /// Up to which life this process takes up no link to which other node.
     pub(crate) shunned: BTreeMap<usize, Incarnation>,
     /// Until when no client reaches it.
@@ -80,6 +82,7 @@ impl NodeHost {
             clients_so_far: 0,
             standstill: Standstill::default(),
             was_still: false,
+            lease_was_out: false,
             shunned: BTreeMap::new(),
             shut_until: Time::ZERO,
             dice: Dice::new(scenario.seed, 100 + number as u64),
@@ -110,6 +113,7 @@ impl NodeHost {
             clients_so_far,
             standstill: Standstill::default(),
             was_still: false,
+            lease_was_out: false,
             shunned: BTreeMap::new(),
             shut_until: self.shut_until,
             dice: Dice::new(scenario.seed, stream),

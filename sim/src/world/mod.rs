@@ -268,11 +268,12 @@ impl World {
     /// Tells the checks what a node's step changed of who holds what.
     fn note_standings(&mut self, node: usize) {
         let host = &mut self.nodes[node];
+        // A step may find a lease shorter than it was; the next one must know.
         let clock = host.clock(self.now);
-        if let Some(expires_at) = host.machine.lease_expires_at()
-            && expires_at < clock
-            && let Some((entity, _)) = host.machine.authorities().next()
-        {
+        let expired = host.machine.lease_expires_at().filter(|&expires_at| expires_at < clock);
+        let held = host.machine.authorities().next().map(|(entity, _)| entity);
+        let known = core::mem::replace(&mut host.lease_was_out, expired.is_some());
+        if let (Some(expires_at), Some(entity), true) = (expired, held, known) {
             let expired_for = clock.since(expires_at);
             self.facts.push(Fact::LeaseOutlived { node, entity, expired_for });
         }
