@@ -146,6 +146,8 @@ impl Driver {
                 self.links.send(to, lane, &message, blob);
                 None
             }
+            // Kept in memory alone: a restarted coordinator begins anew.
+            CoordinatorOutput::Persist(_) => None,
             CoordinatorOutput::Authenticate { request, name, credential } => {
                 self.errands.authenticate(request, name, credential)
             }

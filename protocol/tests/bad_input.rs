@@ -380,7 +380,14 @@ fn another_process_may_be_the_node_once_the_first_is_unlinked_or_silent() {
     assert!(mesh.standing.contains(&(node, None)), "{:?}", mesh.standing);
     // It lives after all: too late, it may not go on.
     let incarnation = mesh.hosts[0].node.me().unwrap().incarnation;
-    let beat = Message::Heartbeat { incarnation, sent_at: mesh.now, map_version: 1, load: Load::default() };
+    let beat = Message::Heartbeat {
+        incarnation,
+        sent_at: mesh.now,
+        map_version: 1,
+        mesh_time: None,
+        reported: Term(0),
+        load: Load::default(),
+    };
     let said = tell_coordinator(&mut mesh, node, beat, Bytes::new());
     let fenced = |message: &Message| matches!(message, Message::Lease(LeaseMessage::Fenced { .. }));
     assert!(said.iter().any(fenced), "{said:?}");
@@ -395,14 +402,21 @@ fn a_node_can_not_register_as_another_or_live_a_life_that_was_never_granted() {
     assert!(by == node_id(1) && what.contains(&node_id(0).to_string()), "{what}");
     let incarnation = Incarnation(u64::MAX);
     let (sent_at, load) = (Time::MAX, Load::default());
-    let beat = Message::Heartbeat { incarnation, sent_at, map_version: u64::MAX, load };
+    let beat = Message::Heartbeat {
+        incarnation,
+        sent_at,
+        map_version: u64::MAX,
+        mesh_time: None,
+        reported: Term(0),
+        load,
+    };
     let said = tell_coordinator(&mut mesh, node_id(1), beat, Bytes::new());
     assert!(
         matches!(&said[..], [Message::Lease(LeaseMessage::Fenced { incarnation: its, .. })] if *its == incarnation),
         "{said:?}"
     );
     // What only a coordinator says is none of its business either.
-    tell_coordinator(&mut mesh, node_id(1), Message::Census { request: 1 }, Bytes::new());
+    tell_coordinator(&mut mesh, node_id(1), Message::Census { term: Term(1), request: 1 }, Bytes::new());
     assert_eq!(charges_of_coordinator(&mesh).len(), 2);
     let status = mesh.coordinator.status(mesh.now);
     assert_eq!((mesh.coordinator.map().version(), status.nodes.len()), (version, peers));
@@ -441,7 +455,7 @@ fn a_character_is_saved_only_as_the_node_that_held_it_sends_it() {
     }
     assert!(mesh.saved.is_empty());
     let said = tell_coordinator(&mut mesh, holder, save, good);
-    assert_eq!(said, [Message::SaveAck { session }]);
+    assert_eq!(said, [Message::SaveAck { term: Term(1), session }]);
     assert_eq!(mesh.saved, [session]);
 }
 
@@ -452,7 +466,12 @@ fn two_nodes_that_claim_one_epoch_are_a_violation_that_names_them() {
     mesh.run(REPORTED);
     let (event, epoch, tick) = (AuthorityEvent::Spawned, AuthorityEpoch::FIRST, Tick(3));
     let claim = AuthorityChange { entity: ENTITY, session: None, epoch, cell: Some(cell(0)), tick, event };
-    tell_coordinator(&mut mesh, node_id(0), Message::AuthorityChanged { changes: vec![claim] }, Bytes::new());
+    tell_coordinator(
+        &mut mesh,
+        node_id(0),
+        Message::AuthorityChanged { term: Term(1), changes: vec![claim] },
+        Bytes::new(),
+    );
     let said = mesh.coordinator_events.iter().find_map(|event| match event {
         CoordinatorEvent::AuthorityViolation { entity: ENTITY, what } => Some(what.clone()),
         _ => None,

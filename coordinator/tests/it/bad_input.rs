@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use selvedge_coordinator::{AnyName, CoordinatorService, MemoryStore};
-use selvedge_protocol::id::Incarnation;
+use selvedge_protocol::id::{Incarnation, Term};
 use selvedge_protocol::time::Time;
 use selvedge_protocol::wire::{self, Load, Message};
 use selvedge_transport::{Lane, LinkEvent};
@@ -32,8 +32,14 @@ async fn registration(node: &mut FakeNode) -> Incarnation {
 
 /// Says that the node lives; the answer shows that its link and its registration stand.
 async fn beat(node: &mut FakeNode, incarnation: Incarnation) {
-    let beat =
-        Message::Heartbeat { incarnation, sent_at: Time::ZERO, map_version: u64::MAX, load: Load::default() };
+    let beat = Message::Heartbeat {
+        incarnation,
+        sent_at: Time::ZERO,
+        map_version: u64::MAX,
+        mesh_time: None,
+        reported: Term(0),
+        load: Load::default(),
+    };
     node.send(&beat, Bytes::new());
     node.receive("the heartbeat's answer", |message, _| {
         if let Message::RegisterRefused { reason } = &message {
@@ -91,7 +97,7 @@ async fn who_sends_what_is_no_message_loses_its_link_and_nobody_else_does() {
     let coordinator = coordinator(&world).await;
     let mut honest = world.node(1, &coordinator, "aerie");
     let incarnation = registration(&mut honest).await;
-    let good = wire::encode_mesh(&Message::Census { request: 1 });
+    let good = wire::encode_mesh(&Message::Census { term: Term(1), request: 1 });
     let mut newer = good.to_vec();
     newer[0] = 9;
     for (frame, cause) in [

@@ -9,7 +9,7 @@ use selvedge_coordinator::{
     AnyName, BoxFuture, CharacterStore, CoordinatorService, DOOR_QUESTIONS_MAX, MemoryStore,
     REPORT_BYTES_MAX, StoreError,
 };
-use selvedge_protocol::id::{AuthorityEpoch, EntityId, Incarnation, InputSeq, SessionId};
+use selvedge_protocol::id::{AuthorityEpoch, EntityId, Incarnation, InputSeq, SessionId, Term};
 use selvedge_protocol::snapshot::{ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::token::Token;
@@ -45,7 +45,17 @@ async fn registered(world: &World, coordinator: &CoordinatorService) -> (FakeNod
 async fn beat(node: &mut FakeNode, incarnation: Incarnation) {
     let sent_at = Time::from_micros(5);
     let map_version = u64::MAX;
-    node.send(&Message::Heartbeat { incarnation, sent_at, map_version, load: Load::default() }, Bytes::new());
+    node.send(
+        &Message::Heartbeat {
+            incarnation,
+            sent_at,
+            map_version,
+            mesh_time: None,
+            reported: Term(0),
+            load: Load::default(),
+        },
+        Bytes::new(),
+    );
     node.receive("the heartbeat's answer", |message, _| {
         matches!(message, Message::HeartbeatReply { .. }).then_some(())
     })
@@ -95,7 +105,7 @@ async fn a_census_asks_every_node() {
     let answer = async {
         let request = node
             .receive("the census", |message, _| {
-                let Message::Census { request } = message else { return None };
+                let Message::Census { request, .. } = message else { return None };
                 Some(request)
             })
             .await;
@@ -155,7 +165,7 @@ async fn a_player_enters_leaves_and_their_character_is_kept() {
     let change = |event| {
         let change =
             AuthorityChange { entity, session: Some(session), epoch, cell: None, tick: Tick(1), event };
-        Message::AuthorityChanged { changes: vec![change] }
+        Message::AuthorityChanged { term: Term(0), changes: vec![change] }
     };
     node.send(&change(AuthorityEvent::Spawned), Bytes::new());
     let writer = SnapshotWriter::new(entity, Some(session), &ComponentVersions::default());
@@ -163,7 +173,7 @@ async fn a_player_enters_leaves_and_their_character_is_kept() {
     node.send(&change(AuthorityEvent::Despawned), Bytes::new());
     node.send(&Message::SaveCharacter { session, entity }, character.clone());
     node.receive("the save's acknowledgement", |message, _| {
-        matches!(message, Message::SaveAck { session: saved } if saved == session).then_some(())
+        matches!(message, Message::SaveAck { session: saved, .. } if saved == session).then_some(())
     })
     .await;
     assert_eq!(store.load("ada").await, Ok(Some(character)));

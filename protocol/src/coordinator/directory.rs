@@ -1,9 +1,9 @@
 //! Who holds what, as the nodes report it; and whether their reports add up to one authority at a time (A1).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Coordinator, CoordinatorEvent};
-use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer};
+use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer, Term};
 use crate::time::Time;
 use crate::wire::{AuthorityChange, AuthorityEvent, Message};
 
@@ -29,6 +29,8 @@ pub(super) struct Directory {
     gone_order: VecDeque<EntityId>,
     changes: u64,
     violations: u64,
+    /// Lives that a former coordinator knew and that have not said yet what they hold.
+    unheard: BTreeSet<Peer>,
 }
 
 impl Directory {
@@ -47,6 +49,21 @@ impl Directory {
     /// Who holds the entity, and since which epoch.
     pub(super) fn listing(&self, entity: EntityId) -> Option<(Peer, AuthorityEpoch)> {
         self.listings.get(&entity).map(|listing| (listing.holder, listing.epoch))
+    }
+
+    /// These lives may hold what is not in here.
+    pub(super) fn expect(&mut self, lives: impl Iterator<Item = Peer>) {
+        self.unheard = lives.collect();
+    }
+
+    /// All that this life held when this coordinator began is in here, or lost.
+    pub(super) fn on_heard_out(&mut self, life: Peer) {
+        self.unheard.remove(&life);
+    }
+
+    /// Whether everything is in here that is held anywhere.
+    pub(super) fn is_whole(&self) -> bool {
+        self.unheard.is_empty()
     }
 
     pub(super) fn holder(&self, entity: EntityId) -> Option<Peer> {
@@ -98,6 +115,7 @@ impl Directory {
 
     /// Removes everything that a life held which is over.
     fn forget_life(&mut self, ended: Peer) -> Vec<EntityId> {
+        self.unheard.remove(&ended);
         let lost: Vec<EntityId> = self
             .listings
             .iter()
@@ -139,7 +157,17 @@ impl Coordinator {
         self.end_sessions_of(&lost, now);
     }
 
-    pub(super) fn on_authority_changed(&mut self, from: NodeId, changes: &[AuthorityChange], now: Time) {
+    pub(super) fn on_authority_changed(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        changes: &[AuthorityChange],
+        now: Time,
+    ) {
+        if term > self.term {
+            // Another coordinator has taken over: to acknowledge is its business alone.
+            return;
+        }
         let Some(peer) = self.nodes.get(&from).map(super::nodes::NodeRecord::peer) else {
             return;
         };
@@ -152,14 +180,21 @@ impl Coordinator {
                 acknowledged.push((change.entity, change.epoch));
             }
         }
-        self.send(from, Message::AuthorityAck { acknowledged });
+        let term = self.term;
+        self.send(from, Message::AuthorityAck { term, acknowledged });
     }
 
     /// Takes one change; says whether it needs no repeat.
     fn take_change(&mut self, from: Peer, change: &AuthorityChange, now: Time) -> bool {
         let &AuthorityChange { entity, session, epoch, cell: _, tick, event } = change;
+        if let Some(session) = session {
+            self.on_entity_lives(session, entity);
+        }
         let fault = match event {
-            AuthorityEvent::Spawned | AuthorityEvent::Thawed | AuthorityEvent::Recovered => {
+            AuthorityEvent::Spawned
+            | AuthorityEvent::Thawed
+            | AuthorityEvent::Recovered
+            | AuthorityEvent::Held => {
                 self.directory.activate(entity, epoch, from)
             }
             AuthorityEvent::Received { last_tick } => {
@@ -177,7 +212,7 @@ impl Coordinator {
             AuthorityEvent::Despawned => {
                 self.directory.remove(entity, epoch, from.node);
                 if let Some(session) = session {
-                    self.on_entity_gone(session, now);
+                    self.on_entity_gone(session, Some(from.node), now);
                 }
                 None
             }

@@ -98,9 +98,12 @@ impl LiveProcess {
     }
 }
 
-/// What a coordinator wants done.
+/// What a coordinator wants done, in order.
 #[derive(Clone, Debug)]
 pub enum CoordinatorOutput {
+    /// Keep this: nothing that is put out after it may be done before it is durable. What comes out together may be made
+    /// durable together, all or none, and then done.
+    Persist(super::Record),
     /// Send a mesh message to a node; dropped if there is no link.
     Send {
         /// To whom.
@@ -280,6 +283,8 @@ pub struct CoordinatorStatus {
     pub sessions: usize,
     /// Entities in the directory.
     pub entities: usize,
+    /// Whether every node has said what it holds since the coordinator started: until then entities may be missing.
+    pub directory_whole: bool,
     /// Preparations notified since the start.
     pub prepares_notified: u64,
     /// Preparations refused since the start.

@@ -64,6 +64,7 @@ impl Coordinator {
                     self.send(voter.node, Message::Lease(ask));
                 }
                 WardenAction::Assign { to, assignment } => {
+                    self.change_life(to, |life| life.assignment.clone_from(&assignment));
                     let assign = LeaseMessage::Assign { term: self.term, assignment };
                     self.send(to.node, Message::Lease(assign));
                 }
@@ -78,6 +79,7 @@ impl Coordinator {
 
     /// A life is over. Its cells go to those who live.
     fn on_life_over(&mut self, of: Peer, now: Time) {
+        self.change_life(of, |life| life.over = true);
         self.event(CoordinatorEvent::LifeOver { peer: of });
         self.say_fenced(of);
         if self.peer(of.node) == Some(of) {

@@ -6,17 +6,26 @@
 //! - `prepare`: step 2 of a crossing
 //! - `directory`: who holds what, and whether the reports add up
 //! - `sessions`: players at the door
+//! - `stays`: their sessions, and their characters on the way to the store
+//! - `mesh_time`: where mesh time goes on after a restart
+//! - `persist`: what must survive one
 
 mod directory;
 mod io;
 mod leases;
+mod mesh_time;
 mod nodes;
+mod persist;
 mod prepare;
 mod recovery;
 mod sessions;
+mod stays;
 
 pub use io::{
     CoordinatorEvent, CoordinatorInput, CoordinatorOutput, CoordinatorStatus, LiveProcess, NodeStatus,
+};
+pub use persist::{
+    CoordinatorImage, ImageError, LifeImage, Record, RestoreError, RowError, SessionImage, WorldImage,
 };
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,7 +39,7 @@ use rand_chacha::ChaCha20Rng;
 use crate::cell_map::CellMap;
 use crate::config::{ConfigError, CoordinatorConfig};
 use crate::grid::Grid;
-use crate::id::{Incarnation, NodeId, SessionId, Term};
+use crate::id::{Incarnation, NodeId, Peer, SessionId, Term};
 use crate::lease::Warden;
 use crate::recovery::RoundKeeper;
 use crate::time::Time;
@@ -38,8 +47,10 @@ use crate::timers::Timers;
 use crate::wire::{CensusEntry, Lane, Message, Round};
 
 use directory::Directory;
+use mesh_time::MeshTime;
 use nodes::NodeRecord;
-use sessions::{Entry, Session};
+use sessions::Entry;
+use stays::Session;
 
 /// How long a census waits for its nodes.
 const CENSUS_PATIENCE: Duration = Duration::from_secs(2);
@@ -85,7 +96,10 @@ pub struct Coordinator {
     nodes: BTreeMap<NodeId, NodeRecord>,
     warden: Warden,
     rounds: RoundKeeper,
+    /// Every life that is not settled, as it is persisted.
+    lives: BTreeMap<Peer, LifeImage>,
     last_incarnation: Incarnation,
+    mesh_time: MeshTime,
     map: Arc<CellMap>,
     directory: Directory,
     sessions: BTreeMap<SessionId, Session>,
@@ -101,11 +115,18 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Makes a coordinator without nodes.
+    /// Makes a coordinator without nodes, which remembers nothing.
     ///
     /// # Errors
     /// If the configuration is out of range.
     pub fn new(config: CoordinatorConfig, term: Term, seed: [u8; 32]) -> Result<Self, ConfigError> {
+        let mut machine = Self::bare(config, term, seed)?;
+        machine.persist(Record::Term(term));
+        machine.persist(Record::World(WorldImage::of(&machine.config)));
+        Ok(machine)
+    }
+
+    fn bare(config: CoordinatorConfig, term: Term, seed: [u8; 32]) -> Result<Self, ConfigError> {
         config.world.check()?;
         let grid = Grid::new(config.world.grid)?;
         let warden = Warden::new(leases::settings(&config));
@@ -118,7 +139,9 @@ impl Coordinator {
             nodes: BTreeMap::new(),
             warden,
             rounds,
+            lives: BTreeMap::new(),
             last_incarnation: Incarnation(0),
+            mesh_time: MeshTime::default(),
             map: Arc::new(CellMap::default()),
             directory: Directory::default(),
             sessions: BTreeMap::new(),
@@ -206,13 +229,14 @@ impl Coordinator {
         let owned = self.map.owners().keys().filter(|cell| cell.level() == 0).count();
         CoordinatorStatus {
             term: self.term,
-            mesh_time_us: now.as_micros(),
+            mesh_time_us: self.mesh_time.about(now).as_micros(),
             map_version: self.map.version(),
             cells,
             cells_without_owner: cells.saturating_sub(owned),
             nodes: self.nodes.values().map(|record| record.status(&self.map, now)).collect(),
             sessions: self.sessions.len(),
             entities: self.directory.len(),
+            directory_whole: self.directory.is_whole(),
             prepares_notified: self.prepares_notified,
             prepares_refused: self.prepares_refused,
             authority_changes: self.directory.changes(),
@@ -242,11 +266,14 @@ impl Coordinator {
                     self.misbehaved(from, what);
                 }
             }
-            Message::Heartbeat { incarnation, sent_at, map_version, load } => {
-                self.on_heartbeat(from, incarnation, sent_at, map_version, load, now);
+            Message::Heartbeat { incarnation, sent_at, map_version, mesh_time, reported, load } => {
+                let beat = nodes::Beat { incarnation, sent_at, map_version, mesh_time, reported, load };
+                self.on_heartbeat(from, beat, now);
             }
             Message::PrepareRequest(request) => self.on_prepare_request(from, request),
-            Message::AuthorityChanged { changes } => self.on_authority_changed(from, &changes, now),
+            Message::AuthorityChanged { term, changes } => {
+                self.on_authority_changed(from, term, &changes, now);
+            }
             Message::AdmitReply { request, outcome } => self.on_admit_reply(from, request, outcome, now),
             Message::SaveCharacter { session, entity: _ } => self.on_save_character(from, session, blob),
             Message::CensusReply { request, entries } => self.on_census_reply(from, request, entries),
@@ -310,7 +337,7 @@ impl Coordinator {
         let waiting = census.waiting.clone();
         self.timers.set(TimerKey::Census(request), (now + self.config.retry).min(census.deadline));
         for node in waiting {
-            self.send(node, Message::Census { request });
+            self.send(node, Message::Census { term: self.term, request });
         }
     }
 

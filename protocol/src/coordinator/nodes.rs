@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use core::time::Duration;
 
-use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, LiveProcess, NodeStatus};
+use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, LifeImage, LiveProcess, NodeStatus, Record};
 use crate::cell_map::{CellMap, NodeEntry};
-use crate::id::{Incarnation, NodeId, Peer};
+use crate::id::{Incarnation, NodeId, Peer, Term};
 use crate::limits::NODES_MAX;
 use crate::plan;
 use crate::time::Time;
@@ -27,6 +27,17 @@ pub(super) struct Process {
     pub(super) number: u64,
     /// Counts its lives: it asks for another when it has lost its lease.
     pub(super) life: u32,
+}
+
+/// What a heartbeat says.
+#[derive(Debug)]
+pub(super) struct Beat {
+    pub(super) incarnation: Incarnation,
+    pub(super) sent_at: Time,
+    pub(super) map_version: u64,
+    pub(super) mesh_time: Option<Time>,
+    pub(super) reported: Term,
+    pub(super) load: Load,
 }
 
 /// One registered node.
@@ -65,6 +76,29 @@ impl NodeRecord {
         }
     }
 
+    /// A life that a former coordinator granted.
+    fn restored(life: LifeImage, now: Time) -> Self {
+        let LifeImage { peer, process, life, mesh_addr, client_addr, server_name, assignment: _, over: _ } =
+            life;
+        Self {
+            entry: NodeEntry { peer, mesh_addr, client_addr, server_name },
+            alive: true,
+            process: Process { number: process, life },
+            linked: false,
+            guarded: false,
+            last_heard: now,
+            load: Load::default(),
+        }
+    }
+
+    /// What must be remembered of it.
+    fn image(&self) -> LifeImage {
+        let NodeEntry { peer, mesh_addr, client_addr, server_name } = self.entry.clone();
+        let Process { number: process, life } = self.process;
+        let (assignment, over) = (Assignment::default(), false);
+        LifeImage { peer, process, life, mesh_addr, client_addr, server_name, assignment, over }
+    }
+
     pub(super) fn status(&self, map: &CellMap, now: Time) -> NodeStatus {
         let Peer { node, incarnation } = self.entry.peer;
         NodeStatus {
@@ -86,6 +120,16 @@ impl NodeRecord {
 }
 
 impl Coordinator {
+    /// Goes on with a life that a former coordinator granted; the newest of a node comes last.
+    pub(super) fn restore_node(&mut self, life: LifeImage, now: Time) {
+        let peer = life.peer;
+        let host = host_of(&life.mesh_addr);
+        self.warden.restore(peer, &host, life.assignment.clone(), now);
+        if let Some(former) = self.nodes.insert(peer.node, NodeRecord::restored(life, now)) {
+            self.warden.superseded(former.peer(), now);
+        }
+    }
+
     /// The link to a node is down: another process may take its place.
     pub(super) fn on_link_down(&mut self, node: NodeId) {
         if let Some(record) = self.nodes.get_mut(&node) {
@@ -162,11 +206,13 @@ impl Coordinator {
         self.last_incarnation = Incarnation(self.last_incarnation.0 + 1);
         let peer = Peer { node, incarnation: self.last_incarnation };
         let Addresses { mesh_addr, client_addr, server_name } = addresses;
-        let host = mesh_addr.rsplit_once(':').map_or_else(String::new, |(host, _)| host.to_owned());
+        let host = host_of(&mesh_addr);
         let entry = NodeEntry { peer, mesh_addr, client_addr, server_name };
         let load = Load::default();
         let record =
             NodeRecord { entry, alive: true, process, linked: true, guarded: false, last_heard: now, load };
+        self.persist(Record::Incarnation(self.last_incarnation));
+        self.remember_life(record.image());
         self.nodes.insert(node, record);
         self.warden.admit(peer, &host, Assignment::default(), now);
         self.rounds.admit(peer);
@@ -215,6 +261,7 @@ impl Coordinator {
         };
         let diff = map.diff_from(&self.map);
         self.map = Arc::new(map);
+        self.persist(Record::Map(self.map.to_image()));
         let term = self.term;
         for node in present {
             self.send_map(node, Message::MapDiff { term, diff: diff.clone() });
@@ -222,15 +269,8 @@ impl Coordinator {
         self.event(CoordinatorEvent::MapChanged { version, cells_moved });
     }
 
-    pub(super) fn on_heartbeat(
-        &mut self,
-        from: NodeId,
-        incarnation: Incarnation,
-        sent_at: Time,
-        map_version: u64,
-        load: Load,
-        now: Time,
-    ) {
+    pub(super) fn on_heartbeat(&mut self, from: NodeId, beat: Beat, now: Time) {
+        let Beat { incarnation, sent_at, map_version, mesh_time, reported, load } = beat;
         let peer = Peer { node: from, incarnation };
         if !self.warden.heard(peer, now) {
             self.say_fenced(peer);
@@ -243,10 +283,19 @@ impl Coordinator {
         record.linked = true;
         record.load = load;
         self.tell_standing(from);
-        self.send(from, Message::HeartbeatReply { term: self.term, sent_at, mesh_time: now });
+        if reported == self.term {
+            self.directory.on_heard_out(peer);
+        }
+        self.mesh_time.on_word(peer, mesh_time, now);
+        let mesh_time = self.mesh_time.at(now);
+        self.send(from, Message::HeartbeatReply { term: self.term, sent_at, mesh_time });
         if map_version < self.map.version() {
             let (term, map) = (self.term, self.map.to_image());
             self.send_map(from, Message::MapWhole { term, map });
         }
     }
+}
+
+fn host_of(mesh_addr: &str) -> String {
+    mesh_addr.rsplit_once(':').map_or_else(String::new, |(host, _)| host.to_owned())
 }

@@ -18,7 +18,8 @@ impl Coordinator {
             Ok(target) => {
                 self.prepares_notified += 1;
                 let session = request.session.and_then(|session| self.sessions.get(&session));
-                let baseline = session.map_or_else(Bytes::new, |session| session.baseline.clone());
+                let baseline =
+                    session.map_or_else(Bytes::new, |session| session.baseline.clone().unwrap_or_default());
                 let term = self.term;
                 self.send_with(target.node, Message::PrepareToReceive { term, request }, baseline);
                 PrepareOutcome::Notified { target }
@@ -28,7 +29,7 @@ impl Coordinator {
                 PrepareOutcome::Refused(reason)
             }
         };
-        self.send(from, Message::PrepareReply { reservation, outcome });
+        self.send(from, Message::PrepareReply { term: self.term, reservation, outcome });
     }
 
     fn target_of(&self, from: NodeId, request: &PrepareRequest) -> Result<Peer, RefuseReason> {
@@ -42,6 +43,8 @@ impl Coordinator {
             Some(holder) if holder == source => {}
             Some(_) => return Err(RefuseReason::NotYours),
             None if self.map.owner_of(request.from_cell) == Some(from) => {}
+            // This coordinator has just started and may not have heard of the entity yet.
+            None if !self.directory.is_whole() => {}
             None => return Err(RefuseReason::NotYourCell),
         }
         let owner = self.map.owner_of(request.to_cell).ok_or(RefuseReason::NoOwner)?;

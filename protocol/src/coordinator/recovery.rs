@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, TimerKey};
+use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, Record, TimerKey};
 use crate::id::{NodeId, Peer};
 use crate::recovery::{ClaimsPart, RoundOutput, Taken, Verdict};
 use crate::time::Time;
@@ -37,6 +37,9 @@ impl Coordinator {
     pub(super) fn pursue_round(&mut self, now: Time) {
         if let Some(above) = self.rounds.wanted_above() {
             let round = Round { term: self.term, number: above.saturating_add(1) };
+            let dead: Vec<Peer> = self.rounds.dead().iter().copied().collect();
+            dead.into_iter().for_each(|life| self.change_life(life, |life| life.over = true));
+            self.persist(Record::Round(round.number));
             self.rounds.begin(round, now);
         }
         while let Some(output) = self.rounds.poll_output() {
@@ -44,7 +47,10 @@ impl Coordinator {
                 RoundOutput::Send { to, message } => self.send_in_round(to, message),
                 RoundOutput::Decided(verdict) => self.on_verdict(&verdict, now),
                 RoundOutput::Closed { round, dead } => {
-                    dead.into_iter().for_each(|life| self.forget_life(life, now));
+                    for life in dead {
+                        self.forget_life(life, now);
+                        self.settle_life(life);
+                    }
                     self.event(CoordinatorEvent::RoundClosed { round: round.number });
                 }
             }

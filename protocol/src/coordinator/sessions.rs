@@ -1,9 +1,9 @@
 //! Players at the door: who they are, where they enter, where they find their entity again.
 
 use bytes::Bytes;
-use core::time::Duration;
 use rand::{Rng, RngExt};
 
+use super::stays::{Session, UNUSED_SESSION};
 use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, TimerKey};
 use crate::grid::Position;
 use crate::id::{AuthorityEpoch, EntityId, NodeId, SessionId};
@@ -15,29 +15,6 @@ use crate::wire::{AdmitOutcome, Invitation, Message, SessionReply, SessionReques
 
 /// Questions at the door that are not answered yet. Further ones are refused.
 const ENTRIES_MAX: usize = 65_536;
-/// So many saves of a character in vain are no lag of the reports any more.
-const DOUBTS_MAX: u32 = 5;
-/// A session whose entity never appeared is forgotten after this.
-const UNUSED_SESSION: Duration = Duration::from_secs(60);
-/// A session whose entity is gone waits this long for the character to be saved.
-const SAVE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// A player's stay.
-#[derive(Debug)]
-pub(super) struct Session {
-    name: String,
-    secret: Token,
-    entity: EntityId,
-    /// The character as it was when the player entered; empty for a new one.
-    pub(super) baseline: Bytes,
-    entry: Position,
-    /// The node that was asked to let them in first.
-    first_node: NodeId,
-    /// Set once the entity is gone.
-    over: bool,
-    /// How often its character came from a node that by the reports never held it.
-    doubted: u32,
-}
 
 /// A question at the door.
 #[derive(Debug)]
@@ -52,6 +29,8 @@ enum Stage {
     Authenticating,
     /// The store is asked.
     Loading { name: String },
+    /// The store is asked again for the character of a session that was opened before the coordinator restarted.
+    Reloading { session: SessionId, node: NodeId, enters: bool },
     /// A node is asked. `enters`: for a player whose program is new to the entity, which must not have lived yet.
     /// `listed`: the directory's word that led to the node, or that the node was ahead of.
     Admitting { session: SessionId, node: NodeId, hops: u8, enters: bool, listed: Option<AuthorityEpoch> },
@@ -116,7 +95,11 @@ impl Coordinator {
     /// that only the program that sent them can go on numbering: it is that program's until it has lingered out.
     fn answer_anew(&mut self, request: u64, name: &str, now: Time) {
         let secret = Token::generate(&mut self.random);
-        let unused = |known: &Session| !known.over && self.directory.holder(known.entity).is_none();
+        let (directory, whole) = (&self.directory, self.directory.is_whole());
+        let unused = |known: &Session| {
+            let settled = whole || known.baseline.is_some();
+            !known.over && !known.lived && settled && directory.holder(known.entity).is_none()
+        };
         let known =
             self.names.get(name).and_then(|&session| Some((session, self.sessions.get_mut(&session)?)));
         let Some((session, known)) = known.filter(|(_, known)| unused(known)) else {
@@ -126,6 +109,7 @@ impl Coordinator {
         };
         known.secret = secret;
         let node = known.first_node;
+        self.persist_session(session);
         if let Some(entry) = self.entries.get_mut(&request) {
             entry.stage = Stage::Admitting { session, node, hops: 0, enters: true, listed: None };
         }
@@ -138,16 +122,26 @@ impl Coordinator {
         character: Result<Option<Bytes>, String>,
         now: Time,
     ) {
-        let Some(Entry { stage: Stage::Loading { name }, .. }) = self.entries.get(&request) else {
-            return;
+        let loading = match self.entries.get(&request).map(|entry| &entry.stage) {
+            Some(Stage::Loading { name }) => Ok(name.clone()),
+            Some(&Stage::Reloading { session, node, enters }) => {
+                Err(Stage::Admitting { session, node, hops: 0, enters, listed: None })
+            }
+            Some(Stage::Authenticating | Stage::Admitting { .. }) | None => return,
         };
-        let name = name.clone();
         let baseline = match character {
             Ok(character) => character.unwrap_or_default(),
             Err(error) => {
                 self.end_entry(request);
                 self.event(CoordinatorEvent::StoreFailed { error });
                 self.refuse(request, "the character could not be loaded: try again later", true);
+                return;
+            }
+        };
+        let name = match loading {
+            Ok(name) => name,
+            Err(stage) => {
+                self.on_reloaded(request, stage, baseline, now);
                 return;
             }
         };
@@ -168,17 +162,33 @@ impl Coordinator {
             name: name.clone(),
             secret: Token::generate(&mut self.random),
             entity: EntityId::from_u128(self.random_u128()),
-            baseline,
+            baseline: Some(baseline),
             entry: position,
             first_node: node,
+            lived: false,
             over: false,
+            gone_at: None,
             doubted: 0,
         };
         self.sessions.insert(session, opened);
+        self.persist_session(session);
         self.names.insert(name, session);
         self.timers.set(TimerKey::Session(session), now + UNUSED_SESSION);
         if let Some(entry) = self.entries.get_mut(&request) {
             entry.stage = Stage::Admitting { session, node, hops: 0, enters: true, listed: None };
+        }
+        self.on_entry_due(request, now);
+    }
+
+    /// The character of a session that was opened before the coordinator restarted is here again.
+    fn on_reloaded(&mut self, request: u64, stage: Stage, baseline: Bytes, now: Time) {
+        if let Stage::Admitting { session, .. } = stage
+            && let Some(known) = self.sessions.get_mut(&session)
+        {
+            known.baseline = Some(baseline);
+        }
+        if let Some(entry) = self.entries.get_mut(&request) {
+            entry.stage = stage;
         }
         self.on_entry_due(request, now);
     }
@@ -236,6 +246,11 @@ impl Coordinator {
         let Some(known) = self.sessions.get(session) else {
             return;
         };
+        if *enters && known.lived {
+            self.end_entry(request);
+            self.refuse(request, "the character is in the world already", true);
+            return;
+        }
         let listing = self.directory.listing(known.entity).filter(|_| !*enters);
         // The node that was asked may be dead, or may have restored another's entity: the directory's news counts.
         if let Some((holder, epoch)) = listing
@@ -243,8 +258,23 @@ impl Coordinator {
         {
             (*node, *hops, *listed) = (holder.node, 0, Some(epoch));
         }
-        let (session, node, resume) = (*session, *node, listing.is_some());
+        // A coordinator that has just started may not have heard of an entity that lives.
+        let may_live = known.baseline.is_none() && !self.directory.is_whole();
+        let resume = !*enters && (known.lived || may_live || listing.is_some());
+        let (session, node) = (*session, *node);
+        let baseline = match &known.baseline {
+            Some(baseline) => baseline.clone(),
+            None if resume => Bytes::new(),
+            None => {
+                let name = known.name.clone();
+                entry.stage = Stage::Reloading { session, node, enters: *enters };
+                self.timers.set(TimerKey::Entry(request), entry.deadline);
+                self.outputs.push_back(CoordinatorOutput::LoadCharacter { request, name });
+                return;
+            }
+        };
         let message = Message::Admit {
+            term: self.term,
             request,
             session,
             entity: known.entity,
@@ -252,7 +282,6 @@ impl Coordinator {
             resume,
             entry: known.entry,
         };
-        let baseline = known.baseline.clone();
         self.send_with(node, message, baseline);
     }
 
@@ -303,101 +332,10 @@ impl Coordinator {
         }
     }
 
-    /// The player's entity is gone: the session ends once the character is saved.
-    pub(super) fn on_entity_gone(&mut self, session: SessionId, now: Time) {
-        if let Some(known) = self.sessions.get_mut(&session)
-            && !known.over
-        {
-            known.over = true;
-            self.timers.set(TimerKey::Session(session), now + SAVE_PATIENCE);
-        }
-    }
-
-    /// These entities are lost: their players may enter anew.
-    pub(super) fn end_sessions_of(&mut self, lost: &[EntityId], now: Time) {
-        let lost: std::collections::BTreeSet<EntityId> = lost.iter().copied().collect();
-        let sessions: Vec<SessionId> = self
-            .sessions
-            .iter()
-            .filter(|(_, known)| lost.contains(&known.entity))
-            .map(|(&session, _)| session)
-            .collect();
-        for session in sessions {
-            self.on_entity_gone(session, now);
-        }
-    }
-
-    pub(super) fn on_session_due(&mut self, session: SessionId, now: Time) {
-        let Some(known) = self.sessions.get(&session) else {
-            return;
-        };
-        let lives = !known.over && self.directory.holder(known.entity).is_some();
-        if lives || (!known.over && !self.directory.is_gone(known.entity) && self.is_asked_for(session)) {
-            self.timers.set(TimerKey::Session(session), now + UNUSED_SESSION);
-        } else {
-            self.end_session(session);
-        }
-    }
-
-    fn is_asked_for(&self, session: SessionId) -> bool {
+    pub(super) fn is_asked_for(&self, session: SessionId) -> bool {
         self.entries
             .values()
             .any(|entry| matches!(entry.stage, Stage::Admitting { session: asked, .. } if asked == session))
-    }
-
-    fn end_session(&mut self, session: SessionId) {
-        self.timers.cancel(TimerKey::Session(session));
-        if let Some(ended) = self.sessions.remove(&session) {
-            self.names.remove(&ended.name);
-        }
-    }
-
-    pub(super) fn on_save_character(&mut self, from: NodeId, session: SessionId, character: Bytes) {
-        let Some(known) = self.sessions.get_mut(&session) else {
-            // Saved before, and the acknowledgement was lost.
-            self.send(from, Message::SaveAck { session });
-            return;
-        };
-        let (name, entity) = (known.name.clone(), known.entity);
-        match SnapshotArchive::validate(character.clone()) {
-            Err(error) => {
-                self.misbehaved(from, format!("it sent a character that is not a valid snapshot: {error}"));
-                return;
-            }
-            Ok(archive) if archive.head().entity != entity || archive.head().session != Some(session) => {
-                self.misbehaved(from, format!("it sent another character than that of session {session}"));
-                return;
-            }
-            Ok(_) => {}
-        }
-        // The node's reports may be on their way still: it sends the character again until it is acknowledged.
-        let holder = self.directory.last_holder(entity);
-        if holder != Some(from) {
-            known.doubted = known.doubted.saturating_add(1);
-            if let (Some(holder), DOUBTS_MAX) = (holder, known.doubted) {
-                let what =
-                    format!("it sends the character of {entity}, which by the reports is at node {holder}");
-                self.misbehaved(from, what);
-            }
-            return;
-        }
-        self.outputs.push_back(CoordinatorOutput::SaveCharacter { session, node: from, name, character });
-    }
-
-    pub(super) fn on_character_saved(
-        &mut self,
-        session: SessionId,
-        node: NodeId,
-        result: Result<(), String>,
-    ) {
-        match result {
-            Ok(()) => {
-                self.send(node, Message::SaveAck { session });
-                self.end_session(session);
-            }
-            // The node sends it again.
-            Err(error) => self.event(CoordinatorEvent::StoreFailed { error }),
-        }
     }
 
     fn end_entry(&mut self, request: u64) {

@@ -122,6 +122,16 @@ impl Warden {
         self.plan();
     }
 
+    /// Goes on watching a life that a former coordinator granted. Nobody is suspected before a full lease has passed.
+    pub fn restore(&mut self, peer: Peer, host: &str, assignment: Assignment, now: Time) {
+        self.awake_at = now;
+        let grace = self.settings.lease.saturating_sub(self.settings.suspect_after);
+        self.admit(peer, host, assignment, now);
+        if let Some(watched) = self.watched.get_mut(&peer) {
+            watched.heard_at = now + grace;
+        }
+    }
+
     /// Says that the coordinator is awake. If it was not for a while (stopped, starved), what it did not hear meanwhile says
     /// nothing about the nodes.
     pub fn notice(&mut self, now: Time) {

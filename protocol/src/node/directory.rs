@@ -1,12 +1,13 @@
 //! What the coordinator is told about authority, off the path of any handoff: batched, repeated until acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core::time::Duration;
 
 use super::{Node, TimerKey};
+use crate::authority::Standing;
 use crate::grid::CellId;
-use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer, SessionId};
+use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer, SessionId, Term};
 use crate::limits::{AUTHORITY_CHANGES_MAX, AUTHORITY_CHANGES_PER_MESSAGE};
 use crate::time::{Tick, Time};
 use crate::wire::{AuthorityChange, AuthorityEvent, Message};
@@ -20,6 +21,10 @@ pub(super) struct Directory {
     changes: BTreeMap<(EntityId, AuthorityEpoch), Pending>,
     /// Changes never sent yet.
     unsent: usize,
+    /// What the coordinator of the newest term has not acknowledged yet of all that was held when it began.
+    unreported: BTreeSet<(EntityId, AuthorityEpoch)>,
+    /// The newest term whose coordinator knows all that was held when it began.
+    reported: Term,
 }
 
 #[derive(Debug)]
@@ -36,13 +41,19 @@ impl Directory {
             let older = self.changes.range(first..).next().map(|(&older, _)| older);
             let dropped = older.filter(|older| older.0 == key.0 && *older != key);
             match dropped.or_else(|| self.changes.keys().next().copied()) {
-                Some(dropped) => drop(self.remove(dropped)),
+                Some(dropped) => self.settle(dropped),
                 None => return,
             }
         }
         self.remove(key);
         self.unsent += usize::from(pending.sent_at.is_none());
         self.changes.insert(key, pending);
+    }
+
+    /// The change need not be told any more.
+    fn settle(&mut self, key: (EntityId, AuthorityEpoch)) {
+        self.remove(key);
+        self.unreported.remove(&key);
     }
 
     fn remove(&mut self, key: (EntityId, AuthorityEpoch)) -> Option<Pending> {
@@ -53,6 +64,47 @@ impl Directory {
 }
 
 impl Node {
+    /// The newest term whose coordinator knows everything that this node holds.
+    pub(super) const fn reported(&self) -> Term {
+        self.directory.reported
+    }
+
+    /// A coordinator has started, or taken over: it must learn what this node holds, and whatever its predecessor may
+    /// have acknowledged without that it arrived.
+    pub(super) fn on_new_term(&mut self, now: Time) {
+        for pending in self.directory.changes.values_mut() {
+            pending.sent_at = None;
+        }
+        self.directory.unsent = self.directory.changes.len();
+        let held: Vec<_> = self.authority.held().collect();
+        for (entity, standing) in held {
+            let epoch = match standing {
+                Standing::Active(epoch) => epoch,
+                Standing::Frozen { .. } => self.authority.highest(entity),
+            };
+            let key = (entity, epoch);
+            if !self.directory.changes.contains_key(&key)
+                && let Some(held) = self.held.get(&entity)
+            {
+                let (session, tick) = (held.session, held.last_tick);
+                self.record(entity, session, epoch, tick, AuthorityEvent::Held);
+            }
+            self.directory.unreported.insert(key);
+        }
+        self.note_report(now);
+        self.flush_directory(now);
+    }
+
+    /// Says so once nothing that the newest coordinator must know is left.
+    fn note_report(&mut self, now: Time) {
+        if self.directory.unreported.is_empty() && self.directory.reported != self.term() {
+            self.directory.reported = self.term();
+            if self.me().is_some() {
+                self.on_membership_due(now);
+            }
+        }
+    }
+
     pub(super) fn record_spawn(&mut self, entity: EntityId, tick: Tick, now: Time) {
         let session = self.held.get(&entity).and_then(|held| held.session);
         self.record(entity, session, AuthorityEpoch::FIRST, tick, AuthorityEvent::Spawned);
@@ -144,14 +196,15 @@ impl Node {
             }
             changes.push(pending.change);
         }
-        self.tell_coordinator(Message::AuthorityChanged { changes });
+        let term = self.term();
+        self.tell_coordinator(Message::AuthorityChanged { term, changes });
         let pause = if self.directory.unsent > 0 { Duration::ZERO } else { REPEAT };
         self.timers.set(TimerKey::Directory, now + pause);
     }
 
     pub(super) fn on_authority_ack(&mut self, acknowledged: &[(EntityId, AuthorityEpoch)], now: Time) {
         for &(entity, epoch) in acknowledged {
-            self.directory.remove((entity, epoch));
+            self.directory.settle((entity, epoch));
             let tombstone = self.tombstones.get_mut(&entity).filter(|tombstone| tombstone.id.epoch == epoch);
             if let Some(tombstone) = tombstone {
                 tombstone.acknowledged = true;
@@ -160,5 +213,6 @@ impl Node {
                 }
             }
         }
+        self.note_report(now);
     }
 }

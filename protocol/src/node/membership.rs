@@ -86,6 +86,8 @@ impl Node {
             incarnation: me.incarnation,
             sent_at: now,
             map_version: self.map.version(),
+            mesh_time: self.clock.offset_us().map(|offset_us| now.offset_by(offset_us)),
+            reported: self.reported(),
             load: self.load(),
         });
         self.timers.set(TimerKey::Membership, now + self.setup.config.heartbeat);
@@ -108,6 +110,14 @@ impl Node {
             // Meant for a former life of this node: this one holds nothing yet, and may promise nothing.
             return;
         }
+        let known = self.membership.term;
+        self.on_command(message, blob, now);
+        if self.membership.term > known {
+            self.on_new_term(now);
+        }
+    }
+
+    fn on_command(&mut self, message: Message, blob: &Bytes, now: Time) {
         match message {
             Message::Registered {
                 term,
@@ -131,7 +141,7 @@ impl Node {
             Message::HeartbeatReply { term, sent_at, mesh_time } => {
                 if self.heed(term) && sent_at <= now {
                     self.renewed_by_coordinator(sent_at, now);
-                    if self.clock.sample(sent_at, mesh_time, now) {
+                    if mesh_time.is_some_and(|mesh_time| self.clock.sample(sent_at, mesh_time, now)) {
                         let offset_us = self.clock.offset_us().unwrap_or(0);
                         self.outputs.push_back(Output::ClockOffset { offset_us });
                     }
@@ -152,20 +162,36 @@ impl Node {
                     self.on_prepare(request, now);
                 }
             }
-            Message::PrepareReply { reservation, outcome } => match outcome {
-                PrepareOutcome::Notified { target } => self.on_notified(reservation, target, now),
-                PrepareOutcome::Refused(reason) => self.on_prepare_refused(reservation, reason, now),
-            },
-            Message::AuthorityAck { acknowledged } => self.on_authority_ack(&acknowledged, now),
-            Message::Admit { request, session, entity, name, resume, entry } => {
-                let admission = super::players::Admit { request, session, entity, name, resume, entry };
-                self.on_admit(admission, blob, now);
+            Message::PrepareReply { term, reservation, outcome } => {
+                if self.heed(term) {
+                    match outcome {
+                        PrepareOutcome::Notified { target } => self.on_notified(reservation, target, now),
+                        PrepareOutcome::Refused(reason) => self.on_prepare_refused(reservation, reason, now),
+                    }
+                }
             }
-            Message::SaveAck { session } => drop(self.saves.remove(&session)),
-            Message::Census { request } => {
-                let message = Message::CensusReply { request, entries: self.census() };
-                let (to, lane, blob) = (Destination::Coordinator, Lane::Checkpoint, Bytes::new());
-                self.outputs.push_back(Output::Send { to, lane, message, blob });
+            Message::AuthorityAck { term, acknowledged } => {
+                if self.heed(term) {
+                    self.on_authority_ack(&acknowledged, now);
+                }
+            }
+            Message::Admit { term, request, session, entity, name, resume, entry } => {
+                if self.heed(term) {
+                    let admission = super::players::Admit { request, session, entity, name, resume, entry };
+                    self.on_admit(admission, blob, now);
+                }
+            }
+            Message::SaveAck { term, session } => {
+                if self.heed(term) {
+                    self.saves.remove(&session);
+                }
+            }
+            Message::Census { term, request } => {
+                if self.heed(term) {
+                    let message = Message::CensusReply { request, entries: self.census() };
+                    let (to, lane, blob) = (Destination::Coordinator, Lane::Checkpoint, Bytes::new());
+                    self.outputs.push_back(Output::Send { to, lane, message, blob });
+                }
             }
             Message::Lease(said) => self.on_coordinator_lease(said, now),
             Message::Recovery(said) => self.on_recovery(said, now),
@@ -194,6 +220,11 @@ impl Node {
                 // Not a coordinator's word: its certificate says that it is one, so it is of another build. Ignored.
             }
         }
+    }
+
+    /// The newest term that this node has seen.
+    pub(super) const fn term(&self) -> Term {
+        self.membership.term
     }
 
     /// Refuses commands of a lower term than this node has seen.

@@ -49,10 +49,10 @@ pub(super) fn message(message: &Message) -> Checked {
         Message::RegisterRefused { reason } => require(reason.len() <= REASON_BYTES_MAX, "reason"),
         Message::Transfer { pending, .. } => inputs(pending),
         Message::RelayInputs { inputs: relayed, .. } => inputs(relayed),
-        Message::AuthorityChanged { changes } => {
+        Message::AuthorityChanged { changes, .. } => {
             require(changes.len() <= AUTHORITY_CHANGES_PER_MESSAGE, "changes of authority")
         }
-        Message::AuthorityAck { acknowledged } => {
+        Message::AuthorityAck { acknowledged, .. } => {
             require(acknowledged.len() <= AUTHORITY_CHANGES_PER_MESSAGE, "acknowledged changes")
         }
         Message::Lease(said) => lease(said),

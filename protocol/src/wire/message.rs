@@ -133,6 +133,8 @@ pub enum AuthorityEvent {
     Recovered,
     /// It is no more.
     Despawned,
+    /// Nothing happened: it is held here, active or frozen, as a coordinator that has just started must know.
+    Held,
 }
 
 /// One change of authority.
@@ -259,6 +261,11 @@ pub enum Message {
         sent_at: Time,
         /// The version of the cell map that the node has.
         map_version: u64,
+        /// What the node takes mesh time to be when it sends this; none as long as nobody told it. A coordinator that
+        /// has just started goes on from there.
+        mesh_time: Option<Time>,
+        /// The newest term whose coordinator knows everything that the node holds.
+        reported: Term,
         /// How busy it is.
         load: Load,
     },
@@ -268,8 +275,8 @@ pub enum Message {
         term: Term,
         /// As it was in the heartbeat.
         sent_at: Time,
-        /// Mesh time when the answer was sent.
-        mesh_time: Time,
+        /// Mesh time when the answer was sent; none while a coordinator that has just started still asks the nodes.
+        mesh_time: Option<Time>,
     },
     /// Coordinator -> node: the map changed.
     MapDiff {
@@ -298,6 +305,8 @@ pub enum Message {
     },
     /// 3. Coordinator -> source.
     PrepareReply {
+        /// The coordinator's term.
+        term: Term,
         /// Which preparation.
         reservation: ReservationId,
         /// How it went.
@@ -388,11 +397,15 @@ pub enum Message {
     },
     /// 10. Node -> coordinator, batched.
     AuthorityChanged {
+        /// The highest term that the node has seen: a coordinator of a lower one acknowledges nothing.
+        term: Term,
         /// What changed.
         changes: Vec<AuthorityChange>,
     },
     /// Coordinator -> node: these need not be repeated.
     AuthorityAck {
+        /// The coordinator's term.
+        term: Term,
         /// Entities and the epochs acknowledged.
         acknowledged: Vec<(EntityId, AuthorityEpoch)>,
     },
@@ -409,6 +422,8 @@ pub enum Message {
     // Sessions.
     /// Coordinator -> node: let this player in. Blob: the character's baseline, or nothing.
     Admit {
+        /// The coordinator's term.
+        term: Term,
         /// Echoed in the answer.
         request: u64,
         /// The player's session.
@@ -438,6 +453,8 @@ pub enum Message {
     },
     /// Coordinator -> node: saved.
     SaveAck {
+        /// The coordinator's term.
+        term: Term,
         /// The player's session.
         session: SessionId,
     },
@@ -453,6 +470,8 @@ pub enum Message {
     // Looking in from outside.
     /// Coordinator -> node: what do you hold?
     Census {
+        /// The coordinator's term.
+        term: Term,
         /// Echoed in the answer.
         request: u64,
     },

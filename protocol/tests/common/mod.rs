@@ -16,7 +16,7 @@ use bytes::Bytes;
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::config::{CoordinatorConfig, NodeConfig, WorldConfig};
 use selvedge_protocol::coordinator::{
-    Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput, LiveProcess,
+    Coordinator, CoordinatorEvent, CoordinatorImage, CoordinatorInput, CoordinatorOutput, LiveProcess,
 };
 use selvedge_protocol::grid::{GridConfig, Motion, Position, Velocity};
 use selvedge_protocol::handoff::client::{
@@ -70,6 +70,9 @@ pub struct Mesh {
     pub now: Time,
     pub tick: Tick,
     pub coordinator: Coordinator,
+    /// What the coordinator has persisted.
+    pub image: CoordinatorImage,
+    config: CoordinatorConfig,
     pub hosts: Vec<Host>,
     pub players: Vec<Player>,
     pub filter: Filter,
@@ -102,12 +105,14 @@ impl Mesh {
             .collect();
         let config =
             CoordinatorConfig { world, pinned, nodes_min: nodes as usize, ..CoordinatorConfig::default() };
-        let coordinator = Coordinator::new(config, Term(1), [7; 32]).unwrap();
+        let coordinator = Coordinator::new(config.clone(), Term(1), [7; 32]).unwrap();
         let hosts = (0..nodes as usize).map(Host::new).collect();
         let mut mesh = Self {
             now: Time::from_micros(1_000_000),
             tick: Tick(0),
             coordinator,
+            image: CoordinatorImage::default(),
+            config,
             hosts,
             players: Vec::new(),
             filter: Box::new(|_, _, _| false),
@@ -137,6 +142,33 @@ impl Mesh {
         mesh
     }
 
+    /// The coordinator's process is gone, and with it all that was not persisted.
+    pub fn stop_coordinator(&mut self) {
+        self.coordinator_linked = false;
+        for host in &mut self.hosts {
+            host.node.handle(Input::CoordinatorDown, self.now);
+        }
+        self.settle();
+    }
+
+    /// Another one goes on from what was persisted. No node has spoken to it yet.
+    pub fn restore_coordinator(&mut self) {
+        let (config, image) = (self.config.clone(), self.image.clone());
+        self.coordinator = Coordinator::restored(config, image, self.now, [8; 32]).unwrap();
+        self.settle();
+    }
+
+    /// The nodes reach it.
+    pub fn link_coordinator(&mut self) {
+        self.coordinator_linked = true;
+        for index in 0..self.hosts.len() {
+            let node = self.hosts[index].id;
+            self.coordinator.handle(CoordinatorInput::LinkUp { node }, self.now);
+            self.hosts[index].node.handle(Input::CoordinatorUp, self.now);
+        }
+        self.settle();
+    }
+
     /// Adds a player and lets them enter.
     pub fn enter(&mut self, name: &str) -> usize {
         let mut client = Client::new(ClientConfig::default(), 1);
@@ -144,6 +176,34 @@ impl Mesh {
         self.players.push(Player { client, events: Vec::new(), connected: BTreeMap::new() });
         self.settle();
         self.players.len() - 1
+    }
+
+    pub fn log_out(&mut self, player: usize) {
+        self.players[player].client.handle(ClientInput::Logout, self.now);
+        self.settle();
+    }
+
+    /// As the coordinator is set.
+    pub fn config(&self) -> CoordinatorConfig {
+        self.config.clone()
+    }
+
+    /// Breaks every connection of a player's client.
+    pub fn break_connections(&mut self, player: usize) {
+        for index in 0..self.hosts.len() {
+            let host = &mut self.hosts[index];
+            let of_player = |(&client, &(whose, connection)): (&ClientId, &(usize, ConnectionId))| {
+                (whose == player).then_some((client, connection))
+            };
+            let broken: Vec<_> = host.clients.iter().filter_map(of_player).collect();
+            for (client, connection) in broken {
+                host.clients.remove(&client);
+                host.connections.remove(&(player, connection));
+                host.node.handle(Input::ClientClosed { client }, self.now);
+                self.players[player].client.handle(ClientInput::Closed { connection }, self.now);
+            }
+        }
+        self.settle();
     }
 
     pub fn act(&mut self, player: usize, bytes: &'static [u8]) {
@@ -311,6 +371,7 @@ impl Mesh {
             }
             CoordinatorOutput::Event(event) => self.coordinator_events.push(event),
             CoordinatorOutput::Standing { node, live } => self.standing.push((node, live)),
+            CoordinatorOutput::Persist(record) => self.image.apply(record),
             CoordinatorOutput::Census { .. } => {}
         }
     }

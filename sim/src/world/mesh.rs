@@ -307,7 +307,9 @@ impl World {
                 self.save(session, node, name, character);
             }
             CoordinatorOutput::Reply { request, reply } => self.answer_at_door(request, &reply),
-            CoordinatorOutput::Census { .. } | CoordinatorOutput::Standing { .. } => {}
+            CoordinatorOutput::Census { .. }
+            | CoordinatorOutput::Standing { .. }
+            | CoordinatorOutput::Persist(_) => {}
             CoordinatorOutput::Event(event) => self.on_coordinator_event(event),
         }
     }

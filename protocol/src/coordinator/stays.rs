@@ -1,0 +1,177 @@
+//! Players' stays: from the session that was opened for them to the character that is saved.
+
+use bytes::Bytes;
+use core::time::Duration;
+
+use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, Record, SessionImage, TimerKey};
+use crate::grid::Position;
+use crate::id::{EntityId, NodeId, SessionId};
+use crate::snapshot::SnapshotArchive;
+use crate::time::Time;
+use crate::token::Token;
+use crate::wire::Message;
+
+/// So many saves of a character in vain are no lag of the reports any more.
+const DOUBTS_MAX: u32 = 5;
+/// A session whose entity never appeared is forgotten after this.
+pub(super) const UNUSED_SESSION: Duration = Duration::from_secs(60);
+/// A session whose entity is gone waits this long for the character to be saved.
+const SAVE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A player's stay.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) name: String,
+    pub(super) secret: Token,
+    pub(super) entity: EntityId,
+    /// The character as it was when the player entered, empty for a new one; none after a restart: the store has it.
+    pub(super) baseline: Option<Bytes>,
+    pub(super) entry: Position,
+    /// The node that was asked to let them in first.
+    pub(super) first_node: NodeId,
+    /// Whether a node ever held the entity. If not, nobody minds if it is made anew.
+    pub(super) lived: bool,
+    /// Set once the entity is gone.
+    pub(super) over: bool,
+    /// The node that held it to its end, if that was told.
+    pub(super) gone_at: Option<NodeId>,
+    /// How often its character came from a node that by the reports never held it.
+    pub(super) doubted: u32,
+}
+
+impl Coordinator {
+    /// A node holds the player's entity, or has held it.
+    pub(super) fn on_entity_lives(&mut self, session: SessionId, entity: EntityId) {
+        if let Some(known) = self.sessions.get_mut(&session)
+            && known.entity == entity
+            && !core::mem::replace(&mut known.lived, true)
+        {
+            self.persist_session(session);
+        }
+    }
+
+    /// The player's entity is gone: the session ends once the character is saved, by the node that held it last.
+    pub(super) fn on_entity_gone(&mut self, session: SessionId, at: Option<NodeId>, now: Time) {
+        if let Some(known) = self.sessions.get_mut(&session)
+            && !known.over
+        {
+            known.over = true;
+            known.gone_at = at;
+            self.persist_session(session);
+            self.timers.set(TimerKey::Session(session), now + SAVE_PATIENCE);
+        }
+    }
+
+    /// These entities are lost: their players may enter anew.
+    pub(super) fn end_sessions_of(&mut self, lost: &[EntityId], now: Time) {
+        let lost: std::collections::BTreeSet<EntityId> = lost.iter().copied().collect();
+        let sessions: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, known)| lost.contains(&known.entity))
+            .map(|(&session, _)| session)
+            .collect();
+        for session in sessions {
+            self.on_entity_gone(session, None, now);
+        }
+    }
+
+    pub(super) fn on_session_due(&mut self, session: SessionId, now: Time) {
+        let Some(known) = self.sessions.get(&session) else {
+            return;
+        };
+        let lives = !known.over && self.directory.holder(known.entity).is_some();
+        let may_live = !known.over && !self.directory.is_whole();
+        let asked = || !self.directory.is_gone(known.entity) && self.is_asked_for(session);
+        if lives || may_live || (!known.over && asked()) {
+            self.timers.set(TimerKey::Session(session), now + UNUSED_SESSION);
+        } else {
+            self.end_session(session);
+        }
+    }
+
+    fn end_session(&mut self, session: SessionId) {
+        self.timers.cancel(TimerKey::Session(session));
+        if let Some(ended) = self.sessions.remove(&session) {
+            self.names.remove(&ended.name);
+            self.persist(Record::SessionOver(session));
+        }
+    }
+
+    pub(super) fn on_save_character(&mut self, from: NodeId, session: SessionId, character: Bytes) {
+        let Some(known) = self.sessions.get_mut(&session) else {
+            // Saved before, and the acknowledgement was lost.
+            self.send(from, Message::SaveAck { term: self.term, session });
+            return;
+        };
+        let (name, entity) = (known.name.clone(), known.entity);
+        match SnapshotArchive::validate(character.clone()) {
+            Err(error) => {
+                self.misbehaved(from, format!("it sent a character that is not a valid snapshot: {error}"));
+                return;
+            }
+            Ok(archive) if archive.head().entity != entity || archive.head().session != Some(session) => {
+                self.misbehaved(from, format!("it sent another character than that of session {session}"));
+                return;
+            }
+            Ok(_) => {}
+        }
+        // The node's reports may be on their way still: it sends the character again until it is acknowledged.
+        let holder = self.directory.last_holder(entity).or(known.gone_at);
+        if holder != Some(from) {
+            known.doubted = known.doubted.saturating_add(1);
+            if let (Some(holder), DOUBTS_MAX) = (holder, known.doubted) {
+                let what =
+                    format!("it sends the character of {entity}, which by the reports is at node {holder}");
+                self.misbehaved(from, what);
+            }
+            return;
+        }
+        self.outputs.push_back(CoordinatorOutput::SaveCharacter { session, node: from, name, character });
+    }
+
+    pub(super) fn on_character_saved(
+        &mut self,
+        session: SessionId,
+        node: NodeId,
+        result: Result<(), String>,
+    ) {
+        match result {
+            Ok(()) => {
+                self.end_session(session);
+                self.send(node, Message::SaveAck { term: self.term, session });
+            }
+            // The node sends it again.
+            Err(error) => self.event(CoordinatorEvent::StoreFailed { error }),
+        }
+    }
+
+    /// Goes on with a session that a former coordinator opened. It is looked at again once the nodes have had their time.
+    pub(super) fn restore_session(&mut self, image: SessionImage, nodes_heard_at: Time) {
+        let SessionImage { session, name, secret, entity, entry, first_node, lived, gone_at } = image;
+        let over = gone_at.is_some();
+        let patience = if over { SAVE_PATIENCE } else { UNUSED_SESSION };
+        self.timers.set(TimerKey::Session(session), nodes_heard_at + patience);
+        self.names.insert(name.clone(), session);
+        let (baseline, doubted) = (None, 0);
+        let known =
+            Session { name, secret, entity, baseline, entry, first_node, lived, over, gone_at, doubted };
+        self.sessions.insert(session, known);
+    }
+
+    pub(super) fn persist_session(&mut self, session: SessionId) {
+        if let Some(known) = self.sessions.get(&session) {
+            let image = SessionImage {
+                session,
+                name: known.name.clone(),
+                secret: known.secret,
+                entity: known.entity,
+                entry: known.entry,
+                first_node: known.first_node,
+                lived: known.lived,
+                gone_at: known.gone_at,
+            };
+            self.persist(Record::Session(image));
+        }
+    }
+}
