@@ -1,6 +1,7 @@
 //! The coordinator ends and another goes on from what was persisted: who stays, who may enter, who is believed.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
+#![allow(clippy::unwrap_used, reason = "a failed expectation fails the test")]
 
 mod common;
 

@@ -131,6 +131,10 @@ impl Node {
                 map,
             } => {
                 if life == self.membership.lives && sent_at <= now && self.heed(term) {
+                    if self.me().is_none() {
+                        // The former life's may be of a coordinator whose memory was lost, and newer by its number.
+                        self.map = Arc::default();
+                    }
                     let lease = (Duration::from_micros(lease_us), sent_at);
                     let tick_interval = Duration::from_micros(tick_interval_us);
                     self.on_registered(incarnation, lease, grid, tick_interval, interest_margin_m, now);
