@@ -4,7 +4,7 @@ mod common;
 
 use selvedge_protocol::coordinator::CoordinatorInput;
 use selvedge_protocol::handoff::client::{ClientEvent, ConnectionId};
-use selvedge_protocol::id::{AuthorityEpoch, NodeId};
+use selvedge_protocol::id::{AuthorityEpoch, NodeId, Term};
 use selvedge_protocol::wire::{AuthorityChange, AuthorityEvent, Message};
 
 use common::{Mesh, node_id};
@@ -44,7 +44,7 @@ fn whoever_waits_at_the_door_is_led_to_the_node_that_restored_their_entity() {
     let input = CoordinatorInput::Message {
         from: node_id(keeper),
         incarnation: mesh.hosts[keeper].node.me().map(|me| me.incarnation),
-        message: Message::AuthorityChanged { changes: vec![change] },
+        message: Message::AuthorityChanged { term: Term(1), changes: vec![change] },
         blob: bytes::Bytes::new(),
     };
     mesh.coordinator.handle(input, mesh.now);

@@ -337,6 +337,51 @@ fn an_image_that_can_not_be_true_is_refused_by_name() {
 }
 
 #[test]
+fn a_round_that_was_open_is_begun_again_under_a_higher_number() {
+    let mut mesh = Mesh::row(3);
+    mesh.run(2);
+    let dead = mesh.hosts[2].node.me().unwrap();
+    let mut life = mesh.image.records().find_map(|record| match record {
+        Record::Life(life) if life.peer == dead => Some(life),
+        _ => None,
+    });
+    life.as_mut().unwrap().over = true;
+    mesh.stop_coordinator();
+    mesh.image.apply(Record::Life(life.unwrap()));
+    mesh.image.apply(Record::Round(7));
+    mesh.hosts.pop();
+    mesh.restore_coordinator();
+    mesh.link_coordinator();
+    mesh.run(20);
+    let closed = |event: &CoordinatorEvent| matches!(event, CoordinatorEvent::RoundClosed { round: 8.. });
+    assert!(mesh.coordinator_events.iter().any(closed), "{:?}", mesh.coordinator_events);
+    let settled = mesh.image.records().all(|record| !matches!(record, Record::Life(life) if life.over));
+    assert!(settled, "what the dead held is settled, and that is remembered");
+    assert!(mesh.coordinator.status(mesh.now).directory_whole);
+}
+
+#[test]
+fn a_node_that_is_gone_when_it_restarts_is_given_up_after_a_full_lease_and_not_before() {
+    let mut mesh = Mesh::row(3);
+    mesh.run(2);
+    let gone = mesh.hosts[2].id;
+    mesh.stop_coordinator();
+    mesh.hosts.pop();
+    mesh.restore_coordinator();
+    let begun = mesh.now;
+    mesh.link_coordinator();
+    let lease = mesh.config().lease;
+    let mut over_at = None;
+    while over_at.is_none() {
+        mesh.run(1);
+        let over = |event: &CoordinatorEvent| matches!(event, CoordinatorEvent::Suspected { peer, .. } if peer.node == gone);
+        over_at = mesh.coordinator_events.iter().any(over).then_some(mesh.now);
+        assert!(mesh.now.since(begun) < lease * 4, "it is never given up");
+    }
+    assert!(over_at.unwrap().since(begun) >= lease);
+}
+
+#[test]
 fn a_crossing_under_way_goes_the_warm_way_right_after_the_restart() {
     let mut mesh = Mesh::row(2);
     mesh.run(2);

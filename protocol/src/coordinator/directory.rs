@@ -194,9 +194,7 @@ impl Coordinator {
             AuthorityEvent::Spawned
             | AuthorityEvent::Thawed
             | AuthorityEvent::Recovered
-            | AuthorityEvent::Held => {
-                self.directory.activate(entity, epoch, from)
-            }
+            | AuthorityEvent::Held => self.directory.activate(entity, epoch, from),
             AuthorityEvent::Received { last_tick } => {
                 let twice = self.directory.activate(entity, epoch, from);
                 let overlap = (tick <= last_tick).then(|| {

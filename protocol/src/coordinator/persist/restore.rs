@@ -7,7 +7,9 @@ use super::record::{LifeImage, Record, WorldImage};
 use crate::config::{ConfigError, CoordinatorConfig};
 use crate::coordinator::{Coordinator, CoordinatorOutput};
 use crate::id::{Peer, Term};
+use crate::recovery::RoundKeeper;
 use crate::time::Time;
+use crate::wire::Round;
 
 /// Why a coordinator can't go on from an image.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -40,7 +42,7 @@ impl Coordinator {
         let mut machine = Self::bare(config, term, seed)?;
         let map = image.check(&machine.config, &machine.grid)?;
         machine.last_incarnation = image.incarnation;
-        machine.last_round = image.round;
+        machine.rounds = RoundKeeper::new(Round { term, number: image.round }, machine.config.retry);
         machine.map = Arc::new(map);
         machine.persist(Record::Term(term));
         machine.persist(Record::Incarnation(image.incarnation));
@@ -54,12 +56,14 @@ impl Coordinator {
         for life in image.lives.into_values() {
             machine.lives.insert(life.peer, life.clone());
             if life.over {
-                machine.settle_life(life.peer);
+                machine.rounds.bury(life.peer);
             } else {
+                machine.rounds.admit(life.peer);
                 machine.restore_node(life, now);
             }
         }
         machine.on_leases_due(now);
+        machine.pursue_round(now);
         let lease = machine.config.lease;
         for session in image.sessions.into_values() {
             machine.restore_session(session, now + lease);
