@@ -1,0 +1,224 @@
+//! A node with an honest game of points, as the fuzzed programs drive it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use selvedge_protocol::cell_map::CellMap;
+use selvedge_protocol::config::NodeConfig;
+use selvedge_protocol::grid::{Motion, Position, Velocity};
+use selvedge_protocol::id::{EntityId, InputSeq, NodeId, SessionId};
+use selvedge_protocol::node::{GameCommand, Input, Node, NodeSetup, Output};
+use selvedge_protocol::roster::{Callback, Roster};
+use selvedge_protocol::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotWriter};
+use selvedge_protocol::time::{Tick, Time};
+use selvedge_protocol::token::Token;
+use selvedge_protocol::wire::{AdmitOutcome, Message};
+
+/// Outputs that one input may cause: more is a flood.
+const OUTPUTS_MAX: usize = 20_000;
+/// Timers that may fire one after the other at one moment.
+const TIMEOUTS_MAX: usize = 1_000;
+const TICK: Duration = Duration::from_micros(33_333);
+
+/// A node, its game and its clock.
+pub struct Host {
+    node: Node,
+    roster: Option<Roster>,
+    points: BTreeMap<EntityId, Motion>,
+    pub refuse: bool,
+    mailbox: VecDeque<GameCommand>,
+    map: Arc<CellMap>,
+    /// Tokens that the node has handed out.
+    pub tokens: Vec<Token>,
+    pub now: Time,
+    tick: Tick,
+}
+
+impl Host {
+    pub fn new() -> Self {
+        let setup = NodeSetup {
+            node: NodeId::from_u128(1),
+            process: 0,
+            mesh_addr: "10.0.0.0:1".to_owned(),
+            client_addr: "10.0.0.0:2".to_owned(),
+            server_name: "node-0".to_owned(),
+            config: NodeConfig::default(),
+            seed: [0; 32],
+        };
+        Self {
+            node: Node::new(setup),
+            roster: None,
+            points: BTreeMap::new(),
+            refuse: false,
+            mailbox: VecDeque::new(),
+            map: Arc::new(CellMap::default()),
+            tokens: Vec::new(),
+            now: Time::from_micros(1_000_000),
+            tick: Tick(0),
+        }
+    }
+
+    pub fn handle(&mut self, input: Input) {
+        self.node.handle(input, self.now);
+        self.drain();
+    }
+
+    /// Lets time pass, as a runtime would: to every moment that the node asked for.
+    pub fn wait(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        let mut at_once = 0;
+        while let Some((at, reason)) = self.node.poll_timeout().filter(|(at, _)| *at <= until) {
+            at_once = if at <= self.now { at_once + 1 } else { 0 };
+            assert!(at_once < TIMEOUTS_MAX, "the timer {reason:?} is due again and again");
+            self.now = self.now.max(at);
+            self.node.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = until;
+    }
+
+    fn drain(&mut self) {
+        let mut outputs = 0;
+        while let Some(output) = self.node.poll_output() {
+            outputs += 1;
+            assert!(outputs < OUTPUTS_MAX, "a flood, at last of {output:?}");
+            match output {
+                Output::Game(command) => self.mailbox.push_back(command),
+                Output::Registered(registration) => {
+                    // A new life starts with empty hands.
+                    self.points.clear();
+                    self.mailbox.clear();
+                    let id = NodeId::from_u128(1);
+                    self.roster = Some(Roster::new(id, registration.grid, Arc::clone(&self.map), 1.0));
+                }
+                Output::MapChanged(map) => {
+                    self.map = Arc::clone(&map);
+                    if let Some(roster) = &mut self.roster {
+                        roster.set_map(map);
+                    }
+                }
+                Output::Send { message, .. } => self.keep_token(&message),
+                _ => {}
+            }
+        }
+    }
+
+    fn keep_token(&mut self, message: &Message) {
+        let token = match message {
+            Message::AdmitReply { outcome: AdmitOutcome::Token { token, .. }, .. } => Some(*token),
+            Message::Ready { token, .. } | Message::Accepted { token, .. } => *token,
+            _ => None,
+        };
+        self.tokens.extend(token);
+    }
+
+    pub fn spawn(&mut self, entity: EntityId, x: f64, speed: f32) {
+        let motion =
+            Motion { position: Position::new(x, 50.0, 0.0), velocity: Velocity::new(speed, 0.0, 0.0) };
+        let tick = self.tick;
+        if self.roster.as_mut().is_some_and(|roster| roster.spawn(entity, motion, tick).is_ok()) {
+            self.points.insert(entity, motion);
+        }
+    }
+
+    /// Puts whatever the game simulates first somewhere else.
+    pub fn turn(&mut self, which: u8, x: f64, speed: f32) {
+        let turns = usize::from(which).min(self.points.len().saturating_sub(1));
+        if let Some(motion) = self.points.values_mut().nth(turns) {
+            motion.position = Position::new(x, 50.0, 0.0);
+            motion.velocity = Velocity::new(speed, 0.0, 0.0);
+        }
+    }
+
+    pub fn run_tick(&mut self) {
+        self.tick = self.tick.next();
+        let (tick, now) = (self.tick, self.now);
+        let Some(roster) = &mut self.roster else { return };
+        let early = roster.begin_tick(tick);
+        for command in early.into_iter().chain(self.mailbox.drain(..)) {
+            if let Some(callback) = roster.take(command, tick) {
+                call(&mut self.points, self.refuse, roster, callback, tick);
+            }
+        }
+        for (&entity, motion) in &mut self.points {
+            motion.position = motion.after(TICK);
+            let _ = roster.publish(entity, *motion, &[1, 2, 3], now);
+        }
+        while let Some(order) = roster.poll_freeze() {
+            let entity = order.entity;
+            let motion = self.points.get(&entity).copied().unwrap_or_default();
+            let snapshot = capture(entity, motion, order.session, &order.have, order.applied);
+            if roster.frozen(order, Some(snapshot), tick) {
+                self.points.remove(&entity);
+            }
+        }
+        roster.end_tick(tick);
+        let reports: Vec<_> = roster.drain_reports().collect();
+        for report in reports {
+            self.handle(Input::Game(report));
+        }
+    }
+}
+
+fn call(
+    points: &mut BTreeMap<EntityId, Motion>,
+    refuse: bool,
+    roster: &mut Roster,
+    callback: Callback,
+    tick: Tick,
+) {
+    match callback {
+        Callback::Join { entity, entry, .. } => {
+            let motion = Motion { position: entry, ..Motion::default() };
+            if !refuse {
+                points.insert(entity, motion);
+            }
+            roster.joined(entity, (!refuse).then_some(motion), tick);
+        }
+        Callback::Leave { entity, session, .. } => {
+            let applied = roster.applied(entity).unwrap_or_default();
+            let motion = points.remove(&entity).unwrap_or_default();
+            let snapshot = capture(entity, motion, session, &ComponentVersions::new(), applied);
+            roster.left(entity, Some(snapshot), tick);
+        }
+        Callback::Capture { entity, session, reservation, have } => {
+            let applied = roster.applied(entity).unwrap_or_default();
+            let motion = points.get(&entity).copied().unwrap_or_default();
+            roster.captured(entity, reservation, capture(entity, motion, session, &have, applied));
+        }
+        Callback::Warm { entity, reservation, .. } => roster.warmed(entity, reservation, !refuse),
+        Callback::Admit { id, snapshot } => {
+            if let (false, Ok(view)) = (refuse, snapshot.view()) {
+                points.insert(id.entity, view.motion());
+            }
+            roster.admitted(id, &snapshot, !refuse, tick);
+        }
+        Callback::Restore { entity, snapshot } => {
+            points.insert(entity, snapshot.view().map(|view| view.motion()).unwrap_or_default());
+        }
+        Callback::Release { entity, .. } => {
+            points.remove(&entity);
+        }
+        _ => {}
+    }
+}
+
+fn capture(
+    entity: EntityId,
+    motion: Motion,
+    session: Option<SessionId>,
+    have: &ComponentVersions,
+    applied: InputSeq,
+) -> CapturedSnapshot {
+    let mut writer = SnapshotWriter::new(entity, session, have);
+    writer.schema(1);
+    writer.motion(motion);
+    writer.component("weight", 1, &[7; 64]);
+    writer.finish(applied).unwrap_or_else(|_| CapturedSnapshot {
+        bytes: Bytes::new(),
+        versions: ComponentVersions::new(),
+        full: false,
+    })
+}
