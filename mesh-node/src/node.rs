@@ -219,6 +219,7 @@ impl MeshNode {
             frozen += 1;
         }
         side.capture_precopies(world);
+        let checkpoint = side.capture_checkpoint(world, tick);
         side.end_tick(tick);
         send(&mut self.outbox, side.drain_reports())?;
 
@@ -228,6 +229,7 @@ impl MeshNode {
             late,
             step,
             overrun,
+            checkpoint,
             captures_failed: side.take_captures_failed(),
             report_overflows: self.outbox.take_overflows(),
         };

@@ -134,6 +134,14 @@ pub struct NodeConfig {
     pub client_interest_m: f64,
     /// Pause between heartbeats to the coordinator. Default: 250 ms.
     pub heartbeat: Duration,
+    /// Time from one checkpoint to the next; after a spawn, a join or a takeover one follows sooner. Default: 1 s. A
+    /// crash undoes this much of what the node did; each checkpoint captures every entity in one tick.
+    pub checkpoint_period: Duration,
+    /// Bytes of snapshots per second that checkpoints may take at most: heavier ones come later. Default: 32 MiB.
+    pub checkpoint_bytes_per_s: u64,
+    /// Bytes of other nodes' standby copies that this node keeps at most. Default: 1 GiB. Further checkpoints are not
+    /// kept, and what they held is lost if their node dies.
+    pub standby_bytes_max: usize,
     /// Entities that this node holds before it refuses preparations and joins. Default: 20,000.
     pub entities_max: usize,
     /// The oldest snapshot schema that this node's game reads. Default: 1.
@@ -178,6 +186,9 @@ impl Default for NodeConfig {
             ghost_ttl: Duration::from_millis(500),
             client_interest_m: 60.0,
             heartbeat: Duration::from_millis(250),
+            checkpoint_period: Duration::from_secs(1),
+            checkpoint_bytes_per_s: 32 * 1024 * 1024,
+            standby_bytes_max: 1024 * 1024 * 1024,
             entities_max: 20_000,
             schema_min: 1,
             schema_max: 1,
@@ -211,10 +222,14 @@ impl NodeConfig {
             ("reservation_ttl", self.reservation_ttl),
             ("token_ttl", self.token_ttl),
             ("heartbeat", self.heartbeat),
+            ("checkpoint_period", self.checkpoint_period),
         ] {
             if duration.is_zero() {
                 return Err(ConfigError::ZeroDuration { name });
             }
+        }
+        if self.checkpoint_bytes_per_s == 0 {
+            return Err(ConfigError::NotPositive { name: "checkpoint_bytes_per_s", value: 0.0 });
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod recovery;
 pub mod roster;
 pub mod snapshot;
+pub mod standby;
 pub mod time;
 mod timers;
 pub mod token;

@@ -69,6 +69,20 @@ pub const FLOORS_TOLD_MAX: usize = 65_536;
 /// Recovery rounds that a coordinator's store may have lost. A claim from further ahead is malformed: it would use up all
 /// numbers.
 pub const ROUNDS_LOST_MAX: u32 = 1_048_576;
+/// Entities of one cut: those that a node holds, and those that it has given away and must be able to bring back.
+pub const CUT_ENTITIES_MAX: usize = ENTITIES_MAX + TOMBSTONES_MAX;
+/// Entities in one part of a cut; further ones go in the next.
+pub const COPIES_PER_PART_MAX: usize = 1_024;
+/// Bytes of snapshots that fill one part of a cut; a single snapshot may be longer.
+pub const PART_BYTES_USUAL: usize = 64 * 1024;
+/// Unfinished cuts of one node that its buddy collects. When another begins, the oldest is given up.
+pub const CUTS_COLLECTED_MAX: usize = 4;
+/// Former buddies that a node still tells to forget its copies. Past it the first one is left alone.
+pub const FORMER_BUDDIES_MAX: usize = 8;
+/// Handoffs in one message that says that they are settled; further ones go in the next.
+pub const SETTLED_PER_MESSAGE_MAX: usize = 1_024;
+/// Handoffs that a target must still settle. Past it the oldest is left to its source.
+pub const SETTLING_MAX: usize = TOMBSTONES_MAX;
 
 const _: () = assert!(INPUT_WINDOW as usize <= INPUTS_PER_MESSAGE_MAX);
 // What is not applied is never among those that go.
@@ -77,3 +91,6 @@ const _: () = assert!(INPUTS_PER_MESSAGE_MAX * (INPUT_BYTES_MAX + 16) <= CLIENT_
 const _: () = assert!(RESERVATIONS_MAX <= ENTITIES_MAX);
 // A cell and its owner in the map's image: 8 + 16 bytes.
 const _: () = assert!(WORLD_CELLS_MAX * 24 + NODES_MAX * 512 <= HEAD_BYTES_MAX);
+// The entities that are gone stand in one message: 16 bytes each.
+const _: () = assert!(CUT_ENTITIES_MAX * 16 + 1024 <= HEAD_BYTES_MAX);
+const _: () = assert!(PART_BYTES_USUAL <= BLOB_BYTES_MAX);

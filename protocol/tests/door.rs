@@ -5,7 +5,7 @@ mod common;
 use selvedge_protocol::coordinator::CoordinatorInput;
 use selvedge_protocol::handoff::client::{ClientEvent, ConnectionId};
 use selvedge_protocol::id::{AuthorityEpoch, NodeId, Term};
-use selvedge_protocol::wire::{AuthorityChange, AuthorityEvent, Message};
+use selvedge_protocol::wire::{AuthorityChange, AuthorityEvent, LeaseMessage, Message};
 
 use common::{Mesh, node_id};
 
@@ -61,7 +61,9 @@ fn while_nobody_answers_for_an_entity_the_door_says_later() {
     let player = mesh.enter("ada");
     mesh.run(10);
     let dead = mesh.hosts[mesh.simulating(mesh.the_player_entity())[0]].id;
-    mesh.filter = Box::new(move |from, _, _| from == dead);
+    // Nor does anybody promise to let it go: nothing can be recovered.
+    let promised = |message: &Message| matches!(message, Message::Lease(LeaseMessage::Promised { .. }));
+    mesh.filter = Box::new(move |from, _, message| from == dead || promised(message));
     mesh.close(player, ConnectionId(1));
     mesh.run(45 + 160);
     let answers: Vec<bool> = mesh.players[player]

@@ -207,6 +207,7 @@ impl Pair {
             | GameCommand::Leave { .. }
             | GameCommand::Release { .. }
             | GameCommand::Input { .. }
+            | GameCommand::Checkpoint(_)
             | GameCommand::Ghost(_) => {}
         }
     }

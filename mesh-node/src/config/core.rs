@@ -62,6 +62,13 @@ pub struct CoreSettings {
     /// See [`NodeConfig::heartbeat`].
     #[serde(with = "humantime_serde")]
     pub heartbeat: Duration,
+    /// See [`NodeConfig::checkpoint_period`].
+    #[serde(with = "humantime_serde")]
+    pub checkpoint_period: Duration,
+    /// See [`NodeConfig::checkpoint_bytes_per_s`].
+    pub checkpoint_bytes_per_s: u64,
+    /// See [`NodeConfig::standby_bytes_max`].
+    pub standby_bytes_max: usize,
     /// See [`NodeConfig::entities_max`].
     pub entities_max: usize,
     /// See [`NodeConfig::schema_min`].
@@ -92,6 +99,9 @@ impl Default for CoreSettings {
             ghost_ttl: config.ghost_ttl,
             client_interest_m: config.client_interest_m,
             heartbeat: config.heartbeat,
+            checkpoint_period: config.checkpoint_period,
+            checkpoint_bytes_per_s: config.checkpoint_bytes_per_s,
+            standby_bytes_max: config.standby_bytes_max,
             entities_max: config.entities_max,
             schema_min: config.schema_min,
             schema_max: config.schema_max,
@@ -152,6 +162,9 @@ impl CoreSettings {
             ghost_ttl: self.ghost_ttl,
             client_interest_m: self.client_interest_m,
             heartbeat: self.heartbeat,
+            checkpoint_period: self.checkpoint_period,
+            checkpoint_bytes_per_s: self.checkpoint_bytes_per_s,
+            standby_bytes_max: self.standby_bytes_max,
             entities_max: self.entities_max,
             schema_min: self.schema_min,
             schema_max: self.schema_max,

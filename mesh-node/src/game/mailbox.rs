@@ -43,7 +43,8 @@ impl Batch {
             | GameCommand::Restore { .. }
             | GameCommand::Admit { .. }
             | GameCommand::Release { .. }
-            | GameCommand::Input { .. }) => self.commands.push(Some(other)),
+            | GameCommand::Input { .. }
+            | GameCommand::Checkpoint(_)) => self.commands.push(Some(other)),
         }
     }
 

@@ -191,6 +191,20 @@ impl GameSide {
         self.precopies = waiting.collect();
     }
 
+    /// Captures the checkpoint that was asked for, if one was: all that is simulated, after this one tick. Says how long
+    /// that took.
+    pub(crate) fn capture_checkpoint(&mut self, world: &dyn World, tick: Tick) -> Option<Duration> {
+        let (cut, entries) = self.roster.poll_cut()?;
+        let began = Instant::now();
+        let captured = entries.into_iter().map(|entry| {
+            let snapshot = self.capture(world, entry.entity, entry.session, &entry.have, entry.applied);
+            (entry, snapshot)
+        });
+        let captured = captured.collect();
+        self.roster.checkpointed(cut, captured, tick);
+        Some(began.elapsed())
+    }
+
     /// Closes the tick.
     pub(crate) fn end_tick(&mut self, tick: Tick) {
         self.roster.end_tick(tick);

@@ -336,6 +336,14 @@ impl MeshTask {
             }
             NodeEvent::TokenRefused { client } => info!(%client, "token refused"),
             NodeEvent::ClientMisbehaved { client } => info!(%client, "client misbehaved"),
+            NodeEvent::Checkpointed { cut, sent, bytes, took, .. } => {
+                trace!(cut, sent, bytes, ?took, "checkpoint safe");
+            }
+            NodeEvent::CheckpointAge { .. } => {}
+            NodeEvent::CheckpointLost { cut } => info!(cut, "checkpoint not acknowledged"),
+            NodeEvent::StandbyFull { of } => {
+                warn!(node = %of.node, "no room for this node's standby copies; raise core.standby_bytes_max");
+            }
             NodeEvent::PeerMisbehaved { peer, what } => warn!(?peer, what, "peer misbehaved"),
             NodeEvent::RegistrationRefused { reason } => {
                 error!(reason, "registration refused by the coordinator");

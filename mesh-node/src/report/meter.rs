@@ -24,6 +24,7 @@ pub(crate) struct GameMeter {
     world_callbacks_us: Histogram<u64>,
     tick_us: Histogram<u64>,
     tick_late_us: Histogram<u64>,
+    checkpoint_us: Histogram<u64>,
 }
 
 impl Default for GameMeter {
@@ -37,6 +38,7 @@ impl Default for GameMeter {
             world_callbacks_us: empty(),
             tick_us: empty(),
             tick_late_us: empty(),
+            checkpoint_us: empty(),
         }
     }
 }
@@ -48,6 +50,8 @@ pub(crate) struct TickMeasured {
     pub(crate) late: Duration,
     pub(crate) step: Duration,
     pub(crate) overrun: bool,
+    /// How long the capture of a checkpoint took, if there was one.
+    pub(crate) checkpoint: Option<Duration>,
     pub(crate) captures_failed: u64,
     pub(crate) report_overflows: u64,
 }
@@ -61,6 +65,9 @@ impl GameMeter {
         self.report_overflows += tick.report_overflows;
         record(&mut self.tick_late_us, tick.late);
         record(&mut self.tick_us, tick.step);
+        if let Some(took) = tick.checkpoint {
+            record(&mut self.checkpoint_us, took);
+        }
         callbacks_us.for_each(|us| count(&mut self.world_callbacks_us, us));
     }
 
@@ -89,6 +96,11 @@ pub(crate) struct MeshMeter {
     recovered: u64,
     sends_dropped: u64,
     client_sends_dropped: u64,
+    checkpoints: u64,
+    checkpoints_lost: u64,
+    checkpoint_entities: u64,
+    checkpoint_bytes: u64,
+    standby_full: u64,
     cutover_us: Histogram<u64>,
     cutover_players_us: Histogram<u64>,
     cutover_cold_us: Histogram<u64>,
@@ -102,6 +114,8 @@ pub(crate) struct MeshMeter {
     missed_ticks_players: Histogram<u64>,
     handoff_total_us: Histogram<u64>,
     attach_us: Histogram<u64>,
+    checkpoint_safe_us: Histogram<u64>,
+    checkpoint_age_us: Histogram<u64>,
 }
 
 impl Default for MeshMeter {
@@ -123,6 +137,11 @@ impl Default for MeshMeter {
             recovered: 0,
             sends_dropped: 0,
             client_sends_dropped: 0,
+            checkpoints: 0,
+            checkpoints_lost: 0,
+            checkpoint_entities: 0,
+            checkpoint_bytes: 0,
+            standby_full: 0,
             cutover_us: empty(),
             cutover_players_us: empty(),
             cutover_cold_us: empty(),
@@ -136,6 +155,8 @@ impl Default for MeshMeter {
             missed_ticks_players: empty(),
             handoff_total_us: empty(),
             attach_us: empty(),
+            checkpoint_safe_us: empty(),
+            checkpoint_age_us: empty(),
         }
     }
 }
@@ -206,6 +227,15 @@ impl MeshMeter {
             NodeEvent::RegistrationRefused { .. } => self.registrations_refused += 1,
             NodeEvent::Fenced { .. } => self.fenced += 1,
             NodeEvent::Recovered { .. } => self.recovered += 1,
+            NodeEvent::Checkpointed { sent, bytes, took, .. } => {
+                self.checkpoints += 1;
+                self.checkpoint_entities += sent as u64;
+                self.checkpoint_bytes += bytes;
+                record(&mut self.checkpoint_safe_us, took);
+            }
+            NodeEvent::CheckpointLost { .. } => self.checkpoints_lost += 1,
+            NodeEvent::CheckpointAge { age } => record(&mut self.checkpoint_age_us, age),
+            NodeEvent::StandbyFull { .. } => self.standby_full += 1,
         }
     }
 
@@ -244,6 +274,11 @@ pub(crate) fn report(uptime_s: f64, game: &GameMeter, mesh: &MeshMeter) -> NodeR
             report_overflows: game.report_overflows,
             sends_dropped: mesh.sends_dropped,
             client_sends_dropped: mesh.client_sends_dropped,
+            checkpoints: mesh.checkpoints,
+            checkpoints_lost: mesh.checkpoints_lost,
+            checkpoint_entities: mesh.checkpoint_entities,
+            checkpoint_bytes: mesh.checkpoint_bytes,
+            standby_full: mesh.standby_full,
         },
         histograms: NodeHistograms {
             cutover_us: text(&mesh.cutover_us),
@@ -262,6 +297,9 @@ pub(crate) fn report(uptime_s: f64, game: &GameMeter, mesh: &MeshMeter) -> NodeR
             world_callbacks_us: text(&game.world_callbacks_us),
             tick_us: text(&game.tick_us),
             tick_late_us: text(&game.tick_late_us),
+            checkpoint_us: text(&game.checkpoint_us),
+            checkpoint_safe_us: text(&mesh.checkpoint_safe_us),
+            checkpoint_age_us: text(&mesh.checkpoint_age_us),
         },
     }
 }

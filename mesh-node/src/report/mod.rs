@@ -72,6 +72,16 @@ pub struct NodeCounters {
     pub sends_dropped: u64,
     /// Messages to clients that weren't sent because their queue was full or the connection gone.
     pub client_sends_dropped: u64,
+    /// Checkpoints of this node that its buddy has acknowledged.
+    pub checkpoints: u64,
+    /// Checkpoints that it did not, or that built on what it no longer had; each was followed by another one.
+    pub checkpoints_lost: u64,
+    /// Entities that were sent in acknowledged checkpoints; those that hadn't changed aren't.
+    pub checkpoint_entities: u64,
+    /// Bytes of their snapshots.
+    pub checkpoint_bytes: u64,
+    /// Parts of other nodes' checkpoints that were not kept because there was no room for them.
+    pub standby_full: u64,
 }
 
 /// Measured times and numbers, since the process started. Microseconds where the name ends in `_us`.
@@ -110,6 +120,12 @@ pub struct NodeHistograms {
     pub tick_us: HistogramText,
     /// How late each tick began, after its start by mesh time.
     pub tick_late_us: HistogramText,
+    /// How long the capture of a checkpoint took, of all entities in one tick.
+    pub checkpoint_us: HistogramText,
+    /// From the order for a checkpoint to the buddy's word that it is safe.
+    pub checkpoint_safe_us: HistogramText,
+    /// How old the newest safe checkpoint was, at every tick: what a crash would have undone.
+    pub checkpoint_age_us: HistogramText,
 }
 
 impl NodeReport {
@@ -148,6 +164,11 @@ impl NodeCounters {
             report_overflows,
             sends_dropped,
             client_sends_dropped,
+            checkpoints,
+            checkpoints_lost,
+            checkpoint_entities,
+            checkpoint_bytes,
+            standby_full,
         } = other;
         self.handoffs_out_warm += handoffs_out_warm;
         self.handoffs_out_cold += handoffs_out_cold;
@@ -170,6 +191,11 @@ impl NodeCounters {
         self.report_overflows += report_overflows;
         self.sends_dropped += sends_dropped;
         self.client_sends_dropped += client_sends_dropped;
+        self.checkpoints += checkpoints;
+        self.checkpoints_lost += checkpoints_lost;
+        self.checkpoint_entities += checkpoint_entities;
+        self.checkpoint_bytes += checkpoint_bytes;
+        self.standby_full += standby_full;
     }
 }
 
@@ -198,6 +224,9 @@ impl NodeHistograms {
             world_callbacks_us,
             tick_us,
             tick_late_us,
+            checkpoint_us,
+            checkpoint_safe_us,
+            checkpoint_age_us,
         } = other;
         self.cutover_us.merge(cutover_us)?;
         self.cutover_players_us.merge(cutover_players_us)?;
@@ -214,7 +243,10 @@ impl NodeHistograms {
         self.attach_us.merge(attach_us)?;
         self.world_callbacks_us.merge(world_callbacks_us)?;
         self.tick_us.merge(tick_us)?;
-        self.tick_late_us.merge(tick_late_us)
+        self.tick_late_us.merge(tick_late_us)?;
+        self.checkpoint_us.merge(checkpoint_us)?;
+        self.checkpoint_safe_us.merge(checkpoint_safe_us)?;
+        self.checkpoint_age_us.merge(checkpoint_age_us)
     }
 }
 

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use super::Path;
 use crate::grid::CellId;
-use crate::id::{HandoffId, InputSeq, NodeId, Peer, ReservationId};
+use crate::id::{AuthorityEpoch, HandoffId, InputSeq, NodeId, Peer, ReservationId};
 use crate::limits::CANDIDATES_MAX;
 use crate::snapshot::{Assembled, ComponentVersions};
 use crate::time::{Tick, Time};
@@ -171,6 +171,8 @@ pub(crate) struct Transferring {
     pub(crate) frozen_at: Time,
     pub(crate) steps: Steps,
     pub(crate) repeat_at: Time,
+    /// The grant under which it was simulated last.
+    pub(crate) grant: AuthorityEpoch,
     pub(crate) last_tick: Tick,
     pub(crate) applied: InputSeq,
     /// What is sent, and sent again.

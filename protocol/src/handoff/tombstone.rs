@@ -1,6 +1,6 @@
 //! What a source keeps after a handoff: where the entity went, and its client until that has left.
 
-use crate::id::{ClientId, HandoffId, Peer};
+use crate::id::{ClientId, HandoffId, Peer, SessionId};
 use crate::snapshot::Assembled;
 use crate::time::Time;
 use crate::wire::{Captured, Invitation};
@@ -14,6 +14,8 @@ pub(crate) struct Tombstone {
     pub(crate) forward_until: Time,
     /// Whether the coordinator knows.
     pub(crate) acknowledged: bool,
+    /// What was given away, until the target says that it is safe.
+    pub(crate) contents: Option<Contents>,
     /// The player's client, while it is still connected here.
     pub(crate) client: Option<ClientId>,
     /// Where that client, or one that comes late, can go; its token admits once.
@@ -21,14 +23,11 @@ pub(crate) struct Tombstone {
     pub(crate) redirect_at: Time,
 }
 
-impl Tombstone {
-    /// From when the contents are that are kept here.
-    pub(crate) fn kept_from(&self) -> Option<Captured> {
-        None
-    }
-
-    /// The contents.
-    pub(crate) fn kept(&self) -> Option<Assembled> {
-        None
-    }
+/// What could be restored of an entity that was given away.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) session: Option<SessionId>,
+    pub(crate) state: Assembled,
+    /// The epoch that it was simulated under here, and the last tick.
+    pub(crate) captured: Captured,
 }

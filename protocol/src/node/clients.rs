@@ -95,6 +95,7 @@ impl Node {
         };
         let former = held.client.replace(client).filter(|&former| former != client);
         let (applied, session) = (held.inputs.confirmed(), held.session);
+        let durable = if self.standby.has_buddy() { held.durable } else { applied };
         let attach = now.since(held.since);
         let first = held.arrival.as_mut().filter(|arrival| !arrival.attached).map(|arrival| {
             arrival.attached = true;
@@ -104,14 +105,8 @@ impl Node {
         self.clients.insert(client, ClientState::Attached(entity));
         if let (Some(epoch), Some(session)) = (epoch, session) {
             let tick_interval_us = u64::try_from(tick_interval.as_micros()).unwrap_or(u64::MAX);
-            let message = ServerMessage::Attached {
-                entity,
-                session,
-                epoch,
-                applied,
-                durable: applied,
-                tick_interval_us,
-            };
+            let message =
+                ServerMessage::Attached { entity, session, epoch, applied, durable, tick_interval_us };
             self.tell_client(client, message);
         }
         if let Some(former) = former {

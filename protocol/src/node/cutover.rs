@@ -5,13 +5,13 @@ use core::time::Duration;
 use super::{GameCommand, Node, NodeEvent, Published, TimerKey};
 use crate::handoff::Path;
 use crate::handoff::source::{Stage, Transferring};
-use crate::handoff::tombstone::Tombstone;
+use crate::handoff::tombstone::{Contents, Tombstone};
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer, ReservationId};
 use crate::limits::{HOPS_MAX, TOMBSTONES_MAX};
 use crate::snapshot::{CapturedSnapshot, SnapshotArchive};
 use crate::time::{Tick, Time};
 use crate::token::Token;
-use crate::wire::{ByeReason, InputMessage, Lane, Message, RefuseReason, ServerMessage};
+use crate::wire::{ByeReason, Captured, InputMessage, Lane, Message, RefuseReason, ServerMessage};
 
 /// Pause between repeats of a `Redirect`, and between looks at a tombstone that must stay.
 const REDIRECT_REPEAT: Duration = Duration::from_millis(200);
@@ -68,6 +68,7 @@ impl Node {
             frozen_at,
             steps,
             repeat_at: now + self.setup.config.transfer_retry,
+            grant,
             last_tick: tick,
             applied,
             snapshot: snapshot.bytes,
@@ -208,11 +209,17 @@ impl Node {
             self.clients.insert(client, super::ClientState::Following(id.entity));
         }
         self.bound_tombstones(now);
+        let contents = Contents {
+            session: held.session,
+            state: held.source.captured,
+            captured: Captured { epoch: transfer.grant, tick: transfer.last_tick },
+        };
         let tombstone = Tombstone {
             id,
             to: peer,
             forward_until: now + self.setup.config.forward_for,
             acknowledged: false,
+            contents: Some(contents),
             client: held.client,
             invitation,
             redirect_at: now,
@@ -236,7 +243,7 @@ impl Node {
         };
         if now >= tombstone.forward_until {
             let client = tombstone.client.take();
-            if tombstone.acknowledged && !recovering {
+            if tombstone.acknowledged && tombstone.contents.is_none() && !recovering {
                 self.tombstones.remove(&entity);
             } else {
                 self.timers.set(TimerKey::Tombstone(entity), now + REDIRECT_REPEAT * 5);
@@ -267,7 +274,10 @@ impl Node {
         if self.tombstones.len() < TOMBSTONES_MAX {
             return;
         }
-        let over = self.tombstones.iter().find(|(_, tombstone)| tombstone.forward_until <= now);
+        let over = |tombstone: &Tombstone| tombstone.forward_until <= now;
+        let settled = |tombstone: &Tombstone| over(tombstone) && tombstone.contents.is_none();
+        let all = || self.tombstones.iter();
+        let over = all().find(|(_, known)| settled(known)).or_else(|| all().find(|(_, known)| over(known)));
         if let Some(entity) = over.map(|(&entity, _)| entity) {
             self.remove_tombstone(entity);
         }

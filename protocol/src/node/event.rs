@@ -98,4 +98,32 @@ pub enum NodeEvent {
         /// The life that ended.
         incarnation: Incarnation,
     },
+    /// A checkpoint is safe at the buddy.
+    Checkpointed {
+        /// Which cut.
+        cut: u64,
+        /// How many entities of it were sent; the others hadn't changed.
+        sent: usize,
+        /// How many bytes of snapshots.
+        bytes: u64,
+        /// From the order to the buddy's word.
+        took: Duration,
+        /// What it holds for the first time at this epoch: a spawn among them is acknowledged by it.
+        safe: Vec<(EntityId, AuthorityEpoch)>,
+    },
+    /// A checkpoint was not acknowledged; another one follows.
+    CheckpointLost {
+        /// Which cut.
+        cut: u64,
+    },
+    /// How old the newest safe checkpoint is, once a tick: what a crash would undo now.
+    CheckpointAge {
+        /// From its tick to the present one.
+        age: Duration,
+    },
+    /// There is no room for another node's standby copies: its checkpoints are not kept.
+    StandbyFull {
+        /// Whose.
+        of: Peer,
+    },
 }

@@ -12,6 +12,7 @@ use crate::id::{
     AuthorityEpoch, ClientId, EntityId, HandoffId, InputSeq, NodeId, Peer, ReservationId, SessionId, Term,
 };
 use crate::snapshot::{Assembled, CapturedSnapshot, ComponentVersions};
+use crate::standby::CutOrder;
 use crate::time::{Tick, Time};
 use crate::token::Token;
 use crate::wire::{ByeReason, ClientMessage, Lane, Message, ServerMessage};
@@ -242,6 +243,8 @@ pub enum GameCommand {
     },
     /// A ghost appeared, moved or vanished.
     Ghost(GhostChange),
+    /// Capture everything that is simulated here, at the end of one tick.
+    Checkpoint(CutOrder),
 }
 
 /// A target that an entity may be handed to without asking further.
@@ -318,6 +321,19 @@ pub struct Published {
     pub applied: InputSeq,
     /// Small state for its own client.
     pub state: Bytes,
+}
+
+/// One entity of a checkpoint, as the game captured it.
+#[derive(Clone, Debug)]
+pub struct CheckpointCopy {
+    /// Which entity.
+    pub entity: EntityId,
+    /// The grant under which it was simulated.
+    pub grant: AuthorityEpoch,
+    /// The last input in it.
+    pub applied: InputSeq,
+    /// What the buddy doesn't have of it; none if it could not be captured.
+    pub snapshot: Option<CapturedSnapshot>,
 }
 
 /// What the game side reports.
@@ -422,5 +438,14 @@ pub enum GameReport {
         grant: AuthorityEpoch,
         /// From which tick on.
         tick: Tick,
+    },
+    /// A checkpoint: everything that was simulated here, after one tick.
+    Checkpoint {
+        /// The cut that was asked for.
+        cut: u64,
+        /// After which tick.
+        tick: Tick,
+        /// Everything.
+        copies: Vec<CheckpointCopy>,
     },
 }

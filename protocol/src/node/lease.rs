@@ -215,9 +215,4 @@ impl Node {
             self.on_renew_due(now);
         }
     }
-
-    /// Whom standby copies go to. Nobody yet: they are not kept so far.
-    pub(super) fn set_buddy(&mut self, _buddy: Option<Peer>, _now: Time) {}
-
-    pub(super) fn forget_standby(&mut self) {}
 }

@@ -8,6 +8,8 @@
 //! - `clients`: players' connections, inputs, entering and leaving
 //! - `replication`: ghosts, and what clients see
 //! - `directory`: what the coordinator is told about authority
+//! - `standby`: checkpoints to the buddy, copies kept for others
+//! - `game`: what the game reports
 //!
 //! `handle` takes one input and never fails; `poll_output` is drained after it.
 
@@ -15,6 +17,8 @@ mod clients;
 mod cutover;
 mod directory;
 mod event;
+mod game;
+mod held;
 mod io;
 mod lease;
 mod membership;
@@ -22,15 +26,16 @@ mod players;
 mod recovery;
 mod replication;
 mod source;
+mod standby;
 mod target;
 
 pub use event::NodeEvent;
 pub use io::{
-    ArmedTarget, Destination, GameCommand, GameReport, GhostChange, Input, LeaveReason, Output, Published,
-    Registration, ReleaseReason, Sender,
+    ArmedTarget, CheckpointCopy, Destination, GameCommand, GameReport, GhostChange, Input, LeaveReason,
+    Output, Published, Registration, ReleaseReason, Sender,
 };
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,24 +46,24 @@ use crate::authority::{AuthorityTable, Standing};
 use crate::cell_map::CellMap;
 use crate::clock::MeshClock;
 use crate::config::NodeConfig;
-use crate::grid::{Grid, Motion};
-use crate::handoff::source::Source;
+use crate::grid::Grid;
 use crate::handoff::target::Reservation;
 use crate::handoff::tombstone::Tombstone;
 use crate::id::{AuthorityEpoch, ClientId, EntityId, Incarnation, NodeId, Peer, SessionId};
-use crate::inputs::InputQueue;
 use crate::recovery::Participant;
 use crate::time::{Tick, Time};
 use crate::timers::Timers;
-use crate::token::{Token, TokenTable};
+use crate::token::TokenTable;
 use crate::wire::{CensusEntry, CensusStanding, Lane, Message, RefuseReason, ServerMessage};
 
 use clients::ClientState;
 use directory::Directory;
+use held::{Arrival, Held};
 use lease::Leases;
 use membership::Membership;
 use players::{PendingJoin, Save};
 use replication::Ghosts;
+use standby::Standby;
 
 /// What a node must know of itself before it registers.
 #[derive(Clone, Debug)]
@@ -92,6 +97,8 @@ pub enum NodeTimeout {
     Expiry,
     /// Changes of authority or characters are to be reported.
     Directory,
+    /// A checkpoint is due, or something about one.
+    Standby,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -101,6 +108,8 @@ enum TimerKey {
     Lease,
     Directory,
     Saves,
+    Checkpoint,
+    Settling,
     Ghosts,
     Tokens,
     Source(EntityId),
@@ -116,6 +125,7 @@ impl TimerKey {
             Self::Membership => NodeTimeout::Membership,
             Self::Renew | Self::Lease => NodeTimeout::Lease,
             Self::Directory | Self::Saves => NodeTimeout::Directory,
+            Self::Checkpoint | Self::Settling => NodeTimeout::Standby,
             Self::Source(_) => NodeTimeout::Handoff,
             Self::Ghosts
             | Self::Tokens
@@ -123,55 +133,6 @@ impl TimerKey {
             | Self::Tombstone(_)
             | Self::Linger(_)
             | Self::Join(_) => NodeTimeout::Expiry,
-        }
-    }
-}
-
-/// An entity that this node holds, active or frozen. How it stands is the authority table's to say.
-#[derive(Debug)]
-struct Held {
-    session: Option<SessionId>,
-    motion: Motion,
-    state: Bytes,
-    /// The last tick in which the game published it.
-    last_tick: Tick,
-    /// When this node took it: the dwell counts from here.
-    since: Time,
-    inputs: InputQueue,
-    client: Option<ClientId>,
-    /// Set while the player is to leave the world.
-    leaving: Option<LeaveReason>,
-    source: Source,
-    /// How it came here, until that is reported.
-    arrival: Option<Arrival>,
-    /// The second token of the handoff that brought it, to repeat in `Accepted`.
-    accept_token: Option<Token>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Arrival {
-    from: Peer,
-    epoch: AuthorityEpoch,
-    last_tick: Tick,
-    asked_at: Time,
-    simulated: bool,
-    attached: bool,
-}
-
-impl Held {
-    fn new(session: Option<SessionId>, motion: Motion, inputs: InputQueue, tick: Tick, now: Time) -> Self {
-        Self {
-            session,
-            motion,
-            state: Bytes::new(),
-            last_tick: tick,
-            since: now,
-            inputs,
-            client: None,
-            leaving: None,
-            source: Source::default(),
-            arrival: None,
-            accept_token: None,
         }
     }
 }
@@ -184,6 +145,8 @@ pub struct Node {
     membership: Membership,
     leases: Leases,
     participant: Participant,
+    /// What was restored in the open round and is in no safe checkpoint yet.
+    unsafe_restores: BTreeSet<(EntityId, AuthorityEpoch)>,
     clock: MeshClock,
     map: Arc<CellMap>,
     links: BTreeMap<NodeId, Incarnation>,
@@ -197,6 +160,7 @@ pub struct Node {
     clients: BTreeMap<ClientId, ClientState>,
     ghosts: Ghosts,
     directory: Directory,
+    standby: Standby,
     timers: Timers<TimerKey>,
     handoffs_in: u64,
     /// The last tick that the game finished.
@@ -209,6 +173,7 @@ impl Node {
     #[must_use]
     pub fn new(setup: NodeSetup) -> Self {
         let random = ChaCha20Rng::from_seed(setup.seed);
+        let standby = Standby::new(&setup.config);
         let mut authority = AuthorityTable::new();
         #[cfg(feature = "planted-bugs")]
         if setup.config.has_bug(crate::config::PlantedBug::IgnoreEpochs) {
@@ -222,6 +187,7 @@ impl Node {
             membership: Membership::default(),
             leases: Leases::default(),
             participant: Participant::default(),
+            unsafe_restores: BTreeSet::new(),
             clock: MeshClock::new(),
             map: Arc::new(CellMap::default()),
             links: BTreeMap::new(),
@@ -235,6 +201,7 @@ impl Node {
             clients: BTreeMap::new(),
             ghosts: Ghosts::default(),
             directory: Directory::default(),
+            standby,
             timers: Timers::new(),
             handoffs_in: 0,
             last_frame: Tick::default(),
@@ -300,6 +267,8 @@ impl Node {
                 TimerKey::Lease => self.check_lease(now),
                 TimerKey::Directory => self.flush_directory(now),
                 TimerKey::Saves => self.repeat_saves(now),
+                TimerKey::Checkpoint => self.drive_checkpoint(now),
+                TimerKey::Settling => self.drive_settling(now),
                 TimerKey::Ghosts => self.expire_ghosts(now),
                 TimerKey::Tokens => self.expire_tokens(now),
                 TimerKey::Source(entity) => self.on_source_due(entity, now),
@@ -361,7 +330,8 @@ impl Node {
             Message::RelayInputs { entity, hops, inputs } => self.on_relay(entity, hops, inputs, now),
             Message::Ghosts { tick, updates } => self.on_ghosts(peer, tick, &updates, now),
             Message::Lease(said) => self.on_peer_lease(peer, said, now),
-            Message::Recovery(_) | Message::Standby(_) => {}
+            Message::Standby(said) => self.on_standby(peer, said, &blob, now),
+            Message::Recovery(_) => {}
             Message::Register { .. }
             | Message::Registered { .. }
             | Message::RegisterRefused { .. }
@@ -383,92 +353,6 @@ impl Node {
             | Message::Report => {
                 self.misbehaved(peer, "sent a message that only the coordinator's link carries")
             }
-        }
-    }
-
-    fn on_game(&mut self, report: GameReport, now: Time) {
-        match report {
-            GameReport::Frame { tick, published } => self.on_frame(tick, published, now),
-            GameReport::Spawned { entity, motion, tick } => self.on_spawned(entity, motion, tick, now),
-            GameReport::Joined { entity, accepted, motion, tick } => {
-                self.on_joined(entity, motion.filter(|_| accepted), tick, now);
-            }
-            GameReport::Despawned { entity, grant, tick } => self.on_despawned(entity, grant, tick, now),
-            GameReport::Left { entity, grant, snapshot, tick } => {
-                self.on_left(entity, grant, snapshot, tick, now)
-            }
-            GameReport::Captured { entity, grant, reservation, snapshot } => {
-                self.on_captured(entity, grant, reservation, &snapshot, now);
-            }
-            GameReport::Frozen { last, target, reservation, snapshot, tick, frozen_at } => {
-                let freeze = cutover::Freeze { last, target, reservation, snapshot, tick, frozen_at };
-                self.on_frozen(freeze, now);
-            }
-            GameReport::Warmed { entity, reservation, accepted } => {
-                self.on_warmed_by_game(entity, reservation, accepted);
-            }
-            GameReport::Admitted { id, accepted, tick } => self.on_admitted(id, accepted, tick, now),
-            GameReport::Restored { entity, grant, tick } => self.on_restored(entity, grant, tick, now),
-        }
-    }
-
-    /// A tick is done: everything that was published under a standing grant counts.
-    fn on_frame(&mut self, tick: Tick, published: Vec<Published>, now: Time) {
-        self.last_frame = self.last_frame.max(tick);
-        let mut fresh = Vec::with_capacity(published.len());
-        for Published { entity, grant, motion, applied, state } in published {
-            if !self.authority.holds(entity, grant) {
-                continue;
-            }
-            let Some(held) = self.held.get_mut(&entity) else {
-                continue;
-            };
-            held.motion = motion;
-            held.state = state;
-            held.last_tick = tick;
-            held.inputs.confirm(applied);
-            fresh.push((entity, grant));
-        }
-        self.replicate(tick, &fresh);
-        self.show_clients(tick, &fresh);
-        for (entity, _) in fresh {
-            self.consider_crossing(entity, now);
-        }
-    }
-
-    fn on_spawned(&mut self, entity: EntityId, motion: Motion, tick: Tick, now: Time) {
-        if self.me().is_none()
-            || self.held.len() >= self.setup.config.entities_max
-            || !self.authority.spawn(entity)
-        {
-            let why = ReleaseReason::Void;
-            self.command(GameCommand::Release { entity, grant: AuthorityEpoch::FIRST, why });
-            return;
-        }
-        let inputs = InputQueue::new(crate::id::InputSeq::default());
-        self.held.insert(entity, Held::new(None, motion, inputs, tick, now));
-        self.vanish_ghost(entity);
-        self.record_spawn(entity, tick, now);
-    }
-
-    fn on_despawned(&mut self, entity: EntityId, grant: AuthorityEpoch, tick: Tick, now: Time) {
-        let Some(end) = self.authority.despawn(entity, grant) else {
-            return;
-        };
-        let Some(held) = self.held.remove(&entity) else {
-            return;
-        };
-        self.forget_held(entity, &held, crate::wire::ByeReason::Gone);
-        self.record_despawn(entity, held.session, end, tick, now);
-    }
-
-    /// Ends what hangs on an entity that was held: candidates, timers, its client.
-    fn forget_held(&mut self, entity: EntityId, held: &Held, bye: crate::wire::ByeReason) {
-        self.cancel_candidates(&held.source, None);
-        self.timers.cancel(TimerKey::Source(entity));
-        self.timers.cancel(TimerKey::Linger(entity));
-        if let Some(client) = held.client {
-            self.dismiss(client, bye);
         }
     }
 

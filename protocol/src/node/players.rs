@@ -135,6 +135,7 @@ impl Node {
         held.last_tick = tick;
         let client = held.client;
         self.record_spawn(entity, tick, now);
+        self.hurry_checkpoint(now);
         if let Some(client) = client {
             self.attach(client, entity, now);
         }

@@ -7,7 +7,7 @@ use crate::grid::Motion;
 use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer};
 use crate::inputs::InputQueue;
 use crate::recovery::{ClaimList, Fencing, Instruction};
-use crate::snapshot::Assembled;
+use crate::standby::StandbyCopy;
 use crate::time::Time;
 use crate::wire::{ByeReason, Captured, Claim, ClaimKind, Lane, Message, Order, RecoveryMessage, Round};
 
@@ -31,7 +31,7 @@ impl Node {
             RecoveryMessage::Closed { round, dead: _ } => {
                 if self.heed(round.term) {
                     for life in self.participant.on_closed(round) {
-                        self.drop_standby_of(life);
+                        self.drop_standby(life);
                     }
                     self.drop_reservations_of_the_dead();
                 }
@@ -50,7 +50,7 @@ impl Node {
         let messages = match self.participant.on_fence(round, dead) {
             Fencing::Answer { fenced, over } => {
                 fenced.into_iter().for_each(|life| self.shun(life, now));
-                over.into_iter().for_each(|life| self.drop_standby_of(life));
+                over.into_iter().for_each(|life| self.drop_standby(life));
                 let claims = self.claims();
                 let cuts = self.standby_cuts();
                 self.participant.answer(&cuts, &claims)
@@ -72,6 +72,7 @@ impl Node {
         if self.is_linked(dead) {
             self.links.remove(&dead.node);
         }
+        self.fence_standby(dead);
         self.outputs.push_back(Output::Shun { peer: dead });
         // Nothing more is prepared with the dead. What is frozen towards them waits for the verdict.
         let entities: Vec<EntityId> = self
@@ -98,9 +99,13 @@ impl Node {
             list.held(entity, held.session, last_tick);
         }
         for tombstone in self.tombstones.values() {
-            list.moved(tombstone.id, tombstone.to, None, tombstone.kept_from());
+            let contents = tombstone.contents.as_ref();
+            let session = contents.and_then(|contents| contents.session);
+            list.moved(tombstone.id, tombstone.to, session, contents.map(|contents| contents.captured));
         }
-        self.claim_standby(&mut list);
+        for StandbyCopy { of, cut, entity, session, contents } in self.standby_copies() {
+            list.standby(entity, of, cut, session, contents);
+        }
         list.finish()
     }
 
@@ -133,8 +138,8 @@ impl Node {
             return;
         }
         let copy = match kind {
-            ClaimKind::Standby { of, .. } => self.standby_copy(entity, of),
-            ClaimKind::Moved { .. } => self.tombstones.get(&entity).and_then(|tombstone| tombstone.kept()),
+            ClaimKind::Standby { of, .. } => self.take_standby(entity, of),
+            ClaimKind::Moved { .. } => self.take_given_away(entity),
             ClaimKind::Warm { from } => {
                 self.reservations.get(&(entity, from.node)).map(|reservation| reservation.copied.clone())
             }
@@ -149,7 +154,8 @@ impl Node {
         let motion = Motion { position: head.position, velocity: head.velocity };
         let inputs = InputQueue::new(head.last_input);
         let last_tick = contents.tick.max(self.last_frame);
-        let mut held = Held::new(head.session, motion, inputs, last_tick, now);
+        let held = Held::new(head.session, motion, inputs, last_tick, now);
+        let mut held = held;
         held.source.captured = state.clone();
         let client = self.remove_tombstone(entity);
         self.held.insert(entity, held);
@@ -189,6 +195,7 @@ impl Node {
     fn after_recovery(&mut self, entity: EntityId, epoch: AuthorityEpoch, now: Time) {
         let player = self.held.get(&entity).is_some_and(|held| held.session.is_some());
         self.record_recovery(entity, epoch, now);
+        self.unsafe_restores.insert((entity, epoch));
         self.event(NodeEvent::Recovered { entity, epoch, player });
     }
 
@@ -217,28 +224,22 @@ impl Node {
         self.participant.is_open()
     }
 
-    fn say_carried_when_safe(&mut self, _now: Time) {
-        if let Some(message) = self.participant.carried() {
+    /// Until what was restored is safe elsewhere, the copies that it came from are all that a further crash leaves.
+    pub(super) fn say_carried_when_safe(&mut self, now: Time) {
+        let alone = self.buddy().is_none();
+        self.unsafe_restores.retain(|&(entity, epoch)| {
+            !alone && self.authority.holds(entity, epoch) && !self.standby.covers(entity, epoch)
+        });
+        if !self.unsafe_restores.is_empty() {
+            self.hurry_checkpoint(now);
+        } else if let Some(message) = self.participant.carried() {
             self.say_in_round(message);
         }
     }
 
     pub(super) fn rejoin_rounds(&mut self) {
         self.participant.rejoin();
+        self.unsafe_restores.clear();
         self.timers.cancel(TimerKey::Lease);
     }
-
-    // Standby copies: none are kept so far.
-
-    fn standby_cuts(&self) -> Vec<crate::wire::NewestCut> {
-        Vec::new()
-    }
-
-    fn claim_standby(&self, _list: &mut ClaimList<'_>) {}
-
-    fn standby_copy(&self, _entity: EntityId, _of: Peer) -> Option<Assembled> {
-        None
-    }
-
-    fn drop_standby_of(&mut self, _life: Peer) {}
 }

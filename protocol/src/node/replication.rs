@@ -134,7 +134,7 @@ impl Node {
                 epoch,
                 tick,
                 applied: held.inputs.confirmed(),
-                durable: held.inputs.confirmed(),
+                durable: self.durable_of(held),
                 motion: held.motion,
                 own: held.state.to_vec(),
                 seen: nearest(&scene, entity, held.motion.position, self.setup.config.client_interest_m),

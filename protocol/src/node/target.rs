@@ -392,6 +392,7 @@ impl Node {
         held.arrival =
             Some(Arrival { from, epoch: id.epoch, last_tick, asked_at, simulated: false, attached: false });
         self.held.insert(entity, held);
+        self.owe_settlement(id, from, now);
         self.vanish_ghost(entity);
         if !runs {
             let first_tick = last_tick.next();

@@ -9,8 +9,8 @@ use rkyv::rancor;
 use super::archive::check_bodies;
 use super::view::SnapshotView;
 use super::{
-    ComponentVersions, SNAPSHOT_BYTES_MAX, Snapshot, SnapshotArchive, SnapshotError, SnapshotHead,
-    SnapshotWriter,
+    CapturedSnapshot, ComponentVersions, SNAPSHOT_BYTES_MAX, Snapshot, SnapshotArchive, SnapshotError,
+    SnapshotHead, SnapshotWriter,
 };
 
 /// When the frames that bodies keep alive weigh more than this, the bodies are copied out of them.
@@ -131,12 +131,27 @@ impl Assembled {
         }
         let snapshot = rkyv::deserialize::<Snapshot, rancor::Error>(newest.root())
             .map_err(|error| SnapshotError::Malformed { reason: error.to_string() })?;
-        let mut writer = SnapshotWriter::copy_of(snapshot);
+        let mut writer = SnapshotWriter::copy_of(snapshot, &ComponentVersions::new());
         writer.reserve(self.body_bytes());
         for (name, Held { version, body }) in &self.held {
             writer.component(name, *version, body);
         }
         Ok(writer.finish(newest.head().last_input)?.bytes)
+    }
+
+    /// The state as the game would capture it for a receiver that `have`s these components of it.
+    ///
+    /// # Errors
+    /// If nothing was applied yet.
+    pub fn captured_for(&self, have: &ComponentVersions) -> Result<CapturedSnapshot, SnapshotError> {
+        let newest = self.newest.as_ref().ok_or(SnapshotError::Empty)?;
+        let snapshot = rkyv::deserialize::<Snapshot, rancor::Error>(newest.root())
+            .map_err(|error| SnapshotError::Malformed { reason: error.to_string() })?;
+        let mut writer = SnapshotWriter::copy_of(snapshot, have);
+        for (name, Held { version, body }) in &self.held {
+            writer.component(name, *version, body);
+        }
+        writer.finish(newest.head().last_input)
     }
 
     fn held(&self, name: &str, version: u64) -> Result<&Held, SnapshotError> {

@@ -210,9 +210,9 @@ impl SnapshotWriter {
     }
 
     /// Starts from what is there already, for a full copy of it.
-    pub(super) fn copy_of(snapshot: Snapshot) -> Self {
+    pub(super) fn copy_of(snapshot: Snapshot, have: &ComponentVersions) -> Self {
         let head = snapshot.head;
-        let mut writer = Self::new(head.entity, head.session, &ComponentVersions::new());
+        let mut writer = Self::new(head.entity, head.session, have);
         writer.snapshot = Snapshot { components: Vec::new(), ..snapshot };
         writer
     }

@@ -8,8 +8,9 @@ use super::recovery::RecoveryMessage;
 use super::standby::StandbyMessage;
 use crate::limits::{
     ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLAIMS_PER_MESSAGE, CLIENT_STATE_ENTITIES_MAX,
-    CREDENTIAL_BYTES_MAX, ENTITIES_MAX, GHOSTS_PER_DATAGRAM, INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX,
-    NAME_BYTES_MAX, NODES_MAX, REASON_BYTES_MAX, RECOVERY_PARTS_MAX, STATE_BYTES_MAX, VOTERS_MAX,
+    COPIES_PER_PART_MAX, CREDENTIAL_BYTES_MAX, CUT_ENTITIES_MAX, GHOSTS_PER_DATAGRAM, INPUT_BYTES_MAX,
+    INPUTS_PER_MESSAGE_MAX, NAME_BYTES_MAX, NODES_MAX, REASON_BYTES_MAX, RECOVERY_PARTS_MAX,
+    SETTLED_PER_MESSAGE_MAX, STATE_BYTES_MAX, VOTERS_MAX,
 };
 
 type Checked = Result<(), WireError>;
@@ -126,14 +127,20 @@ fn recovery(message: &RecoveryMessage) -> Checked {
 fn standby(message: &StandbyMessage) -> Checked {
     match message {
         StandbyMessage::End { parts, gone, .. } => {
-            require(*parts as usize <= ENTITIES_MAX, "parts")?;
-            require(gone.len() <= ENTITIES_MAX, "entities that are gone")
+            require(*parts as usize <= CUT_ENTITIES_MAX, "parts")?;
+            require(gone.len() <= CUT_ENTITIES_MAX, "entities that are gone")
         }
-        StandbyMessage::Part { index, .. } => require((*index as usize) < ENTITIES_MAX, "part"),
+        StandbyMessage::Part { index, copies, .. } => {
+            require((*index as usize) < CUT_ENTITIES_MAX, "part")?;
+            require(!copies.is_empty() && copies.len() <= COPIES_PER_PART_MAX, "copies")
+        }
+        StandbyMessage::Settled { ids } | StandbyMessage::Forgotten { ids } => {
+            require(ids.len() <= SETTLED_PER_MESSAGE_MAX, "handoffs")
+        }
         StandbyMessage::Ack { .. }
         | StandbyMessage::Lack { .. }
-        | StandbyMessage::Drop
-        | StandbyMessage::Settled { .. } => Ok(()),
+        | StandbyMessage::Drop { .. }
+        | StandbyMessage::Dropped { .. } => Ok(()),
     }
 }
 

@@ -24,4 +24,4 @@ pub use message::{
 };
 pub use recovery::{Captured, Claim, ClaimKind, NewestCut, Order, RecoveryMessage, Round};
 pub use refuse::RefuseReason;
-pub use standby::StandbyMessage;
+pub use standby::{CopyHead, StandbyMessage};

@@ -1,26 +1,36 @@
-//! Checkpoints that a node streams to its buddy.
+//! Checkpoints that a node streams to its buddy, and when the source of a handoff may forget what it gave away.
 
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, SessionId};
 use crate::time::Tick;
 
+/// One entity's place in a part of a cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct CopyHead {
+    /// Which entity.
+    pub entity: EntityId,
+    /// Its session, if it is a player.
+    pub session: Option<SessionId>,
+    /// The epoch of the contents.
+    pub epoch: AuthorityEpoch,
+    /// How many bytes of the part's blob are its snapshot.
+    pub bytes: u32,
+}
+
 /// What is said about standby copies. A checkpoint is a cut: every changed entity of the node at one tick, applied by
 /// the buddy all or none.
 #[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
 pub enum StandbyMessage {
-    /// Node -> buddy: one entity of a cut. Blob: a snapshot, whole or of what changed since the last acknowledged cut.
+    /// Node -> buddy: some entities of a cut. Blob: their snapshots end to end, each whole or of what changed since the
+    /// cut that this one builds on. A snapshot of another epoch than the one kept is whole.
     Part {
-        /// Which cut, counted by the node.
+        /// Which cut, counted by the node over all its buddies.
         cut: u64,
         /// Which part of it, from 0.
         index: u32,
-        /// Which entity.
-        entity: EntityId,
-        /// Its session, if it is a player.
-        session: Option<SessionId>,
-        /// The epoch that it is held at.
-        epoch: AuthorityEpoch,
+        /// Whose snapshots, in the order of the blob.
+        copies: Vec<CopyHead>,
     },
     /// Node -> buddy: what makes the cut complete.
     End {
@@ -32,7 +42,7 @@ pub enum StandbyMessage {
         tick: Tick,
         /// How many parts it has.
         parts: u32,
-        /// Entities of earlier cuts that the node no longer holds.
+        /// Entities of earlier cuts that are no longer the node's.
         gone: Vec<EntityId>,
     },
     /// Buddy -> node: the cut is applied.
@@ -45,11 +55,24 @@ pub enum StandbyMessage {
         /// Which cut.
         cut: u64,
     },
-    /// Node -> former buddy: forget my copies.
-    Drop,
-    /// Target -> source of a handoff: the entity is in a checkpoint of mine that is safe.
+    /// Node -> former buddy: forget my copies. Repeated until it is answered.
+    Drop {
+        /// Only those of cuts below this one.
+        below: u64,
+    },
+    /// Former buddy -> node: they are forgotten.
+    Dropped {
+        /// As it was asked.
+        below: u64,
+    },
+    /// Target -> source of handoffs: each entity is in a checkpoint of mine that is safe. Repeated until it is answered.
     Settled {
-        /// Which handoff.
-        id: HandoffId,
+        /// Which handoffs.
+        ids: Vec<HandoffId>,
+    },
+    /// Source -> target: what I gave away in these is forgotten here.
+    Forgotten {
+        /// Which handoffs.
+        ids: Vec<HandoffId>,
     },
 }

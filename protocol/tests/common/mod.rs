@@ -51,6 +51,10 @@ pub struct Host {
     pub game: Game,
     pub mailbox: VecDeque<selvedge_protocol::node::GameCommand>,
     pub events: Vec<NodeEvent>,
+    /// Killed or stopped: it neither hears nor does anything.
+    pub gone: bool,
+    /// It runs, but no message of it or to it arrives.
+    pub cut_off: bool,
     map: Arc<CellMap>,
     next_client: u64,
     clients: BTreeMap<ClientId, (usize, ConnectionId)>,
@@ -214,13 +218,13 @@ impl Mesh {
     /// Runs one tick everywhere, moving every point, then lets time pass to the next.
     pub fn run_tick(&mut self) {
         self.tick = self.tick.next();
-        for index in 0..self.hosts.len() {
+        for index in (0..self.hosts.len()).filter(|&index| !self.hosts[index].gone).collect::<Vec<_>>() {
             let (tick, now) = (self.tick, self.now);
             self.hosts[index].run_tick(tick, now);
             self.settle();
         }
         self.now += TICK;
-        for host in &mut self.hosts {
+        for host in self.hosts.iter_mut().filter(|host| !host.gone) {
             host.node.handle_timeout(self.now);
         }
         self.coordinator.handle_timeout(self.now);
@@ -263,7 +267,7 @@ impl Mesh {
         loop {
             let mut moved = false;
             for index in 0..self.hosts.len() {
-                while let Some(output) = self.hosts[index].node.poll_output() {
+                while let Some(output) = self.poll_host(index) {
                     moved = true;
                     self.deliver(index, output);
                 }
@@ -284,12 +288,57 @@ impl Mesh {
         }
     }
 
+    fn poll_host(&mut self, index: usize) -> Option<Output> {
+        let host = &mut self.hosts[index];
+        if host.gone { None } else { host.node.poll_output() }
+    }
+
+    /// Kills a node, or stops it. The others' links to it go down.
+    pub fn crash(&mut self, index: usize) {
+        self.hosts[index].gone = true;
+        self.unlink(index);
+    }
+
+    /// Cuts a node off from everybody but its players, or ends that.
+    pub fn cut_off(&mut self, index: usize, cut_off: bool) {
+        self.hosts[index].cut_off = cut_off;
+        if cut_off {
+            self.unlink(index);
+            self.hosts[index].node.handle(Input::CoordinatorDown, self.now);
+            let others: Vec<NodeId> = self.hosts.iter().map(|host| host.id).collect();
+            let node = &mut self.hosts[index].node;
+            others.into_iter().for_each(|node_id| node.handle(Input::LinkDown { node: node_id }, self.now));
+        } else {
+            let node = self.hosts[index].id;
+            self.coordinator.handle(CoordinatorInput::LinkUp { node }, self.now);
+            self.hosts[index].node.handle(Input::CoordinatorUp, self.now);
+        }
+        self.settle();
+    }
+
+    fn unlink(&mut self, index: usize) {
+        let (node, now) = (self.hosts[index].id, self.now);
+        self.coordinator.handle(CoordinatorInput::LinkDown { node }, now);
+        for host in self.hosts.iter_mut().filter(|host| host.id != node && !host.gone) {
+            host.node.handle(Input::LinkDown { node }, now);
+        }
+        self.settle();
+    }
+
+    fn is_cut_off(&self, node: NodeId) -> bool {
+        self.hosts.iter().any(|host| host.id == node && (host.cut_off || host.gone))
+    }
+
     fn deliver(&mut self, index: usize, output: Output) {
         let now = self.now;
         let from = self.hosts[index].id;
         match output {
             Output::Send { to, message, blob, .. } => {
-                if (self.filter)(from, to, &message) {
+                let unreachable = match to {
+                    Destination::Coordinator => false,
+                    Destination::Node(node) => self.is_cut_off(node),
+                };
+                if unreachable || self.is_cut_off(from) || (self.filter)(from, to, &message) {
                     return;
                 }
                 match to {
@@ -346,9 +395,8 @@ impl Mesh {
         match output {
             CoordinatorOutput::Send { to, message, blob, .. } => {
                 self.to_nodes.push((to, message.clone()));
-                if let Some(host) =
-                    self.hosts.iter_mut().find(|host| host.id == to && self.coordinator_linked)
-                {
+                let reachable = self.coordinator_linked && !self.is_cut_off(to);
+                if let Some(host) = self.hosts.iter_mut().find(|host| host.id == to && reachable) {
                     host.node.handle(Input::Message { from: Sender::Coordinator, message, blob }, now);
                 }
             }
@@ -444,6 +492,8 @@ impl Host {
             game: Game::default(),
             mailbox: VecDeque::new(),
             events: Vec::new(),
+            gone: false,
+            cut_off: false,
             map: Arc::new(CellMap::default()),
             next_client: 0,
             clients: BTreeMap::new(),
@@ -484,6 +534,14 @@ impl Host {
             let snapshot = self.game.capture(entity, order.session, &order.have, order.applied);
             assert!(roster.frozen(order, Some(snapshot), tick));
             self.game.points.remove(&entity);
+        }
+        if let Some((cut, entries)) = roster.poll_cut() {
+            let captured = entries.into_iter().map(|entry| {
+                let snapshot = self.game.capture(entry.entity, entry.session, &entry.have, entry.applied);
+                (entry, Some(snapshot))
+            });
+            let captured = captured.collect();
+            roster.checkpointed(cut, captured, tick);
         }
         roster.end_tick(tick);
         for report in roster.drain_reports() {

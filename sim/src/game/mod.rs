@@ -127,6 +127,7 @@ impl Game {
             self.step(entity, seconds, stats);
             self.publish(entity, tick, now);
         }
+        self.checkpoint(tick);
         self.roster.end_tick(tick);
         self.collect();
         core::mem::take(&mut self.reports)
@@ -216,6 +217,19 @@ impl Game {
             }
             self.collect();
         }
+    }
+
+    fn checkpoint(&mut self, tick: Tick) {
+        let Some((cut, entries)) = self.roster.poll_cut() else {
+            return;
+        };
+        let captured = entries.into_iter().map(|entry| {
+            let body = self.bodies.get(&entry.entity);
+            let snapshot = body.and_then(|body| body.capture(entry.entity, entry.session, &entry.have));
+            (entry, snapshot)
+        });
+        let captured = captured.collect();
+        self.roster.checkpointed(cut, captured, tick);
     }
 
     fn collect(&mut self) {

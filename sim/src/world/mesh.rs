@@ -256,7 +256,12 @@ impl World {
                 stats.lives_over += 1;
                 self.facts.push(Fact::LifeOver { node });
             }
-            NodeEvent::RegistrationRefused { .. } | NodeEvent::Recovered { .. } => {}
+            NodeEvent::RegistrationRefused { .. }
+            | NodeEvent::Recovered { .. }
+            | NodeEvent::Checkpointed { .. }
+            | NodeEvent::CheckpointLost { .. }
+            | NodeEvent::StandbyFull { .. } => {}
+            NodeEvent::CheckpointAge { .. } => return,
         }
         self.note(Process::Node(node), || format!("{event:?}"));
     }

@@ -124,7 +124,8 @@ impl World {
             | GameReport::Frozen { .. }
             | GameReport::Warmed { .. }
             | GameReport::Admitted { .. }
-            | GameReport::Restored { .. } => {}
+            | GameReport::Restored { .. }
+            | GameReport::Checkpoint { .. } => {}
         }
         self.drive_node(node, Input::Game(report));
         if let Some(entity) = born.filter(|entity| self.nodes[node].machine.standing(*entity).is_some()) {

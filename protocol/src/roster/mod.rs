@@ -7,139 +7,23 @@
 //!
 //! Deliberately absent: the game's own state, threads, channels.
 
+mod callback;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::cell_map::CellMap;
-use crate::grid::{Grid, Motion, Position};
+use crate::grid::{Grid, Motion};
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, NodeId, ReservationId, SessionId};
 use crate::limits::STATE_BYTES_MAX;
-use crate::node::{ArmedTarget, GameCommand, GameReport, GhostChange, LeaveReason, Published, ReleaseReason};
-use crate::snapshot::{Assembled, CapturedSnapshot, ComponentVersions};
+use crate::node::{ArmedTarget, CheckpointCopy, GameCommand, GameReport, Published};
+use crate::snapshot::{Assembled, CapturedSnapshot};
+use crate::standby::CutOrder;
 use crate::time::{Tick, Time};
 
-/// What the game must do now. Each is answered through the roster method that its doc names.
-#[derive(Clone, Debug)]
-pub enum Callback {
-    /// Let a player in; answer with [`Roster::joined`].
-    Join {
-        /// The player's entity.
-        entity: EntityId,
-        /// The player's session.
-        session: SessionId,
-        /// The player's name.
-        name: String,
-        /// Where the player enters.
-        entry: Position,
-        /// The character as it last left.
-        baseline: Option<Assembled>,
-    },
-    /// Capture the entity whole (`have` is empty), forget it, and answer with [`Roster::left`].
-    Leave {
-        /// The player's entity.
-        entity: EntityId,
-        /// The player's session.
-        session: Option<SessionId>,
-        /// Why.
-        why: LeaveReason,
-    },
-    /// Capture the entity and answer with [`Roster::captured`].
-    Capture {
-        /// Which entity.
-        entity: EntityId,
-        /// The player's session.
-        session: Option<SessionId>,
-        /// For which preparation.
-        reservation: ReservationId,
-        /// What need not be captured again.
-        have: ComponentVersions,
-    },
-    /// Build the entity without simulating it; answer with [`Roster::warmed`].
-    Warm {
-        /// Which entity.
-        entity: EntityId,
-        /// For which preparation.
-        reservation: ReservationId,
-        /// What is known so far.
-        snapshot: Assembled,
-    },
-    /// Warm it, and if the game takes it restore it; answer with [`Roster::admitted`].
-    Admit {
-        /// Which handoff.
-        id: HandoffId,
-        /// The whole state.
-        snapshot: Assembled,
-    },
-    /// Simulate the entity from this tick on. The roster already counts it as held.
-    Restore {
-        /// Which entity.
-        entity: EntityId,
-        /// The whole state.
-        snapshot: Assembled,
-    },
-    /// Stop simulating the entity and forget it.
-    Release {
-        /// Which entity.
-        entity: EntityId,
-        /// Why.
-        why: ReleaseReason,
-    },
-    /// Apply a player's input.
-    Input {
-        /// Whose.
-        entity: EntityId,
-        /// Its number.
-        seq: InputSeq,
-        /// What it says.
-        bytes: Bytes,
-    },
-    /// Draw a ghost, or stop.
-    Ghost(GhostChange),
-}
-
-/// An entity that was just frozen: capture it now and answer with [`Roster::frozen`].
-#[derive(Clone, Debug)]
-pub struct FreezeOrder {
-    /// Which entity.
-    pub entity: EntityId,
-    /// The player's session.
-    pub session: Option<SessionId>,
-    /// The last input applied: belongs into the snapshot.
-    pub applied: InputSeq,
-    /// What the target has already.
-    pub have: ComponentVersions,
-    target: ArmedTarget,
-    frozen_at: Time,
-}
-
-/// Why something published is refused. All are mistakes of the game.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-pub enum PublishError {
-    /// The entity is not simulated here.
-    #[error("{0} is not simulated here")]
-    NotHeld(EntityId),
-    /// An entity of that id exists already.
-    #[error("{0} exists already")]
-    Exists(EntityId),
-    /// A position or velocity is not finite.
-    #[error("{entity} has a motion that is not finite: {motion:?}")]
-    NotFinite {
-        /// Which entity.
-        entity: EntityId,
-        /// What was published.
-        motion: Motion,
-    },
-    /// Too much state.
-    #[error("{entity} publishes {bytes} bytes of state; at most {STATE_BYTES_MAX} are allowed")]
-    StateTooLong {
-        /// Which entity.
-        entity: EntityId,
-        /// How much.
-        bytes: usize,
-    },
-}
+pub use callback::{Callback, CutEntry, FreezeOrder, PublishError};
 
 #[derive(Debug)]
 struct Entry {
@@ -168,6 +52,8 @@ pub struct Roster {
     published: Vec<Published>,
     freezing: Vec<FreezeOrder>,
     reports: Vec<GameReport>,
+    /// A cut that is to be captured after this tick.
+    cut: Option<CutOrder>,
     /// Entities that are this node's only from a later tick on, with every command for them since.
     early: BTreeMap<EntityId, Early>,
 }
@@ -191,6 +77,7 @@ impl Roster {
             published: Vec::new(),
             freezing: Vec::new(),
             reports: Vec::new(),
+            cut: None,
             early: BTreeMap::new(),
         }
     }
@@ -310,6 +197,10 @@ impl Roster {
                 Some(Callback::Input { entity, seq, bytes })
             }
             GameCommand::Ghost(change) => Some(Callback::Ghost(change)),
+            GameCommand::Checkpoint(order) => {
+                self.cut = Some(order);
+                None
+            }
         }
     }
 
@@ -325,7 +216,7 @@ impl Roster {
             | GameCommand::Warm { entity, .. }
             | GameCommand::Release { entity, .. }
             | GameCommand::Input { entity, .. } => (*entity, Tick::default()),
-            GameCommand::Ghost(_) => return Some(command),
+            GameCommand::Ghost(_) | GameCommand::Checkpoint(_) => return Some(command),
         };
         if let Some(early) = self.early.get_mut(&entity) {
             early.first_tick = early.first_tick.max(first_tick);
@@ -491,6 +382,39 @@ impl Roster {
             frozen_at: order.frozen_at,
         });
         true
+    }
+
+    /// A cut is to be captured now, after the step and the freezes of this tick: everything that is simulated here.
+    /// Answer with [`Roster::checkpointed`].
+    pub fn poll_cut(&mut self) -> Option<(u64, Vec<CutEntry>)> {
+        let CutOrder { cut, have } = self.cut.take()?;
+        let entries = self.held.iter().map(|(&entity, entry)| {
+            let known = have.get(&entity).filter(|(epoch, _)| *epoch == entry.grant);
+            CutEntry {
+                entity,
+                session: entry.session,
+                grant: entry.grant,
+                applied: entry.applied,
+                have: known.map(|(_, versions)| (**versions).clone()).unwrap_or_default(),
+            }
+        });
+        Some((cut, entries.collect()))
+    }
+
+    /// The game's answer to [`Roster::poll_cut`]: each entry with its snapshot, or with none where it couldn't be
+    /// captured.
+    pub fn checkpointed(
+        &mut self,
+        cut: u64,
+        captured: Vec<(CutEntry, Option<CapturedSnapshot>)>,
+        tick: Tick,
+    ) {
+        let copies = captured.into_iter().map(|(entry, snapshot)| {
+            let CutEntry { entity, grant, applied, .. } = entry;
+            CheckpointCopy { entity, grant, applied, snapshot }
+        });
+        let copies = copies.collect();
+        self.reports.push(GameReport::Checkpoint { cut, tick, copies });
     }
 
     /// Ends a tick: what was published goes out with it, and what came fresh is confirmed.

@@ -1,0 +1,142 @@
+//! A node dies, or is believed dead: what it held goes on elsewhere, once, and nobody else stops for it.
+
+mod common;
+
+use common::{Mesh, node_id};
+use selvedge_protocol::authority::Standing;
+use selvedge_protocol::coordinator::CoordinatorEvent;
+use selvedge_protocol::id::EntityId;
+use selvedge_protocol::node::NodeEvent;
+use selvedge_protocol::wire::Message;
+
+const ENTITY: EntityId = EntityId::from_u128(77);
+/// Ticks in which a first checkpoint is safe.
+const SAFE: u32 = 75;
+/// Ticks in which a lease, its margin and a recovery round are over.
+const RECOVERED: u32 = 150;
+
+/// Three nodes side by side; an entity stands still in the middle one's cell, and is in a safe checkpoint.
+fn scene() -> Mesh {
+    let mut mesh = Mesh::row(3);
+    mesh.run(5);
+    let tick = mesh.tick;
+    mesh.hosts[1].spawn(ENTITY, 150.0, 0.0, tick);
+    mesh.run(SAFE);
+    mesh
+}
+
+fn recovered(mesh: &Mesh, index: usize) -> bool {
+    let is_it = |event: &NodeEvent| matches!(event, NodeEvent::Recovered { entity, .. } if *entity == ENTITY);
+    mesh.hosts[index].events.iter().any(is_it)
+}
+
+fn fenced(mesh: &Mesh) -> usize {
+    let is_it = |event: &&NodeEvent| matches!(event, NodeEvent::Fenced { .. });
+    mesh.hosts.iter().flat_map(|host| &host.events).filter(is_it).count()
+}
+
+fn lost(mesh: &Mesh) -> Vec<EntityId> {
+    let lost = mesh.coordinator_events.iter().filter_map(|event| match event {
+        CoordinatorEvent::Recovered { lost, .. } => Some(lost.clone()),
+        _ => None,
+    });
+    lost.flatten().collect()
+}
+
+#[test]
+fn what_a_killed_node_held_goes_on_from_its_buddys_copy_once_and_at_a_later_generation() {
+    let mut mesh = scene();
+    mesh.crash(1);
+    mesh.run(RECOVERED);
+    let alive = [0, 2];
+    let holders: Vec<usize> =
+        alive.into_iter().filter(|&index| mesh.simulating(ENTITY).contains(&index)).collect();
+    assert_eq!(holders.len(), 1, "{:?}", mesh.coordinator_events);
+    assert!(alive.iter().any(|&index| recovered(&mesh, index)));
+    let Some(Standing::Active(epoch)) = mesh.hosts[holders[0]].node.standing(ENTITY) else {
+        panic!("not held")
+    };
+    assert!(epoch.generation > 0, "{epoch}");
+    assert_eq!(lost(&mesh), []);
+    let map = mesh.coordinator.map();
+    assert!(map.owners().values().all(|&owner| owner != node_id(1)), "its cells are others' now");
+}
+
+#[test]
+fn nobody_replaces_a_node_before_its_last_lease_is_over() {
+    let mut mesh = scene();
+    mesh.crash(1);
+    // A lease of 3 s, less the tick that was under way.
+    mesh.run(89);
+    assert!(![0, 2].iter().any(|&index| recovered(&mesh, index)));
+}
+
+#[test]
+fn a_node_that_nobody_witnesses_any_more_stops_by_itself_and_comes_back_with_empty_hands() {
+    let mut mesh = scene();
+    let before = mesh.hosts[1].node.me().unwrap();
+    mesh.cut_off(1, true);
+    mesh.run(88);
+    assert_eq!(mesh.simulating(ENTITY), [1], "its lease still runs");
+    mesh.run(4);
+    assert_eq!(mesh.simulating(ENTITY), [0_usize; 0], "it has stopped, and nobody has taken over yet");
+    assert_eq!(mesh.hosts[1].node.authorities().count(), 0);
+    mesh.run(RECOVERED);
+    assert_eq!(mesh.simulating(ENTITY).len(), 1, "it goes on elsewhere");
+    assert_ne!(mesh.simulating(ENTITY), [1]);
+    mesh.cut_off(1, false);
+    mesh.run(60);
+    let after = mesh.hosts[1].node.me().expect("registered anew");
+    assert!(after.incarnation > before.incarnation);
+    assert_eq!(mesh.simulating(ENTITY).len(), 1);
+    assert_eq!(lost(&mesh), []);
+}
+
+#[test]
+fn while_the_coordinator_is_away_nobody_stops_and_entities_cross() {
+    let mut mesh = scene();
+    let tick = mesh.tick;
+    mesh.hosts[0].spawn(EntityId::from_u128(78), 60.0, 6.0, tick);
+    mesh.coordinator_linked = false;
+    mesh.run(900);
+    assert_eq!(fenced(&mesh), 0);
+    assert_eq!(mesh.handed_over().len(), 2, "through both borders, without a coordinator");
+    assert_eq!(mesh.simulating(EntityId::from_u128(78)), [2]);
+    mesh.coordinator_linked = true;
+    mesh.run(RECOVERED);
+    assert_eq!(fenced(&mesh), 0, "and nobody is given up when it is back");
+    assert_eq!(mesh.simulating(ENTITY), [1]);
+}
+
+#[test]
+fn an_entity_in_doubt_towards_a_dead_target_goes_on_once() {
+    let mut mesh = Mesh::row(3);
+    mesh.run(5);
+    let tick = mesh.tick;
+    mesh.hosts[0].spawn(ENTITY, 90.0, 4.0, tick);
+    // The target takes it, and nobody hears so.
+    mesh.filter =
+        Box::new(|from, _, message| from == node_id(1) && matches!(message, Message::Accepted { .. }));
+    mesh.run(100);
+    assert!(matches!(mesh.hosts[0].node.standing(ENTITY), Some(Standing::Frozen { .. })));
+    mesh.crash(1);
+    mesh.run(RECOVERED);
+    let alive: Vec<usize> = mesh.simulating(ENTITY).into_iter().filter(|&index| index != 1).collect();
+    assert_eq!(alive.len(), 1, "{:?}", mesh.coordinator_events);
+    assert_eq!(lost(&mesh), []);
+}
+
+#[test]
+fn what_a_fenced_node_still_says_is_heard_by_nobody() {
+    let mut mesh = scene();
+    mesh.crash(1);
+    mesh.run(RECOVERED);
+    // Its process was only stopped: it goes on where it was, with its links as they were.
+    mesh.hosts[1].gone = false;
+    let ghosts = mesh.hosts[1].game.points.len();
+    assert_eq!(ghosts, 1, "its game hasn't heard of anything");
+    mesh.run(2);
+    assert_eq!(mesh.simulating(ENTITY).len(), 1);
+    assert_ne!(mesh.simulating(ENTITY), [1], "its own clock told it before it did anything");
+    assert_eq!(fenced(&mesh), 1);
+}
