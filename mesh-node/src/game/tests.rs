@@ -16,6 +16,7 @@ use selvedge_protocol::node::{
 use selvedge_protocol::snapshot::{
     Assembled, ComponentVersions, SnapshotArchive, SnapshotView, SnapshotWriter,
 };
+use selvedge_protocol::standby::CutOrder;
 use selvedge_protocol::time::{Tick, Time};
 
 use super::GameSide;
@@ -162,6 +163,7 @@ fn tick(
         side.release_frozen(world, entity);
     }
     side.capture_precopies(world);
+    side.capture_checkpoint(world, tick);
     side.end_tick(tick);
     told.extend(side.drain_reports().map(|report| describe(&report)));
     told
@@ -185,6 +187,13 @@ fn describe(report: &GameReport) -> String {
         GameReport::Warmed { accepted, .. } => format!("warmed {accepted}"),
         GameReport::Admitted { accepted, tick, .. } => format!("admitted {accepted} from {}", tick.0),
         GameReport::Restored { tick, .. } => format!("restored from {}", tick.0),
+        GameReport::Checkpoint { cut, tick, copies } => {
+            let full = copies
+                .iter()
+                .map(|copy| copy.snapshot.as_ref().map(|snapshot| snapshot.full))
+                .collect::<Vec<_>>();
+            format!("cut {cut} after tick {}, full {full:?}", tick.0)
+        }
     }
 }
 
@@ -307,4 +316,35 @@ fn the_frame_shows_the_ghosts_that_are_in_sight() {
     tick(&mut side, &mut world, 5, 0.0, vec![GameCommand::Ghost(vanished)]);
     assert_eq!(side.frame(Tick(6), &clock).ghosts().count(), 0);
     assert_eq!(side.take_callback_times().count(), 2);
+}
+
+fn checkpoint(cut: u64, known: Option<AuthorityEpoch>) -> GameCommand {
+    let versions: ComponentVersions = [("bag", 5)].into_iter().collect();
+    let have = known.map(|epoch| (ENTITY, (epoch, Arc::new(versions))));
+    GameCommand::Checkpoint(CutOrder { cut, have: Arc::new(have.into_iter().collect()) })
+}
+
+#[test]
+fn a_cut_is_captured_after_the_freezes_of_its_tick_and_leaves_out_what_the_buddy_has_of_that_epoch() {
+    let (mut side, mut world) = (side(), Diary::default());
+    let restore =
+        GameCommand::Restore { entity: ENTITY, grant: GRANT, snapshot: snapshot(9), first_tick: Tick(0) };
+    let told = tick(&mut side, &mut world, 1, 199.0, vec![restore, checkpoint(1, None)]);
+    assert_eq!(told, ["cut 1 after tick 1, full [Some(true)]", "restored from 1", "frame 1 of 1"]);
+
+    let known = tick(&mut side, &mut world, 2, 199.0, vec![checkpoint(2, Some(GRANT))]);
+    assert_eq!(known[0], "cut 2 after tick 2, full [Some(false)]");
+    let elder = AuthorityEpoch { step: 3, ..GRANT };
+    let other_epoch = tick(&mut side, &mut world, 3, 199.0, vec![checkpoint(3, Some(elder))]);
+    assert_eq!(other_epoch[0], "cut 3 after tick 3, full [Some(true)]");
+
+    world.captures_nonsense = true;
+    let nonsense = tick(&mut side, &mut world, 4, 199.0, vec![checkpoint(4, None)]);
+    assert_eq!(nonsense[0], "cut 4 after tick 4, full [None]");
+    world.captures_nonsense = false;
+
+    let commands = vec![armed(ComponentVersions::new()), checkpoint(5, None)];
+    let frozen = tick(&mut side, &mut world, 5, 201.5, commands);
+    let after_the_freeze = frozen.iter().skip_while(|line| !line.starts_with("frozen"));
+    assert!(after_the_freeze.clone().any(|line| line == "cut 5 after tick 5, full []"), "{frozen:?}");
 }

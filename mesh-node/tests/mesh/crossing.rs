@@ -98,6 +98,14 @@ async fn a_player_crosses_to_and_fro_and_no_input_is_lost_or_doubled() {
     assert!(counters.handoffs_in > counters.handoffs_in_players, "NPCs cross too: {both:#?}");
     assert_eq!((counters.clients_misbehaved, counters.peers_misbehaved), (0, 0), "{both:#?}");
     let cutovers = both.histograms.cutover_us.decode().expect("the histogram is readable");
+    assert!(
+        counters.checkpoints > 0 && counters.checkpoint_entities > 0,
+        "each keeps copies for the other: {both:#?}"
+    );
+    let captured = both.histograms.checkpoint_us.decode().expect("the histogram is readable");
+    assert!(captured.len() >= counters.checkpoints, "{both:#?}");
+    let ages = both.histograms.checkpoint_age_us.decode().expect("the histogram is readable");
+    assert!(ages.len() <= counters.ticks_run && ages.len() > counters.ticks_run / 2, "{both:#?}");
     assert_eq!(cutovers.len(), counters.handoffs_out_warm + counters.handoffs_out_cold);
     tracing::info!(?both, "what two nodes measured");
 }
