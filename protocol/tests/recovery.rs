@@ -36,9 +36,8 @@ fn fenced(mesh: &Mesh) -> usize {
 }
 
 fn lost(mesh: &Mesh) -> Vec<EntityId> {
-    let lost = mesh.coordinator_events.iter().filter_map(|event| match event {
-        CoordinatorEvent::Recovered { lost, .. } => Some(lost.clone()),
-        _ => None,
+    let lost = mesh.coordinator_events.iter().filter_map(|event| {
+        if let CoordinatorEvent::Recovered { lost, .. } = event { Some(lost.clone()) } else { None }
     });
     lost.flatten().collect()
 }

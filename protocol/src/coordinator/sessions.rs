@@ -165,6 +165,7 @@ impl Coordinator {
             baseline: Some(baseline),
             entry: position,
             first_node: node,
+            asked: None,
             lived: false,
             over: false,
             gone_at: None,
@@ -229,6 +230,25 @@ impl Coordinator {
         self.nodes.get(&owner).filter(|record| record.alive).map(|_| owner)
     }
 
+    /// Whether this node may begin the session's entity: no other life was asked to. If one was and is over, the round that
+    /// recovers it decides; if that brought nothing, the session is over and the player may enter anew.
+    fn may_begin(&mut self, session: SessionId, node: NodeId, now: Time) -> bool {
+        let Some(life) = self.peer(node) else {
+            return false;
+        };
+        let Some(known) = self.sessions.get_mut(&session) else {
+            return false;
+        };
+        let asked = *known.asked.get_or_insert(life);
+        if asked == life {
+            return true;
+        }
+        if !self.warden.watches(asked) && !self.rounds.dead().contains(&asked) {
+            self.on_entity_gone(session, None, now);
+        }
+        false
+    }
+
     /// Asks the node in question, again and again until the player's patience ends.
     pub(super) fn on_entry_due(&mut self, request: u64, now: Time) {
         let Some(entry) = self.entries.get_mut(&request) else {
@@ -261,13 +281,22 @@ impl Coordinator {
         // A coordinator that has just started may not have heard of an entity that lives.
         let may_live = known.baseline.is_none() && !self.directory.is_whole();
         let resume = !*enters && (known.lived || may_live || listing.is_some());
-        let (session, node) = (*session, *node);
+        let (session, node, enters) = (*session, *node, *enters);
+        if !resume && !self.may_begin(session, node, now) {
+            return;
+        }
+        let Some(known) = self.sessions.get(&session) else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(&request) else {
+            return;
+        };
         let baseline = match &known.baseline {
             Some(baseline) => baseline.clone(),
             None if resume => Bytes::new(),
             None => {
                 let name = known.name.clone();
-                entry.stage = Stage::Reloading { session, node, enters: *enters };
+                entry.stage = Stage::Reloading { session, node, enters };
                 self.timers.set(TimerKey::Entry(request), entry.deadline);
                 self.outputs.push_back(CoordinatorOutput::LoadCharacter { request, name });
                 return;

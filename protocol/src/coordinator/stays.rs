@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, Record, SessionImage, TimerKey};
 use crate::grid::Position;
-use crate::id::{EntityId, NodeId, SessionId};
+use crate::id::{EntityId, NodeId, Peer, SessionId};
 use crate::snapshot::SnapshotArchive;
 use crate::time::Time;
 use crate::token::Token;
@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) entry: Position,
     /// The node that was asked to let them in first.
     pub(super) first_node: NodeId,
+    /// In which life. No other may begin the entity: if that one did, unheard, it would live twice.
+    pub(super) asked: Option<Peer>,
     /// Whether a node ever held the entity. If not, nobody minds if it is made anew.
     pub(super) lived: bool,
     /// Set once the entity is gone.
@@ -153,9 +155,20 @@ impl Coordinator {
         let patience = if over { SAVE_PATIENCE } else { UNUSED_SESSION };
         self.timers.set(TimerKey::Session(session), nodes_heard_at + patience);
         self.names.insert(name.clone(), session);
-        let (baseline, doubted) = (None, 0);
-        let known =
-            Session { name, secret, entity, baseline, entry, first_node, lived, over, gone_at, doubted };
+        let (baseline, asked, doubted) = (None, None, 0);
+        let known = Session {
+            name,
+            secret,
+            entity,
+            baseline,
+            entry,
+            first_node,
+            asked,
+            lived,
+            over,
+            gone_at,
+            doubted,
+        };
         self.sessions.insert(session, known);
     }
 

@@ -36,11 +36,11 @@ impl LeaseHolder {
     }
 
     /// Hears of a newer set of voters. It counts once a majority of it has answered.
-    pub fn assign(&mut self, assignment: Assignment) {
+    pub fn assign(&mut self, assignment: Assignment, now: Time) {
         let known = self.next.as_ref().map_or(self.assignment.version, |next| next.version);
         if assignment.version > known {
             self.next = Some(assignment);
-            self.adopt();
+            self.adopt(now);
         }
     }
 
@@ -58,29 +58,28 @@ impl LeaseHolder {
     }
 
     /// The coordinator has answered a renewal that was sent then.
-    pub fn answered_by_coordinator(&mut self, sent_at: Time) {
+    pub fn answered_by_coordinator(&mut self, sent_at: Time, now: Time) {
         self.coordinator = self.coordinator.max(sent_at);
-        self.adopt();
+        self.adopt(now);
     }
 
     /// Another voter has.
-    pub fn answered_by(&mut self, voter: Peer, sent_at: Time) {
+    pub fn answered_by(&mut self, voter: Peer, sent_at: Time, now: Time) {
         if self.voters().any(|known| known == voter) {
             let newest = self.answered.entry(voter).or_insert(sent_at);
             *newest = sent_at.max(*newest);
-            self.adopt();
+            self.adopt(now);
         }
     }
 
-    /// Goes over to the next set as soon as the lease is about as good under it.
-    fn adopt(&mut self) {
+    /// Goes over to the next set as soon as the lease is as good under it, or has most of its time to run from now.
+    fn adopt(&mut self, now: Time) {
         let Some(next) = &self.next else {
             return;
         };
-        let good = self.runs_from(next).is_some_and(|from| {
-            let current = self.runs_from(&self.assignment).unwrap_or(Time::ZERO);
-            from + self.lease / 2 >= current
-        });
+        let current = self.runs_from(&self.assignment).unwrap_or(Time::ZERO);
+        let fresh = |from: Time| from >= current || from + self.lease / 2 >= now;
+        let good = self.runs_from(next).is_some_and(fresh);
         if good && let Some(next) = self.next.take() {
             self.answered.retain(|voter, _| next.voters.contains(voter));
             self.assignment = next;

@@ -26,12 +26,12 @@ fn holder(voters: &[u128]) -> LeaseHolder {
     for n in 1..=voters.len() {
         let voters: Vec<Peer> = voters[..n].iter().map(|&n| peer(n)).collect();
         for &voter in &voters {
-            holder.answered_by(voter, at(0));
+            holder.answered_by(voter, at(0), at(0));
         }
         let assignment =
             Assignment { version: u64::try_from(n).unwrap(), voters: voters.clone(), buddy: None };
-        holder.assign(assignment);
-        voters.iter().for_each(|&voter| holder.answered_by(voter, at(0)));
+        holder.assign(assignment, at(0));
+        voters.iter().for_each(|&voter| holder.answered_by(voter, at(0), at(0)));
         assert_eq!(holder.assignment().voters, voters);
     }
     holder
@@ -63,11 +63,11 @@ fn is_over(actions: &[WardenAction], of: Peer) -> bool {
 fn a_lease_runs_from_the_sending_of_the_newest_renewal_that_a_majority_answered() {
     let mut holder = holder(&[2, 3, 4]);
     assert_eq!(holder.expires_at(), at(3000));
-    holder.answered_by(peer(2), at(1000));
+    holder.answered_by(peer(2), at(1000), at(1000));
     assert_eq!(holder.expires_at(), at(3000), "two of five, the node itself included");
-    holder.answered_by(peer(3), at(900));
+    holder.answered_by(peer(3), at(900), at(900));
     assert_eq!(holder.expires_at(), at(3900));
-    holder.answered_by_coordinator(at(800));
+    holder.answered_by_coordinator(at(800), at(800));
     assert_eq!(holder.expires_at(), at(3900), "the coordinator is not needed");
     assert!(holder.is_valid(at(3899)) && !holder.is_valid(at(3900)));
 }
@@ -75,21 +75,37 @@ fn a_lease_runs_from_the_sending_of_the_newest_renewal_that_a_majority_answered(
 #[test]
 fn who_does_not_vote_does_not_count() {
     let mut holder = holder(&[2]);
-    holder.answered_by(peer(9), at(2000));
+    holder.answered_by(peer(9), at(2000), at(2000));
     assert_eq!(holder.expires_at(), at(3000));
 }
 
 #[test]
 fn a_new_set_of_voters_counts_once_its_majority_has_answered() {
     let mut holder = LeaseHolder::granted(LEASE, at(0));
-    holder.assign(Assignment { version: 1, voters: vec![peer(2)], buddy: None });
+    holder.assign(Assignment { version: 1, voters: vec![peer(2)], buddy: None }, at(0));
     assert_eq!(holder.assignment().version, 1, "the coordinator and the node are two of three");
-    holder.assign(Assignment { version: 2, voters: vec![peer(2), peer(3)], buddy: None });
+    holder.assign(Assignment { version: 2, voters: vec![peer(2), peer(3)], buddy: None }, at(0));
     assert_eq!(holder.assignment().version, 1);
     assert!(holder.is_valid(at(2999)), "a voter that never answered takes nothing away");
     assert!(holder.voters().any(|voter| voter == peer(3)), "it is asked already");
-    holder.answered_by(peer(3), at(100));
+    holder.answered_by(peer(3), at(100), at(100));
     assert_eq!(holder.assignment().version, 2);
+}
+
+#[test]
+fn going_over_to_new_voters_never_ends_a_lease() {
+    let mut holder = holder(&[2]);
+    // Two of three: the node itself and voter 2. The coordinator was not heard for long.
+    holder.answered_by(peer(2), at(2000), at(2000));
+    let next = Assignment { version: 2, voters: vec![peer(2), peer(3)], buddy: None };
+    holder.assign(next, at(3500));
+    assert_eq!(holder.assignment().version, 1);
+    holder.answered_by(peer(3), at(100), at(3500));
+    assert_eq!(holder.assignment().version, 1, "three of four: the third answer is older than a lease");
+    assert!(holder.is_valid(at(4999)));
+    holder.answered_by(peer(3), at(3600), at(3700));
+    assert_eq!(holder.assignment().version, 2, "as good as before, if not better");
+    assert!(holder.is_valid(at(4999)));
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Node {
     pub(super) fn renewed_by_coordinator(&mut self, sent_at: Time, now: Time) {
         if let Some(own) = &mut self.leases.own {
             let before = own.assignment().version;
-            own.answered_by_coordinator(sent_at);
+            own.answered_by_coordinator(sent_at, now);
             self.after_answer(before, now);
         }
     }
@@ -84,7 +84,7 @@ impl Node {
             LeaseMessage::Renewed { sent_at } => {
                 if let Some(own) = self.leases.own.as_mut().filter(|_| sent_at <= now) {
                     let before = own.assignment().version;
-                    own.answered_by(peer, sent_at);
+                    own.answered_by(peer, sent_at, now);
                     self.after_answer(before, now);
                 }
             }
@@ -134,7 +134,7 @@ impl Node {
             return;
         };
         let (before, version) = (own.assignment().version, assignment.version);
-        own.assign(assignment);
+        own.assign(assignment, now);
         if before >= version {
             // The acknowledgement was lost.
             let assigned = LeaseMessage::Assigned { version: before };

@@ -123,7 +123,7 @@ fn memory_is_bounded_whatever_comes() {
     }
     assert!(full, "there was no room for a thousand things");
     for cut in 2..100 {
-        drop(part(&mut keeper, cut, 0, u128::from(cut)));
+        let _ = part(&mut keeper, cut, 0, u128::from(cut));
         assert!(keeper.bytes() <= 64 * 1024, "at most {CUTS_COLLECTED_MAX} unfinished cuts are collected");
     }
     keeper.drop_source(SOURCE);
@@ -154,10 +154,11 @@ fn the_account_of_memory_comes_back_to_nothing() {
     let mut keeper = keeper();
     for cut in 2..50 {
         let id = u128::from(cut % 5);
-        drop(part(&mut keeper, cut, 0, id));
-        drop(part(&mut keeper, cut, 1, id + 10));
+        let _ = part(&mut keeper, cut, 0, id);
+        let _ = part(&mut keeper, cut, 1, id + 10);
         let gone = vec![entity(id + 1)];
-        drop(keeper.on_end(SOURCE, cut, CutEnd { gone, ..end(Some(cut - 1), 2 + u32::from(cut % 3 == 0)) }));
+        let _ =
+            keeper.on_end(SOURCE, cut, CutEnd { gone, ..end(Some(cut - 1), 2 + u32::from(cut % 3 == 0)) });
     }
     keeper.drop_below(SOURCE, u64::MAX);
     assert_eq!((keeper.bytes(), keeper.copies().count()), (0, 0));

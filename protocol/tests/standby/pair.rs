@@ -41,7 +41,8 @@ impl Thing {
 
     /// Its bag: the bytes tell the version and the epoch.
     fn bag(&self) -> Vec<u8> {
-        vec![(self.version as u8) ^ (self.epoch.step as u8).wrapping_mul(31); self.weight]
+        let (version, step) = (self.version.to_le_bytes()[0], self.epoch.step.to_le_bytes()[0]);
+        vec![version ^ step.wrapping_mul(31); self.weight]
     }
 
     pub(crate) fn capture(&self, id: EntityId, have: &ComponentVersions) -> CapturedSnapshot {
