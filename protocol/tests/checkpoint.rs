@@ -1,6 +1,10 @@
 //! Checkpoints between real nodes over perfect links: who keeps what, until when, and what is durable.
 
-#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed expectation fails the test"
+)]
 
 mod common;
 

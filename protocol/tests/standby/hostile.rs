@@ -157,8 +157,8 @@ fn the_account_of_memory_comes_back_to_nothing() {
         let _ = part(&mut keeper, cut, 0, id);
         let _ = part(&mut keeper, cut, 1, id + 10);
         let gone = vec![entity(id + 1)];
-        let _ =
-            keeper.on_end(SOURCE, cut, CutEnd { gone, ..end(Some(cut - 1), 2 + u32::from(cut % 3 == 0)) });
+        let parts = 2 + u32::from(cut % 3 == 0);
+        let _ = keeper.on_end(SOURCE, cut, CutEnd { gone, ..end(Some(cut - 1), parts) });
     }
     keeper.drop_below(SOURCE, u64::MAX);
     assert_eq!((keeper.bytes(), keeper.copies().count()), (0, 0));

@@ -41,7 +41,8 @@ impl Thing {
 
     /// Its bag: the bytes tell the version and the epoch.
     fn bag(&self) -> Vec<u8> {
-        let (version, step) = (self.version.to_le_bytes()[0], self.epoch.step.to_le_bytes()[0]);
+        let [version, ..] = self.version.to_le_bytes();
+        let [step, ..] = self.epoch.step.to_le_bytes();
         vec![version ^ step.wrapping_mul(31); self.weight]
     }
 
