@@ -16,9 +16,7 @@ use std::thread::{self, JoinHandle};
 use selvedge_certs::{
     Authority, CA_VALIDITY, IDENTITY_VALIDITY, Identity, Role, SubjectNames, Uuid, WorldName, server_name,
 };
-use selvedge_coordinator::{
-    Addresses, AnyName, CoordinatorArgs, CoordinatorService, FileConfig, MemoryStore, Settings,
-};
+use selvedge_coordinator::{Addresses, AnyName, CoordinatorArgs, CoordinatorService, FileConfig, Settings};
 use selvedge_node::arena::{Arena, ArenaConfig};
 use selvedge_node::{MeshNode, MeshNodeConfig};
 use selvedge_protocol::grid::GridConfig;
@@ -160,6 +158,7 @@ impl Elsewhere {
             ..CoordinatorArgs::default()
         };
         let mut settings = Settings::resolve(args, FileConfig::default(), None).unwrap();
+        settings.store = None;
         settings.coordinator.world.grid = GRID;
         settings.coordinator.world.interest_margin_m = 5.0;
         settings.coordinator.nodes_min = nodes;
@@ -167,13 +166,7 @@ impl Elsewhere {
             identity(&authority, Role::Coordinator("main".to_owned())),
             identity(&authority, Role::Server("door".to_owned())),
         );
-        let started = CoordinatorService::start(
-            &settings,
-            identity,
-            door,
-            Arc::new(AnyName),
-            Arc::new(MemoryStore::default()),
-        );
+        let started = CoordinatorService::start(&settings, identity, door, Arc::new(AnyName), None);
         let coordinator = runtime.block_on(started).unwrap();
         let (addresses, over) = (coordinator.addresses(), Arc::new(AtomicBool::new(false)));
         let mut mesh =

@@ -13,25 +13,24 @@ use crate::authenticator::{AnyName, Authenticator};
 use crate::config::{CoordinatorArgs, IdentityFiles, Settings};
 use crate::parent;
 use crate::service::CoordinatorService;
-use crate::store::{CharacterStore, MemoryStore};
+use crate::store::CharacterStore;
 
-/// Runs a coordinator with the development authenticator ([`AnyName`]) and the store in memory, until SIGINT,
-/// SIGTERM or a failure ends it. Blocks; makes its own runtime.
+/// Runs a coordinator with the development authenticator ([`AnyName`]), until SIGINT, SIGTERM or a failure ends it. Blocks; makes its own runtime.
 ///
 /// # Errors
 /// If the settings, the identities or the addresses can't be used.
 pub fn run(args: CoordinatorArgs) -> anyhow::Result<()> {
-    run_with(args, Arc::new(AnyName), Arc::new(MemoryStore::default()))
+    run_with(args, Arc::new(AnyName), None)
 }
 
-/// As [`run`], with an authenticator and a store of the caller's.
+/// As [`run`], with an authenticator of the caller's, and a store for characters if not in the settings' folder.
 ///
 /// # Errors
 /// As [`run`].
 pub fn run_with(
     args: CoordinatorArgs,
     authenticator: Arc<dyn Authenticator>,
-    store: Arc<dyn CharacterStore>,
+    characters: Option<Arc<dyn CharacterStore>>,
 ) -> anyhow::Result<()> {
     let settings = Settings::load(args)?;
     init_log(&settings.log);
@@ -41,7 +40,7 @@ pub fn run_with(
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(&settings, identity, door_identity, authenticator, store))
+    runtime.block_on(serve(&settings, identity, door_identity, authenticator, characters))
 }
 
 async fn serve(
@@ -49,7 +48,7 @@ async fn serve(
     identity: Identity,
     door_identity: Identity,
     authenticator: Arc<dyn Authenticator>,
-    store: Arc<dyn CharacterStore>,
+    characters: Option<Arc<dyn CharacterStore>>,
 ) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
@@ -57,7 +56,8 @@ async fn serve(
     if settings.die_with_parent {
         parent::follow(starter_gone.clone()).context("cannot follow the process that started this one")?;
     }
-    let service = CoordinatorService::start(settings, identity, door_identity, authenticator, store).await?;
+    let service =
+        CoordinatorService::start(settings, identity, door_identity, authenticator, characters).await?;
     if let Some(path) = &settings.addresses_file {
         service.addresses().write(path).with_context(|| {
             format!("cannot write the addresses to {}: correct --addresses-file", path.display())

@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use selvedge_protocol::id::Term;
 use selvedge_protocol::time::Time;
 
 /// Mesh time, read from this process's monotonic clock.
@@ -35,12 +34,12 @@ impl Clock {
         tokio::time::Instant::now() + wait
     }
 
-    /// The term of a coordinator that started with this clock: milliseconds since 1970, at least 1.
+    /// Milliseconds since 1970 when this clock was started.
     ///
-    /// This version persists nothing. A restart gets a higher term as long as the wall clock isn't set back in
-    /// between; if it is, nodes that know the old term refuse the new coordinator until they are restarted.
-    pub(crate) fn term(&self) -> Term {
-        Term((self.mesh_at_start.as_micros() / 1000).max(1))
+    /// Where nothing is remembered, terms and incarnations begin there: past those of a predecessor, unless the wall clock
+    /// was set back in between. If it was, nodes that know the old term refuse the new coordinator until they are restarted.
+    pub(crate) fn floor(&self) -> u64 {
+        self.mesh_at_start.as_micros() / 1000
     }
 }
 
@@ -53,6 +52,6 @@ mod tests {
         let clock = Clock::start();
         assert!(clock.instant_of(Time::MAX) > tokio::time::Instant::now() + Duration::from_secs(3600));
         assert!(clock.instant_of(Time::ZERO) <= tokio::time::Instant::now());
-        assert!(clock.term() >= Term(1));
+        assert!(clock.floor() > 0);
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::disk::Ledger;
 use crate::door::Door;
 use crate::errands::Errands;
 use crate::links::{Links, Lives};
@@ -41,12 +42,21 @@ pub(crate) struct Driver {
     door: Door,
     errands: Errands,
     reports: Reports,
+    ledger: Ledger,
+    /// What the machine wants done once the records that came with it are durable.
+    held_back: Vec<CoordinatorOutput>,
     censuses: BTreeMap<u64, oneshot::Sender<Census>>,
     last_census: u64,
 }
 
 impl Driver {
-    pub(crate) fn new(machine: Coordinator, clock: Clock, lives: Lives, errands: Errands) -> Self {
+    pub(crate) fn new(
+        machine: Coordinator,
+        clock: Clock,
+        lives: Lives,
+        errands: Errands,
+        ledger: Ledger,
+    ) -> Self {
         Self {
             machine,
             clock,
@@ -55,6 +65,8 @@ impl Driver {
             door: Door::default(),
             errands,
             reports: Reports::new(),
+            ledger,
+            held_back: Vec::new(),
             censuses: BTreeMap::new(),
             last_census: 0,
         }
@@ -64,6 +76,7 @@ impl Driver {
     pub(crate) async fn run(mut self, mut inlets: Inlets) {
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.work();
         loop {
             let timeout = self.machine.poll_timeout().map(|(at, _)| self.clock.instant_of(at));
             let timer = async move {
@@ -84,11 +97,22 @@ impl Driver {
                 },
                 Some(question) = inlets.questions.recv() => self.on_question(question),
                 input = self.errands.next() => self.tell(input),
+                kept = self.ledger.done() => {
+                    if !self.on_kept(kept) {
+                        break;
+                    }
+                }
                 () = timer => {
                     self.machine.handle_timeout(self.clock.now());
                     self.work();
                 }
                 _ = sweep.tick() => self.door.sweep(Instant::now()),
+            }
+        }
+        while self.ledger.is_busy() {
+            let kept = self.ledger.done().await;
+            if !self.on_kept(kept) {
+                break;
             }
         }
         self.errands.finish(SAVE_PATIENCE).await;
@@ -130,13 +154,47 @@ impl Driver {
         self.work();
     }
 
-    /// Does all that the machine asks for.
+    /// Does all that the machine asks for, once the records among it are durable. What it asks for while some are being
+    /// kept is the next batch: one commit for all of it.
     fn work(&mut self) {
-        while let Some(output) = self.machine.poll_output() {
+        while !self.ledger.is_busy() {
+            let mut records = Vec::new();
+            while let Some(output) = self.machine.poll_output() {
+                if let CoordinatorOutput::Persist(record) = output {
+                    records.push(record);
+                } else {
+                    self.held_back.push(output);
+                }
+            }
+            if self.ledger.begin(&records) || self.held_back.is_empty() {
+                return;
+            }
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        for output in std::mem::take(&mut self.held_back) {
             if let Some(failed) = self.perform(output) {
                 self.machine.handle(failed, self.clock.now());
             }
         }
+    }
+
+    /// Records are durable, or can't be kept: then nothing that follows them may be done, ever. Says whether to go on.
+    fn on_kept(&mut self, kept: Result<(), String>) -> bool {
+        if let Err(cause) = kept {
+            let file = self.ledger.path().map(|path| path.display().to_string());
+            tracing::error!(
+                cause,
+                file,
+                "the store can't be written: the coordinator ends; free the disk and start it again"
+            );
+            return false;
+        }
+        self.release();
+        self.work();
+        true
     }
 
     /// Does one thing. Gives an input if it is known at once that it failed.
@@ -146,7 +204,7 @@ impl Driver {
                 self.links.send(to, lane, &message, blob);
                 None
             }
-            // Kept in memory alone: a restarted coordinator begins anew.
+            // Taken out before.
             CoordinatorOutput::Persist(_) => None,
             CoordinatorOutput::Authenticate { request, name, credential } => {
                 self.errands.authenticate(request, name, credential)

@@ -8,7 +8,7 @@
 //! ```no_run
 //! use std::sync::Arc;
 //!
-//! use selvedge_coordinator::{Authenticator, BoxFuture, CoordinatorArgs, Denied, MemoryStore, app};
+//! use selvedge_coordinator::{Authenticator, BoxFuture, CoordinatorArgs, Denied, app};
 //!
 //! #[derive(Debug)]
 //! struct Password;
@@ -28,20 +28,21 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let args = CoordinatorArgs { config: Some("mesh.toml".into()), ..CoordinatorArgs::default() };
-//! app::run_with(args, Arc::new(Password), Arc::new(MemoryStore::default()))?;
+//! app::run_with(args, Arc::new(Password), None)?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Deliberately absent: decisions (they are the machine's), and persistence: this version keeps its table, its
-//! sessions and, with [`MemoryStore`], its characters in memory. A restarted coordinator starts empty: its nodes
-//! are to be restarted after it.
+//! What must survive a restart is kept in redb files: see [`DiskError`] for what can be wrong with them.
+//!
+//! Deliberately absent: decisions, also on what is kept (they are the machine's).
 
 mod addresses;
 pub mod app;
 mod authenticator;
 mod clock;
 mod config;
+mod disk;
 mod door;
 mod door_thread;
 mod driver;
@@ -58,8 +59,9 @@ pub use addresses::Addresses;
 pub use authenticator::{AnyName, Authenticator, BoxFuture, Denied};
 pub use config::{
     CoordinatorArgs, FileConfig, GridSection, IdentityFiles, PinArg, PinnedEntry, SettingError, Settings,
-    TripleArg,
+    StoreArg, StoreSection, TripleArg,
 };
+pub use disk::{DiskError, RedbStore};
 pub use door::{DOOR_IDLE_MAX, DOOR_QUESTIONS_MAX};
 pub use door_thread::DoorError;
 pub use errands::{AUTHENTICATOR_PATIENCE, ERRANDS_MAX, STORE_PATIENCE};

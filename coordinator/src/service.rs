@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use selvedge_certs::{CertsError, Identity, RoleKind};
 use selvedge_protocol::config::ConfigError;
-use selvedge_protocol::coordinator::Coordinator;
+use selvedge_protocol::coordinator::{Coordinator, CoordinatorImage, Record, RestoreError};
 use selvedge_transport::{BindError, ClientPortConfig, HelloCheck, MeshConfig, MeshEndpoint};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -18,13 +18,14 @@ use crate::addresses::Addresses;
 use crate::authenticator::Authenticator;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::disk::{DiskError, Folder, Ledger, RedbStore};
 use crate::door_thread::{DoorError, DoorThread};
 use crate::driver::{Driver, Inlets};
 use crate::errands::Errands;
 use crate::http;
 use crate::links::{self, Lives};
 use crate::questions::Desk;
-use crate::store::CharacterStore;
+use crate::store::{CharacterStore, MemoryStore};
 
 /// How long HTTP requests under way hold up the end.
 const HTTP_END_PATIENCE: Duration = Duration::from_secs(1);
@@ -53,6 +54,12 @@ pub enum StartError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The store can't be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The store could not be written.
+    #[error("cannot write to the store: {0}; is the disk full, or the folder read-only?")]
+    Unwritten(String),
     /// The operating system gave no random numbers.
     #[error("the operating system gave no random numbers: {0}")]
     Random(String),
@@ -80,6 +87,8 @@ impl CoordinatorService {
     /// Opens the endpoints and starts the tasks on the current tokio runtime. A `current_thread` runtime of its own
     /// serves best.
     ///
+    /// `characters` are kept in the settings' store, or in memory if there is none, unless another store is given.
+    ///
     /// `identity` has the role coordinator, `door_identity` the role server; the settings' paths are not read here.
     ///
     /// # Errors
@@ -89,15 +98,23 @@ impl CoordinatorService {
         identity: Identity,
         door_identity: Identity,
         authenticator: Arc<dyn Authenticator>,
-        store: Arc<dyn CharacterStore>,
+        characters: Option<Arc<dyn CharacterStore>>,
     ) -> Result<Self, StartError> {
+        let open = |path| Folder::open(path, &settings.world, settings.store_reset);
+        let folder = settings.store.as_deref().map(open).transpose()?;
+        let store: Arc<dyn CharacterStore> = match (characters, &folder) {
+            (Some(characters), _) => characters,
+            (None, Some(folder)) => Arc::new(RedbStore::open(folder)?),
+            (None, None) => Arc::new(MemoryStore::default()),
+        };
         identity.require(&settings.world, RoleKind::Coordinator)?;
         door_identity.require(&settings.world, RoleKind::Server)?;
         let clock = Clock::start();
-        let machine = Coordinator::new(settings.coordinator.clone(), clock.term(), seed()?)?;
+        let (machine, ledger) = remember(settings, folder, &clock)?;
 
         let world = settings.world.to_string();
-        let hello = links::own_hello(&world, clock.term());
+        let term = machine.term();
+        let hello = links::own_hello(&world, term);
         let lives = Lives::default();
         let known = lives.clone();
         let check: HelloCheck = Arc::new(move |peer, hello| links::check_hello(&world, &known, peer, hello));
@@ -130,12 +147,12 @@ impl CoordinatorService {
 
         let shutdown = CancellationToken::new();
         let (desk, questions) = Desk::open();
-        let driver = Driver::new(machine, clock, lives, Errands::new(authenticator, store));
+        let driver = Driver::new(machine, clock, lives, Errands::new(authenticator, store), ledger);
         let inlets = Inlets { links, door, questions, shutdown: shutdown.clone() };
         let driver = tokio::spawn(stop_others(driver.run(inlets), shutdown.clone()));
         let http = tokio::spawn(serve(listener, desk, shutdown.clone()));
         tracing::info!(
-            world = %settings.world, term = clock.term().0,
+            world = %settings.world, term = term.0, store = ?settings.store,
             mesh = %addresses.mesh, door = %addresses.door, http = %addresses.http,
             "coordinator started"
         );
@@ -182,6 +199,32 @@ async fn serve(listener: TcpListener, desk: Desk, shutdown: CancellationToken) {
     if let Err(error) = served.await {
         tracing::error!(%error, "the HTTP server failed");
     }
+}
+
+/// A machine that goes on from what is kept, in a term that is durable before anybody hears of it.
+fn remember(
+    settings: &Settings,
+    folder: Option<Folder>,
+    clock: &Clock,
+) -> Result<(Coordinator, Ledger), StartError> {
+    let floor = clock.floor();
+    let (ledger, image) = match folder {
+        Some(folder) => Ledger::open(folder, floor)?,
+        None => (Ledger::in_memory(), CoordinatorImage::beginning_at(floor)),
+    };
+    let seed = seed()?;
+    let restore = |image| Coordinator::restored(settings.coordinator.clone(), image, clock.now(), seed);
+    let (machine, ledger) = match restore(image) {
+        Ok(machine) => (machine, ledger),
+        Err(RestoreError::Config(error)) => return Err(error.into()),
+        Err(error @ RestoreError::Image(_)) => {
+            let (ledger, image) = ledger.begin_again(&error, floor)?;
+            let machine = restore(image).map_err(|error| StartError::Unwritten(error.to_string()))?;
+            (machine, ledger)
+        }
+    };
+    ledger.commit_now(&[Record::Term(machine.term())]).map_err(StartError::Unwritten)?;
+    Ok((machine, ledger))
 }
 
 fn seed() -> Result<[u8; 32], StartError> {

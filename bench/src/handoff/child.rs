@@ -11,9 +11,7 @@ use anyhow::Context;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use selvedge_certs::{Identity, WorldName};
-use selvedge_coordinator::{
-    AnyName, CoordinatorArgs, CoordinatorService, FileConfig, GridSection, MemoryStore, Settings,
-};
+use selvedge_coordinator::{AnyName, CoordinatorArgs, CoordinatorService, FileConfig, GridSection, Settings};
 use selvedge_node::{MeshNode, MeshNodeConfig, Pacing, TickError};
 use selvedge_protocol::config::NodeConfig;
 use selvedge_transport::{ClientLimits, Tuning};
@@ -155,13 +153,14 @@ fn coordinator(spec: &CoordinatorSpec) -> anyhow::Result<()> {
         ..FileConfig::default()
     };
     let mut settings = Settings::resolve(CoordinatorArgs::default(), file, None)?;
+    settings.store = None;
     // Faster than a file may say: unpaced ticks would outrun mesh time.
     settings.coordinator.world.tick_interval = spec.tick;
     let (identity, door) = (load(dir, "coordinator")?, load(dir, "door")?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (names, store) = (Arc::new(AnyName), Arc::new(MemoryStore::default()));
-        let service = CoordinatorService::start(&settings, identity, door, names, store).await?;
+        let names = Arc::new(AnyName);
+        let service = CoordinatorService::start(&settings, identity, door, names, None).await?;
         say(&service.addresses())?;
         service.shutdown().cancelled().await;
         anyhow::bail!("the coordinator ended by itself")

@@ -51,8 +51,14 @@ struct CoordinatorFile<'a> {
     addresses_file: PathBuf,
     die_with_parent: bool,
     grid: GridSection,
+    store: StoreSection,
     door_tuning: Tuning,
     door_limits: ClientLimits,
+}
+
+#[derive(Serialize)]
+struct StoreSection {
+    path: PathBuf,
 }
 
 #[derive(Serialize)]
@@ -111,6 +117,7 @@ impl Home {
             log: &args.log,
             addresses_file: self.addresses_file(),
             die_with_parent: true,
+            store: StoreSection { path: self.dir.join("store") },
             grid: GridSection { cell_edge_m: args.cell_edge, cells: [x, y, 1] },
             door_tuning: Tuning::for_clients(),
             door_limits: client_limits(args),

@@ -9,6 +9,7 @@ use clap::Args;
 use selvedge_certs::WorldName;
 use selvedge_protocol::grid::CellId;
 use selvedge_protocol::id::NodeId;
+use serde::Deserialize;
 
 /// The coordinator's command line. Embed it with `#[command(flatten)]` and give it to [`run`](crate::app::run).
 #[derive(Debug, Clone, Default, Args)]
@@ -82,9 +83,43 @@ pub struct CoordinatorArgs {
     /// File to write the bound addresses to, as JSON {"mesh", "door", "http"}
     #[arg(long, env = "SELVEDGE_ADDRESSES_FILE", value_name = "PATH")]
     pub addresses_file: Option<PathBuf>,
+    /// Folder to keep in what must survive a restart, or 'none' [default: $STATE_DIRECTORY, or selvedge/WORLD in
+    /// $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, env = "SELVEDGE_STORE", value_name = "DIR")]
+    pub store: Option<StoreArg>,
+    /// Move aside what in that folder can't be used, and begin without it
+    #[arg(long)]
+    pub store_reset: bool,
     /// End when the process that started this one ends
     #[arg(long)]
     pub die_with_parent: bool,
+}
+
+/// A folder, or `none`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "PathBuf")]
+pub enum StoreArg {
+    /// Nothing is kept: who restarts begins anew.
+    None,
+    /// Kept in this folder.
+    Folder(PathBuf),
+}
+
+impl From<PathBuf> for StoreArg {
+    fn from(path: PathBuf) -> Self {
+        if path.as_os_str() == "none" { Self::None } else { Self::Folder(path) }
+    }
+}
+
+impl FromStr for StoreArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() {
+            return Err("name a folder, or 'none'".to_owned());
+        }
+        Ok(Self::from(PathBuf::from(text)))
+    }
 }
 
 /// Three numbers, written `x,y,z`.

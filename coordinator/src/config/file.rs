@@ -10,6 +10,7 @@ use selvedge_protocol::id::NodeId;
 use selvedge_transport::{ClientLimits, MeshLimits, Tuning};
 use serde::Deserialize;
 
+use super::args::StoreArg;
 use super::error::SettingError;
 
 /// A configuration file, as it is written: every key may be missing, no other key may be there.
@@ -79,6 +80,8 @@ pub struct FileConfig {
     pub log: Option<String>,
     /// File to write the bound addresses to. Default: none.
     pub addresses_file: Option<PathBuf>,
+    /// What must survive a restart.
+    pub store: StoreSection,
     /// Whether to end with the process that started this one. Default: no.
     pub die_with_parent: bool,
     /// QUIC towards nodes.
@@ -101,6 +104,14 @@ pub struct GridSection {
     pub cell_edge_m: Option<f64>,
     /// Cells along x, y and z. Default 4, 4, 1.
     pub cells: Option<[u32; 3]>,
+}
+
+/// What must survive a restart, as it is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSection {
+    /// Folder, or "none". Default: see `--store`.
+    pub path: Option<StoreArg>,
 }
 
 /// A cell pinned to a node.

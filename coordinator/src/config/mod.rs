@@ -17,9 +17,9 @@ use selvedge_certs::WorldName;
 use selvedge_protocol::config::CoordinatorConfig;
 use selvedge_transport::{ClientLimits, MeshLimits, Tuning};
 
-pub use args::{CoordinatorArgs, PinArg, TripleArg};
+pub use args::{CoordinatorArgs, PinArg, StoreArg, TripleArg};
 pub use error::SettingError;
-pub use file::{FileConfig, GridSection, PinnedEntry};
+pub use file::{FileConfig, GridSection, PinnedEntry, StoreSection};
 
 /// Where an identity is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,10 @@ pub struct Settings {
     pub log: String,
     /// Where to write the addresses that were bound.
     pub addresses_file: Option<PathBuf>,
+    /// The folder that what must survive a restart is kept in; none if it is kept in memory.
+    pub store: Option<PathBuf>,
+    /// Whether what in there can't be used is moved aside.
+    pub store_reset: bool,
     /// Whether to end when the process that started this one does.
     pub die_with_parent: bool,
 }

@@ -12,7 +12,7 @@ use selvedge_protocol::limits::NODES_MAX;
 use selvedge_transport::Tuning;
 use tracing_subscriber::EnvFilter;
 
-use super::args::{CoordinatorArgs, PinArg};
+use super::args::{CoordinatorArgs, PinArg, StoreArg};
 use super::error::SettingError;
 use super::file::{FileConfig, PinnedEntry};
 use super::{IdentityFiles, Settings};
@@ -60,6 +60,7 @@ keys! {
     NODES_MIN = "nodes_min", "--nodes-min", "SELVEDGE_NODES_MIN";
     LEASE = "lease", "--lease", "SELVEDGE_LEASE";
     ENTRY_PATIENCE = "entry_patience", "--entry-patience", "SELVEDGE_ENTRY_PATIENCE";
+    STORE = "store.path", "--store", "SELVEDGE_STORE";
     LOG = "log", "--log", "SELVEDGE_LOG";
 }
 
@@ -202,6 +203,11 @@ impl Settings {
 
         let bind_mesh = args.bind_mesh.or(file.bind_mesh).unwrap_or(MESH_DEFAULT);
         let bind_door = args.bind_door.or(file.bind_door).unwrap_or(DOOR_DEFAULT);
+        let store = match args.store.or(file.store.path) {
+            Some(StoreArg::None) => None,
+            Some(StoreArg::Folder(path)) => Some(path),
+            None => Some(default_store(&world)?),
+        };
         let advertise_mesh = layers.optional(&ADVERTISE_MESH, args.advertise_mesh, file.advertise_mesh);
         let advertise_door = layers.optional(&ADVERTISE_DOOR, args.advertise_door, file.advertise_door);
         for (key, advertised) in [(&ADVERTISE_MESH, &advertise_mesh), (&ADVERTISE_DOOR, &advertise_door)] {
@@ -240,9 +246,26 @@ impl Settings {
             door_limits: file.door_limits.unwrap_or_default(),
             log: log.value,
             addresses_file: args.addresses_file.or(file.addresses_file),
+            store,
+            store_reset: args.store_reset,
             die_with_parent: args.die_with_parent || file.die_with_parent,
         })
     }
+}
+
+/// Where a service manager says, or where the user's programs keep their state: not in the working directory, from which
+/// a restart may differ.
+fn default_store(world: &WorldName) -> Result<PathBuf, SettingError> {
+    let folder = |name: &str| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        Some(PathBuf::from(value)).filter(|path| path.is_absolute())
+    };
+    if let Some(folder) = folder("STATE_DIRECTORY") {
+        return Ok(folder);
+    }
+    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+    let missing = SettingError::Missing { key: STORE.file, flag: STORE.flag, env: STORE.env };
+    Ok(state.ok_or(missing)?.join("selvedge").join(world.as_str()))
 }
 
 fn grid(

@@ -49,11 +49,22 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
 }
 
 #[test]
+fn the_store_is_in_a_folder_unless_it_is_said_to_be_nowhere() {
+    let file = "[store]\npath = \"kept\"\n";
+    assert_eq!(resolve(&[], file).unwrap().store, Some("kept".into()));
+    assert_eq!(resolve(&["--store", "there"], file).unwrap().store, Some("there".into()));
+    assert_eq!(resolve(&["--store", "none"], file).unwrap().store, None);
+    assert_eq!(resolve(&[], "[store]\npath = \"none\"\n").unwrap().store, None);
+    let default = resolve(&[], "").unwrap().store.unwrap();
+    assert!(default.is_absolute(), "{default:?}");
+}
+
+#[test]
 fn every_flag_has_its_environment_variable() {
     use clap::CommandFactory;
     for arg in Line::command().get_arguments() {
         let id = arg.get_id().as_str();
-        if ["pinned", "die_with_parent", "help"].contains(&id) {
+        if ["pinned", "store_reset", "die_with_parent", "help"].contains(&id) {
             continue;
         }
         let expected = format!("SELVEDGE_{}", id.to_uppercase());

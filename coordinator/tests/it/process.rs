@@ -27,7 +27,7 @@ impl Folder {
         std::fs::write(dir.path().join(CA_CERTIFICATE_FILE), world.authority.ca_pem()).unwrap();
         let config = "cert = 'coordinator.pem'\nkey = 'coordinator.key'\nca = 'ca.pem'\n\
                       door_cert = 'door.pem'\ndoor_key = 'door.key'\nworld = 'overruled'\n\
-                      bind_mesh = '127.0.0.1:0'\nbind_door = '127.0.0.1:0'\nbind_http = '127.0.0.1:0'\n";
+                      bind_mesh = '127.0.0.1:0'\nbind_door = '127.0.0.1:0'\nbind_http = '127.0.0.1:0'\n[store]\npath = 'store'\n";
         std::fs::write(dir.path().join("mesh.toml"), config).unwrap();
         Self { dir }
     }

@@ -12,7 +12,7 @@ use selvedge_certs::{
 use selvedge_client::{ClientEndpoint, ClientSettings};
 use selvedge_coordinator::{
     AnyName, Authenticator, CharacterStore, CoordinatorArgs, CoordinatorService, FileConfig, MemoryStore,
-    Settings, StartError,
+    Settings, StartError, StoreArg,
 };
 use selvedge_protocol::id::{NodeId, Term};
 use selvedge_protocol::time::Time;
@@ -97,6 +97,7 @@ impl World {
             bind_mesh: args.bind_mesh.or(Some(anywhere())),
             bind_door: args.bind_door.or(Some(anywhere())),
             bind_http: args.bind_http.or(Some(anywhere())),
+            store: args.store.or(Some(StoreArg::None)),
             entry_patience: self.entry_patience,
             lease: self.lease,
             ..args
@@ -104,7 +105,7 @@ impl World {
         let settings = Settings::resolve(args, FileConfig::default(), None).unwrap();
         let identity = self.identity(Role::Coordinator("main".into()));
         let door = self.identity(Role::Server("door".into()));
-        CoordinatorService::start(&settings, identity, door, authenticator, store).await
+        CoordinatorService::start(&settings, identity, door, authenticator, Some(store)).await
     }
 
     /// A fake node with a link to the coordinator; `world` is what its hello says.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use selvedge_certs::{
     Authority, CA_VALIDITY, IDENTITY_VALIDITY, Identity, Role, SubjectNames, Uuid, WorldName,
 };
-use selvedge_coordinator::{AnyName, CoordinatorArgs, CoordinatorService, FileConfig, MemoryStore, Settings};
+use selvedge_coordinator::{AnyName, CoordinatorArgs, CoordinatorService, FileConfig, Settings};
 use selvedge_node::{MeshNode, MeshNodeBuilder, MeshNodeConfig};
 use selvedge_protocol::grid::GridConfig;
 
@@ -46,13 +46,13 @@ impl World {
         };
         let settings = Settings::resolve(args, FileConfig::default(), None);
         let mut settings = settings.expect("the settings are complete");
+        settings.store = None;
         settings.coordinator.world.grid = GRID;
         settings.coordinator.world.interest_margin_m = 10.0;
         settings.coordinator.nodes_min = nodes;
         let identity = self.identity(Role::Coordinator("main".to_owned()));
         let door = self.identity(Role::Server("door".to_owned()));
-        let store = Arc::new(MemoryStore::default());
-        let started = CoordinatorService::start(&settings, identity, door, Arc::new(AnyName), store);
+        let started = CoordinatorService::start(&settings, identity, door, Arc::new(AnyName), None);
         started.await.expect("the coordinator starts")
     }
 
