@@ -107,6 +107,16 @@ fn a_cut_whose_base_is_not_here_is_lacked() {
     let heads = [head(entity(4), light.len())];
     assert_eq!(keeper.on_part(SOURCE, 3, 0, &heads, &light), Reply::Silence);
     assert_eq!(keeper.on_end(SOURCE, 3, end(Some(1), 1)), Reply::Lack { cut: 3 });
+    let known = Thing::new(2.0).capture(entity(1), &versions).bytes;
+    let other_epoch = CopyHead { epoch: AuthorityEpoch::FIRST.next_step(), ..head(entity(1), known.len()) };
+    let mut of_another_epoch = self::keeper();
+    assert_eq!(of_another_epoch.on_part(SOURCE, 2, 0, &[other_epoch], &known), Reply::Silence);
+    let reply = of_another_epoch.on_end(SOURCE, 2, end(Some(1), 1));
+    assert_eq!(
+        reply,
+        Reply::Lack { cut: 2 },
+        "a body of one epoch isn't that of the next, whatever its version"
+    );
     assert_eq!(keeper.on_part(SOURCE, 4, 0, &heads, &light), Reply::Silence);
     let reply = keeper.on_end(SOURCE, 4, end(None, 1));
     assert!(matches!(reply, Reply::Misbehaved(_)), "a whole cut lacks nothing: {reply:?}");
