@@ -87,6 +87,8 @@ pub(crate) enum Event {
     Loaded { process: u32, request: u64, name: String },
     /// The store has saved.
     Saved { process: u32, session: SessionId, node: NodeId, name: String, character: Bytes },
+    /// What the coordinator wrote is safe.
+    DiskSynced { process: u32 },
     /// A player does something.
     PlayerActs(Stay),
     /// A player starts the program, or starts it again.
@@ -137,6 +139,7 @@ impl Event {
             Self::Strike => 28,
             Self::Returns(_) => 29,
             Self::LinkTimesOut { .. } => 30,
+            Self::DiskSynced { .. } => 31,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use selvedge_protocol::coordinator::Coordinator;
 use selvedge_protocol::time::Time;
 
-use super::{HostClock, Standstill};
+use super::{Disk, HostClock, Standstill};
 use crate::event::Stay;
 
 /// The coordinator's process, its door, its authenticator and its store.
@@ -23,6 +23,9 @@ pub(crate) struct CoordinatorHost {
     /// Who asked which question at the door.
     pub(crate) asked: BTreeMap<u64, Stay>,
     pub(crate) questions: u64,
+    /// What it remembers.
+    pub(crate) disk: Disk,
+    /// The characters.
     pub(crate) store: BTreeMap<String, bytes::Bytes>,
 }
 
@@ -37,12 +40,14 @@ impl CoordinatorHost {
             wake_at: None,
             asked: BTreeMap::new(),
             questions: 0,
+            disk: Disk::default(),
             store: BTreeMap::new(),
         }
     }
 
-    /// The process is no more. Returns who waits for an answer at its door.
-    pub(crate) fn end(&mut self) -> Vec<Stay> {
+    /// The process is no more; what it was syncing is written or not. Returns who waits for an answer at its door.
+    pub(crate) fn end(&mut self, written: bool) -> Vec<Stay> {
+        self.disk.lose(written);
         self.alive = false;
         self.wake_at = None;
         core::mem::take(&mut self.asked).into_values().collect()

@@ -2,12 +2,14 @@
 
 mod clock;
 mod coordinator;
+mod disk;
 mod node;
 mod player;
 mod standstill;
 
 pub(crate) use clock::HostClock;
 pub(crate) use coordinator::CoordinatorHost;
+pub(crate) use disk::Disk;
 pub(crate) use node::NodeHost;
 pub(crate) use player::PlayerHost;
 pub(crate) use standstill::{Standstill, Timers};

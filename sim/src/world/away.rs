@@ -50,6 +50,7 @@ impl World {
             | Event::DoorAsked { .. }
             | Event::Authenticated { .. }
             | Event::Loaded { .. }
+            | Event::DiskSynced { .. }
             | Event::Saved { .. } => Process::Coordinator,
             Event::PlayerTimer(player)
             | Event::Mesh { to: Process::Player(player), .. }
@@ -90,6 +91,7 @@ impl World {
             }
             Event::LinkLost { end: Process::Coordinator, process, .. }
             | Event::Authenticated { process, .. }
+            | Event::DiskSynced { process }
             | Event::Loaded { process, .. } => !self.coordinator.alive || self.coordinator.life != *process,
             Event::CoordinatorTimer | Event::Mesh { to: Process::Coordinator, .. } => !self.coordinator.alive,
             Event::DoorAsked { stay, .. } => {

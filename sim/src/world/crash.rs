@@ -5,7 +5,7 @@
 use core::time::Duration;
 
 use selvedge_protocol::coordinator::Coordinator;
-use selvedge_protocol::id::{EntityId, Term};
+use selvedge_protocol::id::EntityId;
 
 use super::World;
 use super::door::DOOR_TIMEOUT;
@@ -74,7 +74,8 @@ impl World {
         }
         self.stats.coordinator_crashes += 1;
         self.note(Process::Coordinator, || "ends without a word".to_owned());
-        let asked = self.coordinator.end();
+        let written = self.chance.chance(0.5);
+        let asked = self.coordinator.end(written);
         for stay in asked {
             self.queue.push(self.now + DOOR_TIMEOUT, Event::DoorFailed(stay));
         }
@@ -127,10 +128,10 @@ impl World {
         Ok(())
     }
 
-    /// A new coordinator knows what the disk of the former one holds: so far, nothing.
+    /// A new coordinator knows what the disk of the former one holds.
     fn begin_coordinator(&mut self, clock: HostClock) -> Result<(), Violation> {
-        let term = Term(u64::from(self.coordinator.life) + 2);
-        let machine = Coordinator::new(self.scenario.coordinator.clone(), term, self.chance.seed());
+        let (config, image) = (self.scenario.coordinator.clone(), self.coordinator.disk.image());
+        let machine = Coordinator::restored(config, image, clock.at(self.now), self.chance.seed());
         let machine = machine.map_err(|error| Violation {
             invariant: "progress",
             what: format!("the coordinator can't begin anew: {error}"),
@@ -138,6 +139,7 @@ impl World {
             player: None,
         })?;
         self.coordinator.begin(machine, clock);
+        self.drain_coordinator();
         Ok(())
     }
 

@@ -21,6 +21,9 @@ use crate::moment::Told;
 use crate::network::Network;
 use crate::trace::Said;
 
+/// How long the coordinator's disk takes to sync.
+const SYNC_US: (u64, u64) = (200, 8_000);
+
 impl World {
     pub(super) fn on_node_starts(&mut self, node: usize) {
         self.nodes[node].alive = true;
@@ -284,10 +287,13 @@ impl World {
         self.watch_timer(Process::Coordinator)
     }
 
-    fn drain_coordinator(&mut self) {
+    pub(super) fn drain_coordinator(&mut self) {
         while let Some(output) = self.coordinator.machine.poll_output() {
-            self.on_coordinator_output(output);
+            if let Some(output) = self.coordinator.disk.pass(output) {
+                self.on_coordinator_output(output);
+            }
         }
+        self.sync_disk();
         let host = &mut self.coordinator;
         if let Some((clock, _)) = host.machine.poll_timeout() {
             let at = host.when(clock).max(self.now);
@@ -296,6 +302,21 @@ impl World {
                 self.queue.push(at, Event::CoordinatorTimer);
             }
         }
+    }
+
+    fn sync_disk(&mut self) {
+        if self.coordinator.disk.begin_sync() {
+            let at = self.now + self.chance.micros(SYNC_US);
+            self.queue.push(at, Event::DiskSynced { process: self.coordinator.life });
+        }
+    }
+
+    /// What the coordinator wrote is safe: what it said after that is done.
+    pub(super) fn on_disk_synced(&mut self) {
+        for output in self.coordinator.disk.end_sync() {
+            self.on_coordinator_output(output);
+        }
+        self.sync_disk();
     }
 
     fn on_coordinator_output(&mut self, output: CoordinatorOutput) {

@@ -224,6 +224,7 @@ impl World {
             Event::PlayerEnters(player) => self.on_player_enters(player),
             Event::Calm => self.on_calm(),
             Event::Inspect => self.on_inspect(),
+            Event::DiskSynced { process: _ } => self.on_disk_synced(),
             Event::Strike => self.on_strike(),
             Event::Returns(process) => self.on_returns(process)?,
             Event::LinkTimesOut { link, life, length } => self.on_link_times_out(link, life, length),
