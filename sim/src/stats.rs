@@ -60,6 +60,7 @@ stats! {
     returns: "Nodes' processes that began anew.",
     partitions: "Partitions.",
     lives_over: "Lives of nodes that ended because nobody witnessed them any more.",
+    cuts_confirmed: "Cuts of standby copies that a keeper confirmed.",
     entities_restored: "Entities that a recovery restored.",
     client_messages: "Client messages delivered.",
     client_cuts: "Client connections cut.",

@@ -179,7 +179,7 @@ fn a2_sees_what_is_lost_and_what_should_be_gone() {
 /// An entity that lives at node 0; node 1 keeps a copy as it was after tick 9.
 fn with_a_copy_at_1() -> NothingLost {
     let mut check = NothingLost::default();
-    let safe = Fact::CutSafe { node: 0, keeper: 1, tick: Tick(9), entities: vec![ENTITY] };
+    let safe = Fact::CutSafe { node: 0, keeper: 1, tick: Tick(9), entities: vec![ENTITY], gone: Vec::new() };
     observe(&mut check, &[Fact::Born { node: 0, entity: ENTITY }, active(0, 1), safe]).unwrap();
     check
 }
@@ -220,7 +220,7 @@ fn a2_lets_what_was_despawned_after_the_last_cut_come_back_with_a_death_and_not_
     let facts = [gone.clone(), Fact::Ended { node: 0 }, back.clone(), held.clone()];
     observe(&mut with_a_copy_at_1(), &facts).unwrap();
     observe(&mut with_a_copy_at_1(), &[gone.clone(), back.clone(), held.clone()]).unwrap_err();
-    let said = Fact::CutSafe { node: 0, keeper: 1, tick: Tick(10), entities: Vec::new() };
+    let said = Fact::CutSafe { node: 0, keeper: 1, tick: Tick(10), entities: Vec::new(), gone: vec![ENTITY] };
     observe(&mut with_a_copy_at_1(), &[gone, said, Fact::Ended { node: 0 }, back, held]).unwrap_err();
 }
 

@@ -56,7 +56,11 @@ impl Invariant for NothingLost {
             match fact {
                 Fact::Born { node, entity } => {
                     let record = Record { home: Some(*node), ..Record::default() };
-                    self.entities.insert(*entity, record);
+                    let former = self.entities.insert(*entity, record);
+                    if former.is_some_and(|former| former.must == Must::Be) {
+                        let what = format!("{entity} is born anew at node {node} though it was not gone");
+                        return Err(violation(*entity, what));
+                    }
                 }
                 Fact::Gone { node, entity } => {
                     let record = self.entities.entry(*entity).or_default();
@@ -66,8 +70,9 @@ impl Invariant for NothingLost {
                 Fact::Standing { node, entity, standing: Some(standing) } => {
                     self.on_standing(*node, *entity, *standing);
                 }
-                Fact::CutSafe { node, keeper, tick, entities } => {
+                Fact::CutSafe { node, keeper, tick, entities, gone } => {
                     self.on_cut(*node, *keeper, *tick, entities);
+                    self.on_cut_without(*node, gone);
                 }
                 Fact::Ended { node } | Fact::LifeOver { node } => self.on_death(*node),
                 Fact::Restored { entity, tick } => self.on_restored(*entity, *tick)?,
@@ -134,8 +139,14 @@ impl NothingLost {
             record.covered = record.covered.max(tick);
             record.copies = BTreeSet::from([keeper]);
         }
-        for record in self.entities.values_mut().filter(|record| record.gone_at == Some(node)) {
-            record.gone_at = None;
+    }
+
+    fn on_cut_without(&mut self, node: usize, gone: &[EntityId]) {
+        for entity in gone {
+            if let Some(record) = self.entities.get_mut(entity).filter(|record| record.gone_at == Some(node))
+            {
+                record.gone_at = None;
+            }
         }
     }
 

@@ -20,10 +20,14 @@ pub struct ExactlyOnce {
     starts: BTreeMap<usize, u32>,
     /// Whose inputs each session's are.
     lives: BTreeMap<u128, Life>,
-    applied: BTreeMap<u128, (AuthorityEpoch, Ledger)>,
+    applied: BTreeMap<u128, (Origin, Ledger)>,
+    /// How often each entity was born.
+    births: BTreeMap<EntityId, u32>,
     settled: bool,
 }
 
+/// What an entity goes back to no further: which entity it is, of which birth, of which recovery.
+type Origin = (EntityId, u32, u32);
 /// A player, and which start of the player's program.
 type Life = (usize, u32);
 
@@ -34,6 +38,7 @@ impl Invariant for ExactlyOnce {
                 Fact::PlayerBegan { player } => {
                     *self.starts.entry(*player).or_default() += 1;
                 }
+                Fact::Born { entity, .. } => *self.births.entry(*entity).or_default() += 1,
                 Fact::Acted { player, seq, digest } => {
                     let sent = self.sent.entry(self.life(*player)).or_insert_with(|| vec![0]);
                     debug_assert_eq!(sent.len(), *seq as usize, "inputs are numbered without gaps");
@@ -48,7 +53,6 @@ impl Invariant for ExactlyOnce {
                 Fact::Inspected(inspection) => self.on_inspection(inspection)?,
                 Fact::Published { ledger: None, .. }
                 | Fact::Standing { .. }
-                | Fact::Born { .. }
                 | Fact::LifeOver { .. }
                 | Fact::LeaseOutlived { .. }
                 | Fact::CutSafe { .. }
@@ -87,7 +91,10 @@ impl ExactlyOnce {
         applied: u32,
         ledger: Ledger,
     ) -> Result<(), Violation> {
-        let (former_epoch, former) = self.applied.insert(ledger.session, (epoch, ledger)).unwrap_or_default();
+        let births = self.births.get(&entity).copied().unwrap_or_default();
+        let origin = (entity, births, epoch.generation);
+        let former = self.applied.insert(ledger.session, (origin, ledger));
+        let (former_origin, former) = former.unwrap_or((origin, Ledger::default()));
         if former == ledger {
             return Ok(());
         }
@@ -101,8 +108,9 @@ impl ExactlyOnce {
         if applied != ledger.last_seq {
             return broken(format!("the core says {applied} inputs are applied, the game {ledger:?}"));
         }
-        // A recovery goes back to the last checkpoint, and the client repeats what came after.
-        if ledger.last_seq < former.last_seq && epoch.generation == former_epoch.generation {
+        // A recovery goes back to the last checkpoint, or to the beginning of what was never safe, and the client repeats
+        // what came after.
+        if ledger.last_seq < former.last_seq && origin == former_origin {
             return broken(format!("inputs were undone: {ledger:?} after {former:?}"));
         }
         let sent = self.lives.get(&ledger.session).and_then(|life| self.sent.get(life));

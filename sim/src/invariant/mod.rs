@@ -109,8 +109,10 @@ pub enum Fact {
         keeper: usize,
         /// After which tick it was captured.
         tick: Tick,
-        /// The entities in it.
+        /// The entities that it shows.
         entities: Vec<EntityId>,
+        /// Entities of earlier cuts that are no longer the node's.
+        gone: Vec<EntityId>,
     },
     /// A node was told to restore an entity from a copy.
     Restored {

@@ -205,6 +205,7 @@ impl<'a> Script<'a> {
                 self.world.release(rule);
             }
         }
+        self.world.unbar(self.target);
         if let Some(rule) = rule {
             self.world.release(rule);
         }
@@ -228,7 +229,11 @@ impl<'a> Script<'a> {
             }
             Way::Silent => Some(self.world.add_rule(request, source, Process::Coordinator, Fate::Hold)),
             Way::LateTransfer => Some(self.world.add_rule(transfer, source, target, Fate::Hold)),
-            Way::LateAccept => Some(self.world.add_rule(accepted, target, source, Fate::Hold)),
+            Way::LateAccept => {
+                // The client stays with the source.
+                self.world.bar(self.target);
+                Some(self.world.add_rule(accepted, target, source, Fate::Hold))
+            }
         }
     }
 

@@ -84,6 +84,7 @@ impl World {
 
     fn on_node_send(&mut self, node: usize, to: Destination, lane: Lane, message: &Message, blob: &Bytes) {
         self.note_token(node, message);
+        self.note_copies_sent(node, message);
         let (to, link) = match to {
             Destination::Coordinator => (Process::Coordinator, Network::of_coordinator(node)),
             Destination::Node(id) => match self.nodes.iter().position(|host| host.id == id) {
@@ -174,6 +175,10 @@ impl World {
                 self.drive_coordinator(CoordinatorInput::Message { from, incarnation, message, blob });
             }
             (from, Process::Node(node)) => {
+                match from {
+                    Process::Node(from) => self.note_copies_arrived(from, node, &message),
+                    Process::Coordinator | Process::Player(_) => self.note_orders(&message),
+                }
                 if let Message::Admit { request, entity, .. } = &message {
                     let (request, entity) = (*request, *entity);
                     self.facts.push(Fact::AdmissionAsked { node, request, entity });

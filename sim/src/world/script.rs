@@ -112,6 +112,11 @@ impl World {
         self.tap().bar(node);
     }
 
+    /// Clients reach this node again.
+    pub(crate) fn unbar(&mut self, node: usize) {
+        self.tap().unbar(node);
+    }
+
     /// The next connection that a client makes gets a twin with the same token, just ahead of it or just after it.
     pub(crate) fn want_twin(&mut self, ahead: bool) {
         self.tap().want_twin(ahead);
@@ -162,7 +167,8 @@ impl World {
     }
 
     pub(crate) fn standing(&self, node: usize, entity: EntityId) -> Option<Standing> {
-        self.nodes[node].machine.standing(entity)
+        let host = &self.nodes[node];
+        host.machine.standing(entity).filter(|_| host.alive)
     }
 
     pub(crate) fn node_count(&self) -> usize {

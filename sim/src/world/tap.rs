@@ -150,6 +150,10 @@ impl Tap {
         self.barred.insert(node);
     }
 
+    pub(super) fn unbar(&mut self, node: usize) {
+        self.barred.remove(&node);
+    }
+
     pub(super) fn bars(&self, node: usize) -> bool {
         self.barred.contains(&node)
     }
