@@ -54,7 +54,7 @@ pub(crate) enum Event {
     /// A link comes up.
     LinkRises { link: LinkId, life: u32 },
     /// One end, in that process of its, notices that its link is down.
-    LinkLost { link: LinkId, end: Process, process: u32 },
+    LinkLost { link: LinkId, life: u32, end: Process, process: u32 },
     /// A cut ends.
     LinkHeals { link: LinkId },
     /// Something goes wrong somewhere.

@@ -48,12 +48,8 @@ pub struct FaultSet(u8);
 impl FaultSet {
     /// None.
     pub const NONE: Self = Self(0);
-    /// What a run under the profile `faults` is exposed to unless it is told otherwise.
-    pub const USUAL: Self = Self::NONE
-        .with(FaultKind::Pause)
-        .with(FaultKind::Partition)
-        .with(FaultKind::Drift)
-        .with(FaultKind::Client);
+    /// Every kind.
+    pub const ALL: Self = Self((1 << FaultKind::ALL.len()) - 1);
 
     /// This set with one more.
     #[must_use]
@@ -72,7 +68,7 @@ impl FaultSet {
     pub fn named(names: &str) -> Option<Self> {
         names.split(',').map(str::trim).filter(|name| !name.is_empty()).try_fold(Self::NONE, |set, name| {
             if name == "all" {
-                return Some(FaultKind::ALL.into_iter().fold(set, Self::with));
+                return Some(Self::ALL);
             }
             let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name)?;
             Some(set.with(kind))

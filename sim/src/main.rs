@@ -49,7 +49,7 @@ struct Arguments {
     #[arg(long, value_parser = parse_profile)]
     profile: Option<Profile>,
     /// With --profile faults: what comes to harm, of crash, pause, partition, drift, coordinator, client, or all.
-    #[arg(long, value_parser = parse_faults, default_value_t = FaultSet::USUAL)]
+    #[arg(long, value_parser = parse_faults, default_value_t = FaultSet::ALL)]
     faults: FaultSet,
     /// Write what was found to this file, as JSON.
     #[arg(long)]

@@ -31,7 +31,7 @@ pub struct SimOptions {
 
 impl Default for SimOptions {
     fn default() -> Self {
-        Self { profile: None, faults: FaultSet::USUAL, tweak: |_| {}, watcher: None }
+        Self { profile: None, faults: FaultSet::ALL, tweak: |_| {}, watcher: None }
     }
 }
 

@@ -68,6 +68,16 @@ fn a1_sees_two_authorities_epochs_that_go_back_and_ticks_that_come_twice() {
 }
 
 #[test]
+fn a1_lets_a_recovery_undo_a_tick_but_no_handoff() {
+    let mut check = SingleAuthority::default();
+    let epoch = AuthorityEpoch { generation: 1, step: 0 };
+    let restored =
+        Fact::Published { node: 1, entity: ENTITY, epoch, tick: Tick(5), applied: 0, ledger: None };
+    observe(&mut check, &[published(0, 1, 5, None), restored]).unwrap();
+    observe(&mut check, &[published(0, 2, 6, None)]).unwrap_err();
+}
+
+#[test]
 fn a1_lets_another_take_over_from_who_stands_still_but_not_from_who_goes_on() {
     let mut check = SingleAuthority::default();
     let restored = AuthorityEpoch { generation: 1, step: 0 };

@@ -125,9 +125,9 @@ impl SingleAuthority {
         (epoch, tick): (AuthorityEpoch, Tick),
     ) -> Result<(), Violation> {
         let record = self.entities.entry(entity).or_default();
-        // Whoever holds it: tick n is simulated once, and what follows is tick n + 1 or later.
+        // Whoever holds it: tick n is simulated once, and what follows is tick n + 1 or later. A recovery undoes ticks.
         if let Some((last_epoch, last_tick)) = record.published
-            && (epoch < last_epoch || tick <= last_tick)
+            && (epoch < last_epoch || (epoch.generation == last_epoch.generation && tick <= last_tick))
         {
             let what = format!(
                 "node {node} took {entity} at epoch {epoch}, tick {}, after epoch {last_epoch}, tick {}",

@@ -12,7 +12,7 @@ use selvedge_protocol::wire::Message;
 use super::End;
 use super::case::Case;
 use crate::event::Process;
-use crate::fault::{FaultKind, FaultSet, Harm};
+use crate::fault::{FaultSet, Harm};
 use crate::game::Action;
 use crate::invariant::Violation;
 use crate::run::{about, panic_message};
@@ -326,7 +326,6 @@ fn scenario() -> Scenario {
     let cells = [u32::try_from(NODES).unwrap_or(1), 1, 1];
     let grid = GridConfig { origin_m: [0.0; 3], cell_edge_m: EDGE_M, cells };
     let world = WorldConfig { grid, tick_interval: Duration::from_millis(50), ..WorldConfig::default() };
-    let kinds = FaultKind::ALL.into_iter().fold(FaultSet::NONE, FaultSet::with);
     Scenario {
         seed: 1,
         profile: Profile::Faults,
@@ -337,7 +336,7 @@ fn scenario() -> Scenario {
         node: NodeConfig { dwell_min: Duration::ZERO, ..NodeConfig::default() },
         client: ClientConfig::default(),
         faults: Faults::NONE,
-        harm: Harm { kinds, every: None, ..Harm::NONE },
+        harm: Harm { kinds: FaultSet::ALL, ..Harm::NONE },
         play: Play { speed_max_m_s: 0.0, ..Play::NOTHING },
         active_for: Duration::ZERO,
         settle_within: SETTLE_WITHIN,

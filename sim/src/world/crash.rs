@@ -177,8 +177,8 @@ impl World {
 
     /// One end learns of a lost link after a while.
     pub(super) fn lose_at(&mut self, link: LinkId, end: Process, after: Duration) {
-        let process = self.life_of(end);
-        self.queue.push(self.now + after, Event::LinkLost { link, end, process });
+        let (process, life) = (self.life_of(end), self.network.link(link).life);
+        self.queue.push(self.now + after, Event::LinkLost { link, life, end, process });
     }
 
     /// The one end that is left has noticed: the link may rise to the other's next process.

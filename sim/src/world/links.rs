@@ -109,7 +109,11 @@ impl World {
         }
     }
 
-    pub(super) fn on_link_lost(&mut self, id: LinkId, end: Process) {
+    pub(super) fn on_link_lost(&mut self, id: LinkId, life: u32, end: Process) {
+        if self.network.link(id).life > life {
+            // It was noticed otherwise before, and may be up again.
+            return;
+        }
         let [first, second] = self.network.ends(id);
         let other = if first == end { second } else { first };
         self.note(end, || format!("the link to {other:?} is down"));

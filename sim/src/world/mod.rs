@@ -205,7 +205,7 @@ impl World {
                 }
             }
             Event::LinkRises { link, life } => self.on_link_rises(link, life),
-            Event::LinkLost { link, end, process: _ } => self.on_link_lost(link, end),
+            Event::LinkLost { link, life, end, process: _ } => self.on_link_lost(link, life, end),
             Event::LinkHeals { link } => self.heal(link),
             Event::Weather => self.on_weather(),
             Event::Tick { node, tick, process: _ } => self.on_tick(node, tick),
