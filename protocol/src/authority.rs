@@ -86,7 +86,7 @@ pub struct AuthorityTable {
     left: VecDeque<EntityId>,
     active: usize,
     #[cfg(feature = "planted-bugs")]
-    ignore_epochs: bool,
+    bug: Option<crate::config::PlantedBug>,
 }
 
 impl AuthorityTable {
@@ -96,9 +96,15 @@ impl AuthorityTable {
         Self::default()
     }
 
+    /// Builds a known bug in, if it is one of this table's.
     #[cfg(feature = "planted-bugs")]
-    pub(crate) fn plant_ignored_epochs(&mut self) {
-        self.ignore_epochs = true;
+    pub fn plant(&mut self, bug: crate::config::PlantedBug) {
+        self.bug = Some(bug);
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    fn has_bug(&self, bug: crate::config::PlantedBug) -> bool {
+        self.bug == Some(bug)
     }
 
     /// How the entity stands here.
@@ -131,6 +137,10 @@ impl AuthorityTable {
     /// The highest epoch that this node has held, given away or been told to discard below.
     #[must_use]
     pub fn floor(&self, entity: EntityId) -> AuthorityEpoch {
+        #[cfg(feature = "planted-bugs")]
+        if self.has_bug(crate::config::PlantedBug::IgnoreFloors) {
+            return AuthorityEpoch::default();
+        }
         self.records.get(&entity).map(Record::floor).unwrap_or_default()
     }
 
@@ -238,7 +248,7 @@ impl AuthorityTable {
     #[must_use]
     pub fn receipt(&self, id: HandoffId) -> Receipt {
         #[cfg(feature = "planted-bugs")]
-        if self.ignore_epochs {
+        if self.has_bug(crate::config::PlantedBug::IgnoreEpochs) {
             return Receipt::Free;
         }
         let Some(record) = self.records.get(&id.entity) else {
@@ -279,6 +289,10 @@ impl AuthorityTable {
 
     /// Target: refuses the id for good, unless it was accepted.
     pub fn cancel(&mut self, id: HandoffId) -> CancelAnswer {
+        #[cfg(feature = "planted-bugs")]
+        if self.has_bug(crate::config::PlantedBug::ForgetCancel) && id.epoch > self.highest(id.entity) {
+            return CancelAnswer::Cancelled;
+        }
         let known = self.records.contains_key(&id.entity);
         let record = self.records.entry(id.entity).or_default();
         if id.epoch <= record.highest {

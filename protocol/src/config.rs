@@ -155,7 +155,7 @@ pub struct NodeConfig {
 
 /// Bugs that the checkers must see.
 #[cfg(feature = "planted-bugs")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PlantedBug {
     /// A frozen source simulates on when the target stays silent.
     ThawOnTimeout,
@@ -163,6 +163,24 @@ pub enum PlantedBug {
     IgnoreEpochs,
     /// A token admits more than once.
     ReuseTokens,
+    /// A target forgets what it cancelled or refused.
+    ForgetCancel,
+    /// A node tells no floors, and the verdict doesn't see that a copy proves what was held.
+    IgnoreFloors,
+    /// A node obeys lower rounds and older terms than it has seen.
+    ObeyOldRounds,
+    /// The verdict doesn't wait for everybody's answer.
+    JudgeEarly,
+    /// The verdict takes any claim for the last word and the copy of the highest tick for the best, whatever their epochs.
+    IgnoreVerdictEpochs,
+    /// The verdict overlooks tombstones.
+    IgnoreMoved,
+    /// The verdict leaves copies that were superseded where they are.
+    DiscardNothing,
+    /// A life counts as over as soon as its lease is, by the coordinator's clock.
+    FenceWithoutMargin,
+    /// A life counts as over when one voter has promised.
+    FenceWithoutMajority,
 }
 
 impl Default for NodeConfig {

@@ -15,6 +15,7 @@ mod game;
 mod hosts;
 pub mod invariant;
 pub mod matrix;
+pub mod model;
 mod moment;
 mod network;
 mod queue;

@@ -7,6 +7,7 @@
 )]
 
 mod matrix_command;
+mod model_command;
 
 use core::time::Duration;
 use std::io::{IsTerminal, Write};
@@ -78,6 +79,19 @@ enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Explores handoffs, leases and recovery in full within bounds: every order of events, losses, repeats, one crash at
+    /// any point. Fails if a property does not hold, and shows a shortest history that breaks it.
+    Model {
+        /// How far.
+        #[arg(long, value_enum, default_value_t = model_command::Extent::Small)]
+        bound: model_command::Extent,
+        /// Build a known bug in, and show how it is seen; `all` for every one. Needs `--features planted-bugs`.
+        #[arg(long)]
+        plant: Option<String>,
+        /// Threads; by default one for each core.
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
 }
 
 fn parse_profile(name: &str) -> Result<Profile, String> {
@@ -97,6 +111,9 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(Command::Scenarios { filter }) => return play_scenarios(filter.as_deref().unwrap_or_default()),
         Some(Command::Matrix { filter, jobs, json }) => {
             return matrix_command::run(filter.as_deref().unwrap_or_default(), *jobs, json.as_deref());
+        }
+        Some(Command::Model { bound, plant, jobs }) => {
+            return model_command::run(*bound, plant.as_deref(), *jobs);
         }
         None => {}
     }

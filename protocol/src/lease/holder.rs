@@ -10,7 +10,7 @@ use crate::time::Time;
 use crate::wire::Assignment;
 
 /// What a node knows of its own lease. It runs from when the node *sent* the newest renewal that a majority answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct LeaseHolder {
     lease: Duration,
     assignment: Assignment,

@@ -10,8 +10,11 @@ use crate::limits::VOTERS_MAX;
 use crate::time::Time;
 use crate::wire::Assignment;
 
+#[cfg(feature = "planted-bugs")]
+use crate::config::PlantedBug;
+
 /// The times of the leases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WardenSettings {
     /// How long a lease lasts on its holder's own clock.
     pub lease: Duration,
@@ -52,7 +55,7 @@ pub enum WardenAction {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum State {
     Alive,
     /// Promises are collected: of whom, and when the promising voter last answered, by the coordinator's clock.
@@ -66,7 +69,7 @@ enum State {
     },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 enum Voter {
     /// The life itself: another process says that it is no more.
     Itself,
@@ -74,7 +77,7 @@ enum Voter {
     Node(Peer),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Watched {
     heard_at: Time,
     /// Where it runs: a buddy elsewhere is better.
@@ -87,7 +90,7 @@ struct Watched {
 }
 
 /// The coordinator's view of every life that is not over. See the module's page.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Warden {
     settings: WardenSettings,
     witness: Witness,
@@ -96,14 +99,30 @@ pub struct Warden {
     over: Vec<Peer>,
     /// When the coordinator was last awake.
     awake_at: Time,
+    #[cfg(feature = "planted-bugs")]
+    bug: Option<PlantedBug>,
 }
 
 impl Warden {
+    /// Builds a known bug in, if it is one of a warden's.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, bug: PlantedBug) {
+        self.bug = Some(bug);
+    }
+
     /// A coordinator that watches nobody yet.
     #[must_use]
     pub fn new(settings: WardenSettings) -> Self {
         let witness = Witness::new(settings.lease + settings.margin);
-        Self { settings, witness, watched: BTreeMap::new(), over: Vec::new(), awake_at: Time::ZERO }
+        Self {
+            settings,
+            witness,
+            watched: BTreeMap::new(),
+            over: Vec::new(),
+            awake_at: Time::ZERO,
+            #[cfg(feature = "planted-bugs")]
+            bug: None,
+        }
     }
 
     /// Watches a life that was just granted, or that a store remembers. It has a full lease from now.
@@ -235,7 +254,12 @@ impl Warden {
             return;
         };
         promises.entry(voter).or_insert(answered_at);
-        if promises.len() >= majority(watched.assignment.voters.len()) {
+        let needed = majority(watched.assignment.voters.len());
+        #[cfg(feature = "planted-bugs")]
+        let needed = if self.bug == Some(PlantedBug::FenceWithoutMajority) { 1 } else { needed };
+        #[cfg(feature = "planted-bugs")]
+        let margin = if self.bug == Some(PlantedBug::FenceWithoutMargin) { Duration::ZERO } else { margin };
+        if promises.len() >= needed {
             let newest = promises.values().copied().max().unwrap_or(Time::ZERO);
             watched.state = State::Waiting { until: newest + lease + margin };
         }

@@ -8,7 +8,7 @@ use crate::id::{Incarnation, NodeId, Peer};
 use crate::time::Time;
 
 /// Whom a voter has answered, and whom it will answer no more.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Witness {
     /// Answers older than this are forgotten: no lease that they granted can still run.
     forget_after: Duration,

@@ -176,8 +176,8 @@ impl Node {
         let standby = Standby::new(&setup.config);
         let mut authority = AuthorityTable::new();
         #[cfg(feature = "planted-bugs")]
-        if setup.config.has_bug(crate::config::PlantedBug::IgnoreEpochs) {
-            authority.plant_ignored_epochs();
+        if let Some(bug) = setup.config.planted_bug {
+            authority.plant(bug);
         }
         #[cfg(not(feature = "planted-bugs"))]
         let _ = &mut authority;

@@ -28,8 +28,9 @@ pub enum Fencing {
 /// What a part of a verdict, or the end of a round, asks of the node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Instruction {
-    /// The verdict is complete: carry it out, once. Call [`Participant::carried`] when what was restored is in a
-    /// checkpoint that is safe, or at once if there is nobody to keep one.
+    /// The verdict is complete: carry it out, once. Call [`Participant::carried`] when everything that this node holds
+    /// afterwards is in a checkpoint that is safe, or at once if there is nobody to keep one: once everybody has said
+    /// so, the copies of the dead are forgotten.
     CarryOut(Vec<Order>),
     /// It is carried out already: say so again.
     Repeat(RecoveryMessage),
@@ -50,6 +51,8 @@ pub struct Participant {
     answer: Vec<RecoveryMessage>,
     orders: Joiner<Order>,
     stage: Stage,
+    #[cfg(feature = "planted-bugs")]
+    bug: Option<crate::config::PlantedBug>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
@@ -68,6 +71,22 @@ enum Stage {
 }
 
 impl Participant {
+    /// Builds a known bug in, if it is one of a participant's.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, bug: crate::config::PlantedBug) {
+        self.bug = Some(bug);
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    fn obeys_old_rounds(&self) -> bool {
+        self.bug == Some(crate::config::PlantedBug::ObeyOldRounds)
+    }
+
+    #[cfg(not(feature = "planted-bugs"))]
+    const fn obeys_old_rounds(&self) -> bool {
+        false
+    }
+
     /// The highest round that this node has heard of.
     #[must_use]
     pub const fn round(&self) -> Round {
@@ -92,7 +111,7 @@ impl Participant {
 
     /// The coordinator says that these lives are over, and asks what this node knows.
     pub fn on_fence(&mut self, round: Round, dead: &[Peer]) -> Fencing {
-        if round < self.round || round == Round::default() {
+        if (round < self.round && !self.obeys_old_rounds()) || round == Round::default() {
             return Fencing::Stale;
         }
         if round == self.round {
@@ -106,14 +125,11 @@ impl Participant {
         let dead: BTreeSet<Peer> = dead.iter().copied().collect();
         let fenced = dead.iter().copied().filter(|&life| self.fenced.fence(life)).collect();
         let over = self.dead.difference(&dead).copied().collect();
-        *self = Self {
-            round,
-            fenced: core::mem::take(&mut self.fenced),
-            dead,
-            answer: Vec::new(),
-            orders: Joiner::default(),
-            stage: Stage::Asked,
-        };
+        self.round = round;
+        self.dead = dead;
+        self.answer = Vec::new();
+        self.orders = Joiner::default();
+        self.stage = Stage::Asked;
         Fencing::Answer { fenced, over }
     }
 
@@ -141,7 +157,7 @@ impl Participant {
 
     /// A part of the verdict.
     pub fn on_verdict(&mut self, round: Round, part: u32, parts: u32, orders: Vec<Order>) -> Instruction {
-        if round != self.round {
+        if round != self.round && !self.obeys_old_rounds() {
             return Instruction::Stale;
         }
         match self.stage {
@@ -180,7 +196,10 @@ impl Participant {
 
     /// This node was fenced and rejoins with empty hands: what it owed in a round is owed by its former life.
     pub fn rejoin(&mut self) {
-        *self = Self { round: self.round, fenced: core::mem::take(&mut self.fenced), ..Self::default() };
+        self.dead = BTreeSet::new();
+        self.answer = Vec::new();
+        self.orders = Joiner::default();
+        self.stage = Stage::Idle;
     }
 }
 

@@ -12,7 +12,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::parts::{Joiner, Offered, split};
-use super::verdict::{Answer, Verdict, verdict};
+#[cfg(not(feature = "planted-bugs"))]
+use super::verdict::verdict;
+use super::verdict::{Answer, Verdict};
 use crate::id::{AuthorityEpoch, Peer};
 use crate::limits::{NODES_MAX, RECOVERY_PARTS_MAX, ROUNDS_LOST_MAX};
 use crate::time::Time;
@@ -63,6 +65,8 @@ pub struct RoundKeeper {
     dead: BTreeSet<Peer>,
     phase: Phase,
     outputs: VecDeque<RoundOutput>,
+    #[cfg(feature = "planted-bugs")]
+    bug: Option<crate::config::PlantedBug>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -86,7 +90,25 @@ impl RoundKeeper {
             dead: BTreeSet::new(),
             phase: Phase::Quiet,
             outputs: VecDeque::new(),
+            #[cfg(feature = "planted-bugs")]
+            bug: None,
         }
+    }
+
+    /// Builds a known bug in, if it is one of a keeper's or of the verdict's.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, bug: crate::config::PlantedBug) {
+        self.bug = Some(bug);
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    fn judges_early(&self) -> bool {
+        self.bug == Some(crate::config::PlantedBug::JudgeEarly)
+    }
+
+    #[cfg(not(feature = "planted-bugs"))]
+    const fn judges_early(&self) -> bool {
+        false
     }
 
     /// A life is registered. Its node's former life, if it was not buried, is: nobody else speaks for what it held.
@@ -290,10 +312,12 @@ impl RoundKeeper {
 
     /// Gives the verdict once everybody has answered.
     fn conclude(&mut self, now: Time) {
+        let early = self.judges_early();
         let Phase::Asking { answers, cuts, .. } = &mut self.phase else {
             return;
         };
-        if !answers.values().all(Joiner::is_complete) {
+        let missing = answers.values().filter(|answer| !answer.is_complete()).count();
+        if missing > if early { answers.len().saturating_sub(1) } else { 0 } {
             return;
         }
         let mut cuts = core::mem::take(cuts);
@@ -304,7 +328,10 @@ impl RoundKeeper {
                 (peer, Answer { cuts, claims: joiner.into_items() })
             })
             .collect();
+        #[cfg(not(feature = "planted-bugs"))]
         let verdict = verdict(self.round, &self.dead, &answers);
+        #[cfg(feature = "planted-bugs")]
+        let verdict = super::verdict::flawed(self.round, &self.dead, &answers, self.bug);
         let waiting = verdict.orders.iter().map(|(&peer, orders)| (peer, split(orders))).collect();
         self.phase = Phase::Ordering { waiting, repeat_at: now + self.retry };
         self.outputs.push_back(RoundOutput::Decided(verdict));

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::{AuthorityEpoch, EntityId, Peer, SessionId};
 use crate::wire::{Captured, Claim, ClaimKind, NewestCut, Order, Round};
 
+#[cfg(feature = "planted-bugs")]
+use crate::config::PlantedBug;
+
 /// Everything that one live node answered.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Answer {
@@ -46,19 +49,18 @@ pub struct Verdict {
 /// Decides about every entity that any answer names. `answers` must hold every live node's, and theirs alone.
 #[must_use]
 pub fn verdict(round: Round, dead: &BTreeSet<Peer>, answers: &BTreeMap<Peer, Answer>) -> Verdict {
-    let case = Case::new(round, dead, answers);
-    let mut said: BTreeMap<EntityId, Vec<Statement<'_>>> = BTreeMap::new();
-    for (&by, answer) in answers {
-        for claim in &answer.claims {
-            said.entry(claim.entity).or_default().push(Statement { by, claim });
-        }
-    }
-    let orders = answers.keys().map(|&node| (node, Vec::new())).collect();
-    let mut verdict = Verdict { orders, restored: Vec::new(), lost: Vec::new() };
-    for (entity, statements) in said {
-        case.decide(entity, &statements, &mut verdict);
-    }
-    verdict
+    Case::new(round, dead, answers).judge()
+}
+
+/// The same with a known bug in it.
+#[cfg(feature = "planted-bugs")]
+pub(super) fn flawed(
+    round: Round,
+    dead: &BTreeSet<Peer>,
+    answers: &BTreeMap<Peer, Answer>,
+    bug: Option<PlantedBug>,
+) -> Verdict {
+    Case { bug, ..Case::new(round, dead, answers) }.judge()
 }
 
 /// One claim and who makes it.
@@ -76,6 +78,8 @@ struct Case<'a> {
     answers: &'a BTreeMap<Peer, Answer>,
     /// Of each dead life, the newest cut that anybody has.
     newest: BTreeMap<Peer, NewestCut>,
+    #[cfg(feature = "planted-bugs")]
+    bug: Option<PlantedBug>,
 }
 
 /// What the claim of the highest epoch says.
@@ -99,7 +103,29 @@ impl<'a> Case<'a> {
                 *known = *cut;
             }
         }
-        Self { epoch: AuthorityEpoch::restored_in(round.number), dead, answers, newest }
+        Self {
+            epoch: AuthorityEpoch::restored_in(round.number),
+            dead,
+            answers,
+            newest,
+            #[cfg(feature = "planted-bugs")]
+            bug: None,
+        }
+    }
+
+    fn judge(&self) -> Verdict {
+        let mut said: BTreeMap<EntityId, Vec<Statement<'_>>> = BTreeMap::new();
+        for (&by, answer) in self.answers {
+            for claim in &answer.claims {
+                said.entry(claim.entity).or_default().push(Statement { by, claim });
+            }
+        }
+        let orders = self.answers.keys().map(|&node| (node, Vec::new())).collect();
+        let mut verdict = Verdict { orders, restored: Vec::new(), lost: Vec::new() };
+        for (entity, statements) in said {
+            self.decide(entity, &statements, &mut verdict);
+        }
+        verdict
     }
 
     fn decide(&self, entity: EntityId, said: &[Statement<'_>], verdict: &mut Verdict) {
@@ -107,8 +133,8 @@ impl<'a> Case<'a> {
         match self.last(said, &copies) {
             Last::Unknown => {}
             Last::Alive(highest) => self.discard_below(entity, highest, said, verdict),
-            Last::WithTheDead => match copies.iter().max_by(|a, b| better(a, b)) {
-                Some(best) => self.restore(entity, *best, said, verdict),
+            Last::WithTheDead => match self.best(&copies) {
+                Some(best) => self.restore(entity, best, said, verdict),
                 None => verdict.lost.push(entity),
             },
         }
@@ -122,13 +148,30 @@ impl<'a> Case<'a> {
                 ClaimKind::Active => (4, true),
                 ClaimKind::Ended => (4, true),
                 ClaimKind::Frozen { to } => (3, self.points_at_live(*it, to, said)?),
+                #[cfg(feature = "planted-bugs")]
+                ClaimKind::Moved { .. } if self.bug == Some(PlantedBug::IgnoreMoved) => return None,
                 ClaimKind::Moved { to } => (2, self.points_at_live(*it, to, said)?),
                 ClaimKind::Warm { .. } | ClaimKind::Standby { .. } | ClaimKind::Known => return None,
             };
             Some((it.claim.epoch, rank, alive))
         });
         let proofs = copies.iter().filter_map(|it| Some((it.claim.contents?.epoch, 1, false)));
-        match words.chain(proofs).max() {
+        #[cfg(feature = "planted-bugs")]
+        let proofs = proofs.map(|(epoch, rank, alive)| match self.bug {
+            Some(PlantedBug::IgnoreFloors) => (AuthorityEpoch::default(), rank, alive),
+            Some(_) | None => (epoch, rank, alive),
+        });
+        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut, reason = "a bug takes the first one"))]
+        let mut all = words.chain(proofs);
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(PlantedBug::IgnoreVerdictEpochs) {
+            return match all.next() {
+                None => Last::Unknown,
+                Some((highest, _, true)) => Last::Alive(highest),
+                Some((_, _, false)) => Last::WithTheDead,
+            };
+        }
+        match all.max() {
             None => Last::Unknown,
             Some((highest, _, true)) => Last::Alive(highest),
             Some((_, _, false)) => Last::WithTheDead,
@@ -160,7 +203,7 @@ impl<'a> Case<'a> {
             }
             ClaimKind::Warm { from } => {
                 let cut_without_it = |newest: &NewestCut| {
-                    newest.tick >= contents.tick
+                    newest.tick > contents.tick
                         && !said
                             .iter()
                             .any(|other| other.claim.kind == ClaimKind::Standby { of: from, cut: newest.cut })
@@ -171,6 +214,14 @@ impl<'a> Case<'a> {
         }
     }
 
+    fn best<'s>(&self, copies: &[Statement<'s>]) -> Option<Statement<'s>> {
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(PlantedBug::IgnoreVerdictEpochs) {
+            return copies.iter().max_by_key(|it| it.claim.contents.map(|contents| contents.tick)).copied();
+        }
+        copies.iter().max_by(|a, b| better(a, b)).copied()
+    }
+
     /// Alive: whoever is still frozen towards the dead would wait for ever.
     fn discard_below(
         &self,
@@ -179,6 +230,10 @@ impl<'a> Case<'a> {
         said: &[Statement<'_>],
         verdict: &mut Verdict,
     ) {
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(PlantedBug::DiscardNothing) {
+            return;
+        }
         for it in said {
             if let ClaimKind::Frozen { to } = it.claim.kind
                 && !self.answers.contains_key(&to)

@@ -6,7 +6,7 @@ use crate::id::{Incarnation, Peer, Term};
 use crate::time::Time;
 
 /// Whom a node depends on: its voters besides itself and the coordinator, and who keeps its standby copies.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Archive, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug, Archive, Serialize, Deserialize)]
 pub struct Assignment {
     /// Grows with each change. Two versions in a row differ by one voter at most.
     pub version: u64,
