@@ -82,6 +82,8 @@ enum Command {
     /// Explores handoffs, leases and recovery in full within bounds: every order of events, losses, repeats, one crash at
     /// any point. Fails if a property does not hold, and shows a shortest history that breaks it.
     Model {
+        /// Only bounds whose name holds this.
+        filter: Option<String>,
         /// How far.
         #[arg(long, value_enum, default_value_t = model_command::Extent::Small)]
         bound: model_command::Extent,
@@ -112,8 +114,9 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(Command::Matrix { filter, jobs, json }) => {
             return matrix_command::run(filter.as_deref().unwrap_or_default(), *jobs, json.as_deref());
         }
-        Some(Command::Model { bound, plant, jobs }) => {
-            return model_command::run(*bound, plant.as_deref(), *jobs);
+        Some(Command::Model { filter, bound, plant, jobs }) => {
+            let filter = filter.as_deref().unwrap_or_default();
+            return model_command::run(*bound, filter, plant.as_deref(), *jobs);
         }
         None => {}
     }

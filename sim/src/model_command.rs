@@ -16,7 +16,12 @@ pub(crate) enum Extent {
     Large,
 }
 
-pub(crate) fn run(extent: Extent, plant: Option<&str>, jobs: Option<usize>) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(
+    extent: Extent,
+    filter: &str,
+    plant: Option<&str>,
+    jobs: Option<usize>,
+) -> anyhow::Result<ExitCode> {
     let threads = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     if let Some(name) = plant {
         return run_planted(name, threads);
@@ -26,10 +31,10 @@ pub(crate) fn run(extent: Extent, plant: Option<&str>, jobs: Option<usize>) -> a
         Extent::Large => (&Bound::LARGE, &LeaseBound::LARGE),
     };
     let mut sound = true;
-    for bound in leases {
+    for bound in leases.iter().filter(|bound| bound.name.contains(filter)) {
         sound &= tell(&explore_lease(bound, threads));
     }
-    for bound in bounds {
+    for bound in bounds.iter().filter(|bound| bound.name.contains(filter)) {
         sound &= tell(&explore(bound, threads));
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })

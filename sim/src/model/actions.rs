@@ -73,7 +73,9 @@ impl State {
         let open = office.keeper.is_open() && mistake != Some(Mistake::AcknowledgeWhileOpen);
         node.tombstone.is_some_and(|tombstone| {
             let heard = tombstone.reported_in <= office.term || mistake == Some(Mistake::HearOldTerm);
-            !tombstone.acknowledged && !open && heard && self.highest >= tombstone.id.epoch
+            let lower = mistake == Some(Mistake::HearOldTerm);
+            let known = if lower { self.highest } else { self.reported[coordinator] };
+            !tombstone.acknowledged && !open && heard && known >= tombstone.id.epoch
         })
     }
 

@@ -82,6 +82,8 @@ impl State {
         let term = self.coordinators[self.in_office()].term + 1;
         let coordinator = Coordinator::from_store(&self.store, term, model);
         self.coordinators.push(Shared::new(coordinator));
+        // Whoever holds anything reports it anew.
+        self.reported.push(self.highest);
         self.begin();
     }
 

@@ -115,6 +115,7 @@ impl LeaseState {
 
     fn hear(&mut self, said: &Said) {
         let me = peer(HOLDER, 1);
+        let at = self.holders_now();
         match *said {
             Said::Renew { to: Voter::Coordinator, sent_at } => {
                 if self.warden.heard(me, self.now) {
@@ -126,9 +127,11 @@ impl LeaseState {
                     self.said.insert(Said::Renewed { by: Voter::Node(voter), sent_at });
                 }
             }
-            Said::Renewed { by: Voter::Coordinator, sent_at } => self.holder.answered_by_coordinator(sent_at),
+            Said::Renewed { by: Voter::Coordinator, sent_at } => {
+                self.holder.answered_by_coordinator(sent_at, at)
+            }
             Said::Renewed { by: Voter::Node(voter), sent_at } => {
-                self.holder.answered_by(peer(voter, 1), sent_at);
+                self.holder.answered_by(peer(voter, 1), sent_at, at);
             }
             Said::AskPromise { to } => {
                 let answered_ago = self.witnesses[to].promise(me, self.now);
@@ -142,7 +145,7 @@ impl LeaseState {
                 self.warden.promised(peer(by, 1), me, answered_ago, self.now);
             }
             Said::Assign { version, ref voters, buddy } => {
-                self.holder.assign(Assignment { version, voters: voters.clone(), buddy });
+                self.holder.assign(Assignment { version, voters: voters.clone(), buddy }, at);
             }
             Said::Assigned { version } => self.warden.acknowledged(me, version),
         }
@@ -186,11 +189,11 @@ impl stateright::Model for LeaseModel {
             let told: Vec<Said> = core::mem::take(&mut first.said).into_iter().collect();
             for said in told {
                 if let Said::Assign { version, voters, buddy } = said {
-                    first.holder.assign(Assignment { version, voters, buddy });
+                    first.holder.assign(Assignment { version, voters, buddy }, BEGIN);
                     let voters: Vec<Peer> = first.holder.voters().collect();
                     for voter in voters {
                         first.witnesses[super::state::index_of(voter)].renew(me, BEGIN);
-                        first.holder.answered_by(voter, BEGIN);
+                        first.holder.answered_by(voter, BEGIN, BEGIN);
                     }
                     first.warden.acknowledged(me, version);
                 }

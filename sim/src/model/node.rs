@@ -146,7 +146,7 @@ impl State {
                 node.warm = None;
                 node.arrived = Some((id, from));
                 self.say(index, from, Said::Accepted { id });
-                self.activated(id.epoch);
+                self.activated(index, id.epoch);
             }
             Receipt::Already => self.say(index, from, Said::Accepted { id }),
             Receipt::Burned | Receipt::Conflict => self.refuse(index, from, id),
@@ -179,7 +179,7 @@ impl State {
         let node = &mut self.nodes[index];
         if node.table.thaw(id, from) {
             node.frozen = None;
-            self.activated(id.epoch);
+            self.activated(index, id.epoch);
         }
     }
 
@@ -296,7 +296,7 @@ impl State {
                 node.tombstone = None;
                 node.warm = None;
                 node.arrived = None;
-                self.activated(epoch);
+                self.activated(index, epoch);
                 if !found {
                     self.break_once(Broken::NoSuchCopy);
                 }

@@ -126,6 +126,8 @@ pub(super) struct State {
     pub(super) left: Left,
     /// The highest epoch that was ever active.
     pub(super) highest: AuthorityEpoch,
+    /// The highest that each coordinator may have heard of: from nodes that had seen no higher term than its own.
+    pub(super) reported: Vec<AuthorityEpoch>,
     /// The newest contents of which a holder was told that they are safe.
     pub(super) durable: Captured,
     pub(super) broken: Option<Broken>,
@@ -160,6 +162,7 @@ impl State {
                 takeovers: bound.takeovers,
             },
             highest: AuthorityEpoch::FIRST,
+            reported: vec![AuthorityEpoch::FIRST; 1 + usize::from(bound.deposed)],
             durable: contents,
             broken: None,
         }
@@ -175,8 +178,14 @@ impl State {
         self.broken = self.broken.or(Some(broken));
     }
 
-    /// Somebody is active at this epoch from now on.
-    pub(super) fn activated(&mut self, epoch: AuthorityEpoch) {
+    /// That node is active at this epoch from now on, and reports it.
+    pub(super) fn activated(&mut self, index: usize, epoch: AuthorityEpoch) {
+        let seen = self.nodes[index].participant.round().term.0;
+        for (coordinator, reported) in self.coordinators.iter().zip(&mut self.reported) {
+            if coordinator.term >= seen {
+                *reported = epoch.max(*reported);
+            }
+        }
         if epoch <= self.highest {
             self.break_once(Broken::EpochWentBack);
         }
