@@ -357,6 +357,11 @@ fn a_second_process_is_refused_and_the_first_goes_on() {
     a_crossing_works(&mut mesh);
 }
 
+fn beat(incarnation: Incarnation, sent_at: Time) -> Message {
+    let (map_version, mesh_time, reported, load) = (u64::MAX, None, Term(0), Load::default());
+    Message::Heartbeat { incarnation, sent_at, map_version, mesh_time, reported, load }
+}
+
 #[test]
 fn another_process_may_be_the_node_once_the_first_is_unlinked_or_silent() {
     let node = node_id(0);
@@ -376,14 +381,7 @@ fn another_process_may_be_the_node_once_the_first_is_unlinked_or_silent() {
     assert!(mesh.standing.contains(&(node, None)), "{:?}", mesh.standing);
     // It lives after all: too late, it may not go on.
     let incarnation = mesh.hosts[0].node.me().unwrap().incarnation;
-    let beat = Message::Heartbeat {
-        incarnation,
-        sent_at: mesh.now,
-        map_version: 1,
-        mesh_time: None,
-        reported: Term(0),
-        load: Load::default(),
-    };
+    let beat = beat(incarnation, mesh.now);
     let said = tell_coordinator(&mut mesh, node, beat, Bytes::new());
     let fenced = |message: &Message| matches!(message, Message::Lease(LeaseMessage::Fenced { .. }));
     assert!(said.iter().any(fenced), "{said:?}");
@@ -397,15 +395,8 @@ fn a_node_can_not_register_as_another_or_live_a_life_that_was_never_granted() {
     let (by, what) = charges_of_coordinator(&mesh).remove(0);
     assert!(by == node_id(1) && what.contains(&node_id(0).to_string()), "{what}");
     let incarnation = Incarnation(u64::MAX);
-    let (sent_at, load) = (Time::MAX, Load::default());
-    let beat = Message::Heartbeat {
-        incarnation,
-        sent_at,
-        map_version: u64::MAX,
-        mesh_time: None,
-        reported: Term(0),
-        load,
-    };
+    let sent_at = Time::MAX;
+    let beat = beat(incarnation, sent_at);
     let said = tell_coordinator(&mut mesh, node_id(1), beat, Bytes::new());
     assert!(
         matches!(&said[..], [Message::Lease(LeaseMessage::Fenced { incarnation: its, .. })] if *its == incarnation),

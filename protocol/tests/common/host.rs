@@ -1,0 +1,187 @@
+//! One node with its game, and how a tick runs through both.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use selvedge_protocol::cell_map::CellMap;
+use selvedge_protocol::config::NodeConfig;
+use selvedge_protocol::grid::{Motion, Position, Velocity};
+use selvedge_protocol::handoff::client::ConnectionId;
+use selvedge_protocol::id::{ClientId, EntityId, InputSeq, NodeId, SessionId};
+use selvedge_protocol::node::{Input, Node, NodeEvent, NodeSetup};
+use selvedge_protocol::roster::{Callback, Roster};
+use selvedge_protocol::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotWriter};
+use selvedge_protocol::time::{Tick, Time};
+
+use super::{TICK, node_id};
+
+/// One node's game: points that move, and count the inputs that reached them.
+#[derive(Debug, Default)]
+pub struct Game {
+    pub points: BTreeMap<EntityId, Point>,
+    pub refuse: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Point {
+    pub motion: Motion,
+    pub inputs: Vec<u32>,
+}
+
+pub struct Host {
+    pub id: NodeId,
+    pub node: Node,
+    pub roster: Option<Roster>,
+    pub game: Game,
+    pub mailbox: VecDeque<selvedge_protocol::node::GameCommand>,
+    pub events: Vec<NodeEvent>,
+    /// Killed or stopped: it neither hears nor does anything.
+    pub gone: bool,
+    /// It runs, but no message of it or to it arrives.
+    pub cut_off: bool,
+    pub(super) map: Arc<CellMap>,
+    pub(super) next_client: u64,
+    pub(super) clients: BTreeMap<ClientId, (usize, ConnectionId)>,
+    pub(super) connections: BTreeMap<(usize, ConnectionId), ClientId>,
+}
+
+impl Host {
+    pub(super) fn new(index: usize) -> Self {
+        let setup = NodeSetup {
+            node: node_id(index),
+            process: index as u64,
+            mesh_addr: format!("10.0.0.{index}:1"),
+            client_addr: format!("10.0.0.{index}:2"),
+            server_name: format!("node-{index}"),
+            config: NodeConfig::default(),
+            seed: [u8::try_from(index).unwrap(); 32],
+        };
+        Self {
+            id: node_id(index),
+            node: Node::new(setup),
+            roster: None,
+            game: Game::default(),
+            mailbox: VecDeque::new(),
+            events: Vec::new(),
+            gone: false,
+            cut_off: false,
+            map: Arc::new(CellMap::default()),
+            next_client: 0,
+            clients: BTreeMap::new(),
+            connections: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn client_addr(&self) -> String {
+        format!("10.0.0.{}:2", self.id.as_u128() - 1)
+    }
+
+    /// Spawns a point of the game's own.
+    pub fn spawn(&mut self, entity: EntityId, x: f64, speed: f32, tick: Tick) {
+        let motion =
+            Motion { position: Position::new(x, 50.0, 0.0), velocity: Velocity::new(speed, 0.0, 0.0) };
+        self.roster.as_mut().unwrap().spawn(entity, motion, tick).unwrap();
+        self.game.points.insert(entity, Point { motion, inputs: Vec::new() });
+    }
+
+    pub(super) fn run_tick(&mut self, tick: Tick, now: Time) {
+        let Some(roster) = &mut self.roster else {
+            return;
+        };
+        let early = roster.begin_tick(tick);
+        for command in early.into_iter().chain(self.mailbox.drain(..)) {
+            let Some(callback) = roster.take(command, tick) else {
+                continue;
+            };
+            self.game.call(roster, callback, tick);
+        }
+        for (&entity, point) in &mut self.game.points {
+            point.motion.position = point.motion.after(TICK);
+            let state = u32::try_from(point.inputs.len()).unwrap().to_le_bytes();
+            roster.publish(entity, point.motion, &state, now).unwrap();
+        }
+        while let Some(order) = roster.poll_freeze() {
+            let entity = order.entity;
+            let snapshot = self.game.capture(entity, order.session, &order.have, order.applied);
+            assert!(roster.frozen(order, Some(snapshot), tick));
+            self.game.points.remove(&entity);
+        }
+        if let Some((cut, entries)) = roster.poll_cut() {
+            let captured = entries.into_iter().map(|entry| {
+                let snapshot = self.game.capture(entry.entity, entry.session, &entry.have, entry.applied);
+                (entry, Some(snapshot))
+            });
+            let captured = captured.collect();
+            roster.checkpointed(cut, captured, tick);
+        }
+        roster.end_tick(tick);
+        for report in roster.drain_reports() {
+            self.node.handle(Input::Game(report), now);
+        }
+    }
+}
+
+impl Game {
+    pub(super) fn call(&mut self, roster: &mut Roster, callback: Callback, tick: Tick) {
+        match callback {
+            Callback::Join { entity, entry, .. } => {
+                let motion = Motion { position: entry, velocity: Velocity::new(0.0, 0.0, 0.0) };
+                self.points.insert(entity, Point { motion, inputs: Vec::new() });
+                roster.joined(entity, Some(motion), tick);
+            }
+            Callback::Leave { entity, session, .. } => {
+                let applied = roster.applied(entity).unwrap();
+                let snapshot = self.capture(entity, session, &ComponentVersions::new(), applied);
+                self.points.remove(&entity);
+                roster.left(entity, Some(snapshot), tick);
+            }
+            Callback::Capture { entity, session, reservation, have } => {
+                let applied = roster.applied(entity).unwrap();
+                let snapshot = self.capture(entity, session, &have, applied);
+                roster.captured(entity, reservation, snapshot);
+            }
+            Callback::Warm { entity, reservation, .. } => roster.warmed(entity, reservation, !self.refuse),
+            Callback::Admit { id, snapshot } => {
+                if !self.refuse {
+                    self.points.insert(id.entity, Point::read(&snapshot));
+                }
+                roster.admitted(id, &snapshot, !self.refuse, tick);
+            }
+            Callback::Restore { entity, snapshot } => {
+                drop(self.points.insert(entity, Point::read(&snapshot)))
+            }
+            Callback::Release { entity, .. } => drop(self.points.remove(&entity)),
+            Callback::Input { entity, seq, .. } => self.points.get_mut(&entity).unwrap().inputs.push(seq.0),
+            Callback::Ghost(_) => {}
+        }
+    }
+
+    pub(super) fn capture(
+        &self,
+        entity: EntityId,
+        session: Option<SessionId>,
+        have: &ComponentVersions,
+        applied: InputSeq,
+    ) -> CapturedSnapshot {
+        let point = &self.points[&entity];
+        let mut writer = SnapshotWriter::new(entity, session, have);
+        writer.schema(1);
+        writer.name("point");
+        writer.motion(point.motion);
+        let inputs: Vec<u8> = point.inputs.iter().flat_map(|seq| seq.to_le_bytes()).collect();
+        writer.component("inputs", point.inputs.len() as u64, &inputs);
+        writer.component("weight", 1, &[7; 4096]);
+        writer.finish(applied).unwrap()
+    }
+}
+
+impl Point {
+    pub(super) fn read(snapshot: &selvedge_protocol::snapshot::Assembled) -> Self {
+        let view = snapshot.view().unwrap();
+        let (_, inputs) = view.component("inputs").unwrap();
+        let inputs =
+            inputs.chunks_exact(4).map(|chunk| u32::from_le_bytes(chunk.try_into().unwrap())).collect();
+        assert_eq!(view.component("weight").unwrap().1, [7; 4096]);
+        Self { motion: view.motion(), inputs }
+    }
+}
