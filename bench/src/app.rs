@@ -14,6 +14,7 @@ use selvedge_protocol::grid::{Grid, GridConfig};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
+use crate::chaos::{self, ChaosArgs};
 use crate::handoff::{self, HandoffArgs};
 use crate::report::{self, ReportArgs};
 use crate::transport::{self, TransportArgs};
@@ -69,6 +70,22 @@ Exit code 0: measured; 1: it couldn't be.")]
 Reads what mesh-bench handoff, transport and load and selvedge up wrote with --json. Runs of one kind are compared
 to the first of their kind, row by row: path, snapshot size, how many at once. The page needs no network.")]
     Report(ReportArgs),
+    /// Kill, stop and cut off the processes of a mesh while bots play, and judge what became of everybody
+    #[command(after_help = "Examples:
+  mesh-bench chaos --duration 120s
+  mesh-bench chaos --faults kill --faults-max 1 --runs 10 --json chaos.json
+  mesh-bench chaos --faults kill,partition,loss --overlap --seed 7 --keep-dir /tmp/chaos
+
+The same seed gives the same faults, not the same run.
+Exit code 0: nobody and nothing was lost, doubled or in two hands. 1: something was, a recovery failed, or the run
+could not be carried out. Whether recoveries were quick enough is told and doesn't count.")]
+    Chaos(Box<ChaosArgs>),
+    /// A process of such a mesh
+    #[command(name = chaos::CHILD_COMMAND, hide = true)]
+    ChaosChild {
+        /// What to be, as JSON
+        spec: String,
+    },
     /// A process of such a measurement
     #[command(name = handoff::CHILD_COMMAND, hide = true)]
     HandoffChild {
@@ -146,6 +163,8 @@ pub fn run(args: BenchArgs) -> ExitCode {
         BenchCommand::Handoff(args) => handoff::run(&args),
         BenchCommand::Transport(args) => transport::run(&args).map(|()| ExitCode::SUCCESS),
         BenchCommand::Report(args) => report::run(&args),
+        BenchCommand::Chaos(args) => chaos::run(&args),
+        BenchCommand::ChaosChild { spec } => chaos::run_child(&spec).map(|()| ExitCode::SUCCESS),
         BenchCommand::HandoffChild { spec } => handoff::run_child(&spec).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

@@ -10,6 +10,8 @@
 
 pub mod app;
 mod bots;
+mod census;
+mod chaos;
 mod figures;
 mod handoff;
 mod http;
@@ -19,9 +21,10 @@ mod table;
 mod transport;
 
 pub use bots::{
-    BotAccount, Bots, BotsError, BotsReport, BotsSettings, BotsSnapshot, Manner, PLAYERS_PER_THREAD, Plain,
-    Undrained,
+    BotAccount, Bots, BotsError, BotsReport, BotsSettings, BotsSnapshot, Inventory, Manner,
+    PLAYERS_PER_THREAD, Plain, Sight, Undrained,
 };
+pub use census::{Judgement, judge};
 pub use figures::{Figures, figures, milliseconds};
 pub use http::{HttpError, RESPONSE_BYTES_MAX};
 pub use observer::{

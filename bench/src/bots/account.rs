@@ -10,6 +10,7 @@ use selvedge_protocol::time::Tick;
 use selvedge_protocol::wire::ServerMessage;
 
 use super::report::BotAccount;
+use super::sight::Watch;
 
 /// Takes a lock whose holder may have panicked: what it guards is numbers only.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -62,6 +63,8 @@ pub(super) struct Account {
     pub(super) over: bool,
     pub(super) over_unasked: bool,
     pub(super) logged_out: bool,
+    /// What it watches of its own entity.
+    pub(super) watch: Watch,
     /// What the client counted, once the bot has ended.
     pub(super) stats: Option<ClientStats>,
 }
@@ -109,6 +112,7 @@ impl Account {
                 self.recoveries += 1;
                 self.replayed += u64::from(replayed);
                 self.undone += u64::from(lost);
+                self.watch.on_recovered(u64::from(replayed) + u64::from(lost));
                 // The numbers of all later inputs fall by what is lost.
                 self.last_sent = InputSeq(self.last_sent.0.saturating_sub(lost));
                 tracing::info!(bot = self.name, %epoch, ?silent, replayed, lost, "restored by another node");
@@ -157,7 +161,10 @@ impl Account {
         self.ghosts = seen.iter().filter(|seen| seen.ghost).count() as u64;
         self.ghosts_shown += self.ghosts;
         match AvatarState::decode(own) {
-            Ok(avatar) => self.ledger = avatar.ledger,
+            Ok(avatar) => {
+                self.watch.on_state(*epoch, &avatar);
+                self.ledger = avatar.ledger;
+            }
             Err(_) => self.states_unreadable += 1,
         }
     }
@@ -198,7 +205,7 @@ mod tests {
             applied: InputSeq(last_seq),
             durable: InputSeq(last_seq),
             motion: Motion::default(),
-            own: AvatarState { ledger, health: 1.0 }.encode().to_vec(),
+            own: AvatarState { ledger, health: 1.0, ..AvatarState::default() }.encode().to_vec(),
             seen: Vec::new(),
         })
     }

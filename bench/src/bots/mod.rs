@@ -4,6 +4,7 @@ mod account;
 mod bot;
 mod crowd;
 mod report;
+mod sight;
 mod walk;
 
 use std::io;
@@ -13,10 +14,12 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use selvedge_client::ClientSettings;
+use selvedge_protocol::id::EntityId;
 use tokio::sync::watch;
 
 use crate::bots::account::Account;
 pub use crate::bots::report::{BotAccount, BotsReport, BotsSnapshot};
+pub use crate::bots::sight::{Inventory, Sight};
 pub use crate::bots::walk::{Manner, Plain};
 
 /// Bots that share one thread and one UDP socket.
@@ -170,6 +173,23 @@ impl Bots {
     #[must_use]
     pub fn accounts(&self) -> Vec<BotAccount> {
         self.accounts.iter().map(|account| account::lock(account).to_public()).collect()
+    }
+
+    /// What each bot that is in the world sees of its own entity.
+    #[must_use]
+    pub fn sights(&self) -> Vec<Sight> {
+        self.accounts.iter().filter_map(|account| account::lock(account).sight()).collect()
+    }
+
+    /// What the entity of each bot that is in the world carries, as far as it was shown.
+    #[must_use]
+    pub fn inventories(&self) -> Vec<(EntityId, Inventory)> {
+        self.accounts.iter().filter_map(|account| account::lock(account).inventory()).collect()
+    }
+
+    /// Lets every bot read its entity's inventory anew.
+    pub fn recount_items(&self) {
+        self.accounts.iter().for_each(|account| account::lock(account).watch.recount());
     }
 
     /// Logs every player out, ends the threads, and gives the sum of it all. A thread that doesn't end within

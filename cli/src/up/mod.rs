@@ -3,7 +3,6 @@
 mod args;
 mod children;
 mod home;
-mod judge;
 mod live;
 mod mesh;
 mod play;

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use selvedge_bench::{Bots, StatusView};
+use selvedge_bench::{Bots, Judgement, StatusView, judge};
 use selvedge_node::NodeReport;
 
 use super::args::UpArgs;
-use super::judge::{Judgement, judge};
 use super::live::{Live, Moment};
 use super::mesh::Mesh;
 use super::signals::Signals;

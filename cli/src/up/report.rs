@@ -5,12 +5,11 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use selvedge_bench::{BotsReport, Figures, StatusView, Table, figures, milliseconds};
+use selvedge_bench::{BotsReport, Figures, Judgement, StatusView, Table, figures, milliseconds};
 use selvedge_node::NodeReport;
 use serde::Serialize;
 
 use super::args::UpArgs;
-use super::judge::Judgement;
 
 /// The reason under which nodes count transfers that were cancelled because nobody answered.
 const SILENCE: &str = "silence";

@@ -5,8 +5,8 @@ use std::time::Duration;
 use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::snapshot::{SnapshotView, SnapshotWriter, Transform, Vitals};
 
-use super::Ledger;
 use super::kit::Kit;
+use super::{ItemShown, Ledger};
 
 /// The opaque blobs, as a game engine would serialize its own parts.
 const BLOBS: [&str; 3] = ["engine.movement", "engine.animation", "engine.quests"];
@@ -48,8 +48,14 @@ pub(super) struct Chance(u64);
 
 impl Chance {
     pub(super) const fn new(seed: u64) -> Self {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        // Neighbouring seeds must not begin alike: no two items may have one id. (The finisher of splitmix64.)
+        let mut mixed = seed.wrapping_add(STEP);
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
         // Zero is the one state that it never leaves.
-        Self(seed ^ 0x9e37_79b9_7f4a_7c15 | 1)
+        Self(if mixed == 0 { STEP } else { mixed })
     }
 
     pub(super) const fn draw(&mut self) -> u64 {
@@ -121,6 +127,15 @@ impl Avatar {
         let Velocity { x, y, .. } = self.motion.velocity;
         let half = y.atan2(x) / 2.0;
         [0.0, 0.0, half.sin(), half.cos()]
+    }
+
+    /// The item whose turn it is: the next one with each input.
+    pub(super) fn item_shown(&self) -> ItemShown {
+        let shown = &self.inventory.body;
+        let items = u8::try_from(shown.len()).unwrap_or(u8::MAX);
+        let turn = self.ledger.last_seq.checked_rem(u32::from(items)).unwrap_or(0);
+        let index = u8::try_from(turn).unwrap_or(0);
+        ItemShown { items, index, id: shown.get(usize::from(index)).map_or(0, |item| item.id) }
     }
 
     pub(super) const fn has_changed(&mut self) {

@@ -18,5 +18,5 @@ mod world;
 pub use config::{ArenaConfig, SNAPSHOT_BYTES_MAX, SNAPSHOT_BYTES_MIN};
 pub use input::{MOVE_INPUT_BYTES, MoveInput, MoveInputError};
 pub use ledger::Ledger;
-pub use state::{AVATAR_STATE_BYTES, AvatarState, AvatarStateError};
+pub use state::{AVATAR_STATE_BYTES, AvatarState, AvatarStateError, ItemShown};
 pub use world::Arena;

@@ -1,13 +1,15 @@
 //! What the arena publishes beside an avatar's motion, for its own client.
 //!
-//! Twenty-one bytes: the format's number (1), then little-endian the ledger's four `u32` and the health as `f32`.
+//! Thirty-nine bytes: the format's number (2), then little-endian the ledger's four `u32`, the health as `f32`, how many
+//! items the avatar carries and which of them this is as `u8`, and that item's id as `u128`.
 
 use super::Ledger;
 
 /// The length of an encoded state.
-pub const AVATAR_STATE_BYTES: usize = 21;
+pub const AVATAR_STATE_BYTES: usize = 39;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+const ITEM_SHOWN_BYTES: usize = 18;
 
 /// What a client learns of its own avatar in each tick.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -16,6 +18,33 @@ pub struct AvatarState {
     pub ledger: Ledger,
     /// Its health.
     pub health: f32,
+    /// One of its items.
+    pub item: ItemShown,
+}
+
+/// One item of an avatar's inventory. Each input makes the next one show, so that whoever plays sees all in turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ItemShown {
+    /// How many items the avatar carries, the first 255; with none the rest means nothing.
+    pub items: u8,
+    /// Which of them this is, from 0 on.
+    pub index: u8,
+    /// Its id: no other item of the world has it.
+    pub id: u128,
+}
+
+impl ItemShown {
+    fn encode(self) -> [u8; ITEM_SHOWN_BYTES] {
+        let mut bytes = [0; ITEM_SHOWN_BYTES];
+        bytes[..2].copy_from_slice(&[self.items, self.index]);
+        bytes[2..].copy_from_slice(&self.id.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: [u8; ITEM_SHOWN_BYTES]) -> Option<Self> {
+        let (&[items, index], id) = bytes.split_first_chunk()?;
+        Some(Self { items, index, id: u128::from_le_bytes(id.try_into().ok()?) })
+    }
 }
 
 /// Bytes that are no state.
@@ -30,7 +59,8 @@ impl AvatarState {
         let mut bytes = [0; AVATAR_STATE_BYTES];
         bytes[0] = FORMAT;
         bytes[1..17].copy_from_slice(&self.ledger.encode());
-        bytes[17..].copy_from_slice(&self.health.to_le_bytes());
+        bytes[17..21].copy_from_slice(&self.health.to_le_bytes());
+        bytes[21..].copy_from_slice(&self.item.encode());
         bytes
     }
 
@@ -42,9 +72,11 @@ impl AvatarState {
         let (&[FORMAT], rest) = bytes.split_first_chunk().ok_or(AvatarStateError)? else {
             return Err(AvatarStateError);
         };
+        let (rest, item) = rest.split_last_chunk().ok_or(AvatarStateError)?;
         let (ledger, health) = rest.split_last_chunk().ok_or(AvatarStateError)?;
         let ledger = Ledger::decode(ledger).ok_or(AvatarStateError)?;
-        Ok(Self { ledger, health: f32::from_le_bytes(*health) })
+        let item = ItemShown::decode(*item).ok_or(AvatarStateError)?;
+        Ok(Self { ledger, health: f32::from_le_bytes(*health), item })
     }
 }
 
@@ -57,7 +89,8 @@ mod tests {
     #[test]
     fn a_state_survives_its_bytes_and_nothing_else_is_one() {
         let ledger = Ledger { last_seq: 9, applied: 8, doubled: 7, skipped: 6 };
-        let state = AvatarState { ledger, health: 97.5 };
+        let item = ItemShown { items: 40, index: 39, id: u128::MAX - 1 };
+        let state = AvatarState { ledger, health: 97.5, item };
         let bytes = state.encode();
         assert_eq!(AvatarState::decode(&bytes), Ok(state));
         for cut in 0..bytes.len() {

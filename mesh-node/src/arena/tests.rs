@@ -124,3 +124,20 @@ fn sizes_and_speeds_out_of_range_are_named() {
     let config = ArenaConfig { npc_speed_mps: f64::NAN, ..ArenaConfig::default() };
     assert!(config.check().unwrap_err().contains("npc_speed_mps"));
 }
+
+#[test]
+fn every_item_shows_in_turn_and_no_two_avatars_share_one() {
+    let mut ids = std::collections::BTreeSet::new();
+    // Neighbouring seeds, as neighbouring nodes may have them.
+    for seed in [98, 99, 100] {
+        let mut avatar = Avatar::new("a wanderer", Motion::default(), Kit::weighing(4096).unwrap(), seed);
+        let items = avatar.item_shown().items;
+        assert!(items > 0);
+        for seq in 1..=u32::from(items) {
+            avatar.ledger.enter(seq);
+            assert!(ids.insert(avatar.item_shown().id), "seed {seed}, input {seq}");
+        }
+        avatar.ledger.enter(u32::from(items) + 1);
+        assert!(!ids.insert(avatar.item_shown().id), "the first one shows again");
+    }
+}

@@ -201,8 +201,8 @@ fn publish(frame: &mut Frame<'_>, owned: Owned, avatar: &Avatar) {
     }
 }
 
-const fn state_of(avatar: &Avatar) -> AvatarState {
-    AvatarState { ledger: avatar.ledger, health: avatar.health }
+fn state_of(avatar: &Avatar) -> AvatarState {
+    AvatarState { ledger: avatar.ledger, health: avatar.health, item: avatar.item_shown() }
 }
 
 /// The box in which avatars walk.

@@ -2,28 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_bench::{CensusView, Epoch, Standing};
 use selvedge_protocol::id::EntityId;
+
+use crate::{CensusView, Epoch, Standing};
 
 /// What a census says about the expected players.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Judgement {
+pub struct Judgement {
     /// Expected players that at least one node simulates.
-    pub(super) present: usize,
+    pub present: usize,
     /// Expected players that no node simulates.
-    pub(super) missing: Vec<EntityId>,
+    pub missing: Vec<EntityId>,
     /// Entities that two nodes simulate at one epoch: what no census may ever show.
-    pub(super) at_one_epoch: Vec<EntityId>,
+    pub at_one_epoch: Vec<EntityId>,
     /// Expected players that more than one node simulates, and those at one epoch.
-    pub(super) twice: Vec<EntityId>,
+    pub twice: Vec<EntityId>,
     /// Entities without a player.
-    pub(super) npcs: usize,
+    pub npcs: usize,
     /// Whether nobody was in flight: then the census can be taken at its word.
-    pub(super) settled: bool,
+    pub settled: bool,
 }
 
 /// Reads a census.
-pub(super) fn judge(census: &CensusView, expected: &BTreeSet<EntityId>) -> Judgement {
+#[must_use]
+pub fn judge(census: &CensusView, expected: &BTreeSet<EntityId>) -> Judgement {
     let mut active: BTreeMap<EntityId, Vec<Epoch>> = BTreeMap::new();
     let mut frozen: BTreeSet<EntityId> = BTreeSet::new();
     let mut npcs: BTreeSet<EntityId> = BTreeSet::new();
@@ -63,10 +65,10 @@ fn has_equals(epochs: &[Epoch]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_bench::HeldView;
     use selvedge_protocol::id::{NodeId, SessionId};
 
     use super::*;
+    use crate::HeldView;
 
     fn held(entity: u128, player: bool, step: u32, standing: Standing) -> HeldView {
         HeldView {

@@ -1,0 +1,155 @@
+//! Whether anything was lost or doubled, once everything stands still.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selvedge_protocol::id::EntityId;
+use serde::Serialize;
+
+use crate::{BotAccount, CensusView, Inventory, Standing};
+
+/// What became of the items.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Items {
+    /// Items that all players together had before the first fault, and have after the last.
+    pub(crate) before: usize,
+    pub(crate) after: usize,
+    /// Nobody has them any more.
+    pub(crate) vanished: Vec<String>,
+    /// Two players have them, or one has them twice.
+    pub(crate) doubled: Vec<String>,
+    /// Nobody had them before.
+    pub(crate) appeared: Vec<String>,
+    /// Players whose inventory could not be read to the end, before or after.
+    pub(crate) players_unread: usize,
+}
+
+/// Inventories by player.
+pub(crate) type Inventories = [(EntityId, Inventory)];
+
+/// Compares the inventories.
+pub(crate) fn judge_items(before: &Inventories, after: &Inventories) -> Items {
+    let count = |inventories: &Inventories| {
+        let mut held: BTreeMap<u128, usize> = BTreeMap::new();
+        for id in inventories.iter().flat_map(|(_, inventory)| inventory.ids()) {
+            *held.entry(id).or_default() += 1;
+        }
+        held
+    };
+    let unread = |inventories: &Inventories| -> BTreeSet<EntityId> {
+        inventories
+            .iter()
+            .filter(|(_, inventory)| !inventory.is_complete())
+            .map(|(entity, _)| *entity)
+            .collect()
+    };
+    let (had, has) = (count(before), count(after));
+    let text = |ids: Vec<u128>| ids.into_iter().map(|id| format!("{id:032x}")).collect();
+    Items {
+        before: had.values().sum(),
+        after: has.values().sum(),
+        vanished: text(had.keys().filter(|id| !has.contains_key(id)).copied().collect()),
+        doubled: text(has.iter().filter(|(_, count)| **count > 1).map(|(id, _)| *id).collect()),
+        appeared: text(has.keys().filter(|id| !had.contains_key(id)).copied().collect()),
+        players_unread: unread(before).union(&unread(after)).count(),
+    }
+}
+
+/// The entities without a player that a census shows to be simulated.
+pub(crate) fn npcs(census: &CensusView) -> BTreeSet<EntityId> {
+    let held = census.nodes.values().flatten();
+    held.filter(|held| held.session.is_none() && held.standing == Standing::Active)
+        .map(|held| held.entity)
+        .collect()
+}
+
+/// What is wrong with the inputs of all bots, bot by bot: a lost one isn't made up for by another's doubled one.
+pub(crate) fn judge_inputs(bots: &[BotAccount]) -> Vec<String> {
+    let wrong = bots.iter().filter(|bot| bot.lost() > 0 || bot.doubled_in_all() > 0 || bot.over_unasked);
+    wrong
+        .map(|bot| {
+            let ended = if bot.over_unasked { ", its session ended" } else { "" };
+            let (lost, doubled) = (bot.lost(), bot.doubled_in_all());
+            format!("{}: {lost} inputs lost, {doubled} doubled{ended}", bot.name)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_protocol::id::{NodeId, SessionId};
+
+    use super::*;
+    use crate::{Epoch, HeldView, judge};
+
+    fn inventories(of: &[&[u128]]) -> Vec<(EntityId, Inventory)> {
+        (1..).map(EntityId::from_u128).zip(of.iter().map(|ids| ids.iter().copied().collect())).collect()
+    }
+
+    #[test]
+    fn items_that_stay_or_change_hands_are_conserved() {
+        let before = inventories(&[&[1, 2], &[3]]);
+        let after = inventories(&[&[2], &[3, 1]]);
+        let items = judge_items(&before, &after);
+        assert_eq!(items, Items { before: 3, after: 3, ..Items::default() });
+    }
+
+    #[test]
+    fn a_vanished_a_doubled_and_a_new_item_are_named() {
+        let before = inventories(&[&[1, 2], &[0xabc]]);
+        let after = inventories(&[&[2, 7], &[2]]);
+        let items = judge_items(&before, &after);
+        assert_eq!(items.vanished, [format!("{:032x}", 1), format!("{:032x}", 0xabc)]);
+        assert_eq!(items.doubled, [format!("{:032x}", 2)]);
+        assert_eq!(items.appeared, [format!("{:032x}", 7)]);
+        assert_eq!(items.players_unread, 0);
+    }
+
+    #[test]
+    fn an_inventory_that_nobody_could_read_is_not_taken_for_an_empty_one() {
+        let before = inventories(&[&[1], &[2]]);
+        let mut after = inventories(&[&[1], &[2]]);
+        after[1].1 = Inventory::default();
+        assert_eq!(judge_items(&before, &after).players_unread, 1);
+    }
+
+    fn bot(sent: u64, applied: u64, doubled: u64) -> BotAccount {
+        BotAccount {
+            name: "bot-1".to_owned(),
+            entity: Some(EntityId::from_u128(1)),
+            sent,
+            applied,
+            doubled,
+            skipped: 0,
+            drained: true,
+            over_unasked: false,
+            logged_out: true,
+        }
+    }
+
+    #[test]
+    fn a_lost_and_a_doubled_input_are_told_with_the_bots_name() {
+        assert_eq!(judge_inputs(&[bot(9, 9, 0)]), [""; 0]);
+        assert_eq!(judge_inputs(&[bot(9, 8, 0)]), ["bot-1: 1 inputs lost, 0 doubled"]);
+        assert_eq!(judge_inputs(&[bot(9, 9, 2)]), ["bot-1: 0 inputs lost, 2 doubled"]);
+        let over = BotAccount { over_unasked: true, ..bot(9, 9, 0) };
+        assert_eq!(judge_inputs(&[over]), ["bot-1: 0 inputs lost, 0 doubled, its session ended"]);
+    }
+
+    #[test]
+    fn a_lost_and_a_doubled_player_and_a_lost_npc_show_in_a_census() {
+        let held = |entity: u128, player: bool| HeldView {
+            entity: EntityId::from_u128(entity),
+            session: player.then(|| SessionId::from_u128(entity)),
+            epoch: Epoch { generation: 0, step: 0 },
+            standing: Standing::Active,
+        };
+        let (one, two) = (vec![held(1, true), held(8, false)], vec![held(1, true)]);
+        let nodes = [(NodeId::from_u128(1), one), (NodeId::from_u128(2), two)].into();
+        let census = CensusView { nodes, missing: Vec::new() };
+        let judgement = judge(&census, &[1, 2].map(EntityId::from_u128).into());
+        assert_eq!(judgement.missing, [EntityId::from_u128(2)]);
+        assert_eq!(judgement.twice, [EntityId::from_u128(1)]);
+        let before = BTreeSet::from([8, 9].map(EntityId::from_u128));
+        assert_eq!(before.difference(&npcs(&census)).collect::<Vec<_>>(), [&EntityId::from_u128(9)]);
+    }
+}

@@ -1,0 +1,340 @@
+//! One run on a mesh of its own: bots enter, faults come, everything stands still, and is judged.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use selvedge_client::ClientSettings;
+use selvedge_node::NodeReport;
+use selvedge_protocol::grid::{Grid, GridConfig};
+use selvedge_protocol::id::EntityId;
+
+use super::args::{ChaosArgs, FaultKind};
+use super::home::Home;
+use super::inflict::{Aftermath, Fury, names};
+use super::judge::{Items, judge_inputs, judge_items, npcs};
+use super::mesh::{Mesh, is_whole};
+use super::plan::{Fault, Plan};
+use super::proxy::{COORDINATOR, Carried};
+use crate::{
+    Bots, BotsReport, BotsSettings, Inventory, Judgement, Manner, Observer, Plain, StatusView, judge,
+};
+
+const ENTRIES_PER_SECOND: u32 = 100;
+/// Beyond the plain pace: how long all players may take to enter.
+const ENTRY_PATIENCE: Duration = Duration::from_secs(30);
+/// How long reading all inventories may take; each input shows one item.
+const ITEMS_PATIENCE: Duration = Duration::from_secs(20);
+/// How long the mesh may take to be whole once the faults are over.
+const CALM_PATIENCE: Duration = Duration::from_secs(20);
+const DRAIN_PATIENCE: Duration = Duration::from_secs(15);
+const CENSUS_PATIENCE: Duration = Duration::from_secs(15);
+const LOGOUT_PATIENCE: Duration = Duration::from_secs(20);
+/// Nodes report once a second: after this the newest report has seen the end.
+const REPORT_PAUSE: Duration = Duration::from_millis(1500);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a run has shown.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) seed: u64,
+    pub(crate) faults: Vec<(FaultKind, Aftermath)>,
+    pub(crate) played: Duration,
+    pub(crate) bots: BotsReport,
+    pub(crate) nodes: NodeReport,
+    pub(crate) status: Option<StatusView>,
+    pub(crate) judgement: Judgement,
+    pub(crate) npcs_before: usize,
+    pub(crate) npcs_missing: usize,
+    pub(crate) items: Items,
+    pub(crate) carried: Carried,
+    /// What is wrong, in words.
+    pub(crate) problems: Vec<String>,
+}
+
+/// Carries out one run.
+///
+/// # Errors
+/// If the mesh can't be started, or a fault can't be inflicted.
+pub(crate) fn run(
+    args: &ChaosArgs,
+    seed: u64,
+    dir: Option<&Path>,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<Outcome> {
+    let home = Home::make(args, dir)?;
+    say(&format!(
+        "seed {seed}: starting a coordinator and {} nodes; logs in {}",
+        args.nodes,
+        home.dir().display()
+    ));
+    let mut mesh = Mesh::start(args, seed, home)?;
+    let bots = Bots::start(&bots_settings(args, seed, &mesh)?)?;
+    let begun = Instant::now();
+    enter(args, &bots)?;
+    let before = read_items(&bots);
+    let mut stage = Stage { args, say, problems: Vec::new() };
+    let npcs_before = stage.count_npcs(mesh.observer)?;
+    say(&format!(
+        "{} players and {} NPCs are in; faults for {:?}",
+        args.players,
+        npcs_before.len(),
+        args.duration
+    ));
+    let faults = stage.inflict(seed, &mut mesh, &bots)?;
+    stage.await_whole(&mesh);
+    let played = begun.elapsed();
+    let items = judge_items(&before, &read_items(&bots));
+    stage.stand_still(&bots);
+    let (judgement, npcs_missing) = stage.count(mesh.observer, &bots, &npcs_before);
+    sleep(REPORT_PAUSE);
+    let nodes = mesh.observer.report().unwrap_or_else(|error| {
+        stage.problems.push(format!("the nodes' figures are not known: {error}"));
+        NodeReport::default()
+    });
+    let status = mesh.status();
+    let carried = mesh.proxy.carried();
+    let bots = bots.logout_all(LOGOUT_PATIENCE);
+    stage.problems.extend(mesh.stop());
+    let mut outcome = Outcome {
+        seed,
+        faults,
+        played,
+        bots,
+        nodes,
+        status,
+        judgement,
+        npcs_before: npcs_before.len(),
+        npcs_missing,
+        items,
+        carried,
+        problems: stage.problems,
+    };
+    let broken = outcome.broken(args.players);
+    outcome.problems.splice(0..0, broken);
+    Ok(outcome)
+}
+
+impl Outcome {
+    /// The invariants that were broken, in words.
+    fn broken(&self, expected: usize) -> Vec<String> {
+        let mut broken = Vec::new();
+        let mut check = |count: usize, what: &str| {
+            if count > 0 {
+                broken.push(format!("{count} {what}"));
+            }
+        };
+        check(expected.saturating_sub(self.judgement.present), "players are missing");
+        check(self.judgement.twice.len(), "entities are in two hands");
+        check(self.npcs_missing, "NPCs are missing");
+        check(self.items.vanished.len(), "items vanished");
+        check(self.items.doubled.len(), "items were doubled");
+        check(self.items.appeared.len(), "items came from nowhere");
+        check(self.items.players_unread, "players' inventories could not be read to the end");
+        let sums = &self.bots.sums;
+        let seen = usize::try_from(sums.authority_violations()).unwrap_or(usize::MAX);
+        check(seen, "times a player was shown two authorities, or one that went back");
+        let told = self.status.as_ref().map_or(0, |status| status.authority_violations);
+        check(
+            usize::try_from(told).unwrap_or(usize::MAX),
+            "times the coordinator was told of two authorities",
+        );
+        broken.extend(judge_inputs(&self.bots.bots));
+        let failed = self.faults.iter().filter_map(|(_, aftermath)| {
+            Some(format!("{}: {}", aftermath.fault, aftermath.problem.as_ref()?))
+        });
+        broken.extend(failed);
+        broken
+    }
+}
+
+struct Stage<'a> {
+    args: &'a ChaosArgs,
+    say: &'a dyn Fn(&str),
+    problems: Vec<String>,
+}
+
+impl Stage<'_> {
+    fn inflict(
+        &mut self,
+        seed: u64,
+        mesh: &mut Mesh,
+        bots: &Bots,
+    ) -> anyhow::Result<Vec<(FaultKind, Aftermath)>> {
+        let args = self.args;
+        let plan = Plan::new(seed, &args.faults, args.nodes, args.lease);
+        let mut faults = Vec::new();
+        let mut fury = Fury::new(args, mesh, bots);
+        fury.rest()?;
+        for fault in plan.take(args.faults_max.unwrap_or(usize::MAX)) {
+            if fury.elapsed() >= args.duration {
+                break;
+            }
+            (self.say)(&format!("{:>5.0} s  {fault}", fury.elapsed().as_secs_f64()));
+            let aftermath = fury.inflict(fault)?;
+            (self.say)(&in_words(&aftermath));
+            let failed = aftermath.problem.is_some();
+            faults.push((kind_of(fault), aftermath));
+            if failed {
+                // What comes after a failure says nothing new.
+                break;
+            }
+            fury.rest()?;
+        }
+        fury.calm()?;
+        Ok(faults)
+    }
+
+    fn await_whole(&mut self, mesh: &Mesh) {
+        let until = Instant::now() + CALM_PATIENCE;
+        while !mesh.status().is_some_and(|status| is_whole(&status, self.args.nodes)) {
+            if Instant::now() >= until {
+                self.problems.push(format!(
+                    "{CALM_PATIENCE:?} after the last fault a node is not linked or a cell has no owner"
+                ));
+                return;
+            }
+            sleep(LOOK);
+        }
+    }
+
+    fn stand_still(&mut self, bots: &Bots) {
+        (self.say)("the bots stand still; counting");
+        bots.stop_inputs();
+        if let Err(undrained) = bots.drain(DRAIN_PATIENCE) {
+            self.problems.push(undrained.to_string());
+        }
+    }
+
+    /// Every NPC that is in the world before the faults.
+    fn count_npcs(&self, observer: Observer) -> anyhow::Result<BTreeSet<EntityId>> {
+        let until = Instant::now() + CENSUS_PATIENCE;
+        let mut seen = BTreeSet::new();
+        // One that changes hands shows in the next census.
+        while seen.len() < usize::try_from(self.args.npcs)? {
+            seen.extend(npcs(&observer.census()?));
+            ensure!(Instant::now() < until, "only {} of {} NPCs came to life", seen.len(), self.args.npcs);
+            sleep(LOOK);
+        }
+        Ok(seen)
+    }
+
+    /// Takes a census again and again until nobody is in flight. Gives how many NPCs no census has shown, too.
+    fn count(
+        &mut self,
+        observer: Observer,
+        bots: &Bots,
+        npcs_before: &BTreeSet<EntityId>,
+    ) -> (Judgement, usize) {
+        let expected: BTreeSet<EntityId> = bots.sights().iter().map(|sight| sight.entity).collect();
+        let until = Instant::now() + CENSUS_PATIENCE;
+        let mut lost = npcs_before.clone();
+        let mut at_one_epoch = BTreeSet::new();
+        loop {
+            let judged = observer.census().map(|census| {
+                let seen = npcs(&census);
+                lost.retain(|npc| !seen.contains(npc));
+                judge(&census, &expected)
+            });
+            if let Ok(judgement) = &judged {
+                at_one_epoch.extend(judgement.at_one_epoch.iter().copied());
+            }
+            let settled = judged.as_ref().is_ok_and(|judgement| judgement.settled) && lost.is_empty();
+            if !settled && Instant::now() < until {
+                sleep(LOOK);
+                continue;
+            }
+            let mut judgement = judged.unwrap_or_else(|error| {
+                self.problems.push(format!("nobody could be counted: {error}"));
+                Judgement { missing: expected.iter().copied().collect(), ..Judgement::default() }
+            });
+            if !judgement.missing.is_empty() {
+                self.problems.push(format!("missing: {}", names(&judgement.missing)));
+            }
+            at_one_epoch.extend(judgement.twice.iter().copied());
+            judgement.twice = at_one_epoch.into_iter().collect();
+            return (judgement, lost.len());
+        }
+    }
+}
+
+fn kind_of(fault: Fault) -> FaultKind {
+    match fault {
+        Fault::Kill { place: COORDINATOR, .. } => FaultKind::Coordinator,
+        Fault::Kill { .. } => FaultKind::Kill,
+        Fault::Pause { .. } => FaultKind::Pause,
+        Fault::Partition { .. } | Fault::Isolation { .. } => FaultKind::Partition,
+        Fault::Loss { .. } => FaultKind::Loss,
+    }
+}
+
+fn in_words(aftermath: &Aftermath) -> String {
+    let mut text = format!("         {} players affected", aftermath.affected);
+    if let Some(last) = aftermath.recovery_ms.iter().copied().max_by(f64::total_cmp) {
+        text += &format!(", {} restored, the last after {last:.0} ms", aftermath.recovery_ms.len());
+    }
+    if let Some(back) = aftermath.all_back_ms {
+        text += &format!("; all {} entities back after {back:.0} ms", aftermath.entities);
+    }
+    if let Some(rejoined) = aftermath.rejoined_ms {
+        text += &format!("; the node has cells again {rejoined:.0} ms after its return");
+    }
+    if let Some(problem) = &aftermath.problem {
+        text += &format!("; FAILED: {problem}");
+    }
+    text
+}
+
+fn enter(args: &ChaosArgs, bots: &Bots) -> anyhow::Result<()> {
+    let entering = Duration::from_secs(u64::try_from(args.players)? / u64::from(ENTRIES_PER_SECOND));
+    let until = Instant::now() + entering * 2 + ENTRY_PATIENCE;
+    loop {
+        let now = bots.snapshot();
+        if now.entered == args.players {
+            return Ok(());
+        }
+        let why = || now.last_refusal.clone().unwrap_or_else(|| "no answer".to_owned());
+        ensure!(
+            Instant::now() < until,
+            "only {} of {} players came in: {}",
+            now.entered,
+            args.players,
+            why()
+        );
+        sleep(LOOK);
+    }
+}
+
+/// Lets every bot read its inventory while it plays.
+fn read_items(bots: &Bots) -> Vec<(EntityId, Inventory)> {
+    bots.recount_items();
+    let until = Instant::now() + ITEMS_PATIENCE;
+    loop {
+        let inventories = bots.inventories();
+        if inventories.iter().all(|(_, inventory)| inventory.is_complete()) || Instant::now() >= until {
+            return inventories;
+        }
+        sleep(LOOK);
+    }
+}
+
+fn bots_settings(args: &ChaosArgs, seed: u64, mesh: &Mesh) -> anyhow::Result<BotsSettings> {
+    let [x, y] = args.cells;
+    let grid =
+        Grid::new(GridConfig { cell_edge_m: args.cell_edge, cells: [x, y, 1], ..GridConfig::default() })?;
+    let owners = mesh.observer.cells().context("the cells' owners are not known")?.cells;
+    let home = &mesh.home;
+    Ok(BotsSettings {
+        client: ClientSettings::new(home.addresses.door, home.door_name.clone(), home.ca_pem.clone()),
+        players: args.players,
+        tick_hz: args.tick_hz,
+        plain: Plain { grid, owners },
+        manner: Manner::Roam,
+        speed_mps: args.speed,
+        entries_per_second: ENTRIES_PER_SECOND,
+        seed,
+        name: "bot".to_owned(),
+    })
+}
