@@ -16,6 +16,7 @@ use crate::mesh::queue::LaneQueue;
 use crate::mesh::stats::{LaneStats, LinkStats};
 use crate::ordered::OrderedWriter;
 use crate::peer::PeerName;
+use crate::short_queue::window_bytes;
 
 /// Sends to one peer. Cheap to clone, usable from any thread; none of its methods blocks or waits.
 ///
@@ -181,7 +182,7 @@ impl Link {
         LinkStats {
             rtt_us: connection.path.rtt.as_micros().try_into().unwrap_or(u64::MAX),
             mtu_bytes: connection.path.current_mtu,
-            congestion_window_bytes: connection.path.cwnd,
+            congestion_window_bytes: window_bytes(&shared.connection),
             sent_packets: connection.path.sent_packets,
             lost_packets: connection.path.lost_packets,
             bytes_sent: connection.udp_tx.bytes,
