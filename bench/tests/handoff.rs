@@ -122,6 +122,34 @@ fn players_follow_every_handoff_with_their_clients() {
     assert!(printed.contains("doubtful: warm, 1024 bytes x 2:"), "few values are said to be few: {printed}");
 }
 
+#[test]
+fn restless_entities_load_a_row_of_their_own_beside_the_quiet_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (printed, json) = measured(
+        folder.path(),
+        &[
+            "--snapshot-bytes=1k",
+            "--concurrency=1",
+            "--path=warm",
+            "--restless=3",
+            "--restless-every=50ms",
+            "--pace=ticks",
+            "--tick-hz=100",
+            "--duration=1s",
+            "--warm-up=100ms",
+            "--no-floors",
+        ],
+    );
+    let [quiet, loaded] = json["rows"].as_array().unwrap().as_slice() else { panic!("{json:#}") };
+    assert!(quiet["restless"].is_null(), "{quiet:#}");
+    assert_eq!(loaded["restless"]["entities"], 3);
+    assert!(loaded["restless"]["precopies"].as_u64() > Some(0), "{loaded:#}");
+    assert!(count(quiet, "/cutover_us") > 0 && count(loaded, "/cutover_us") > 0, "{json:#}");
+    let compared = &json["beside_restless"][0];
+    assert!(compared["p99_ratio"].as_f64() > Some(0.0) && compared["mb_per_s"].as_f64() > Some(0.0));
+    assert!(printed.contains("beside 3 restless entities"), "{printed}");
+}
+
 /// A mesh that runs already. Its nodes end with it.
 struct Elsewhere {
     authority: Authority,

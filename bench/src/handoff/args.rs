@@ -40,6 +40,13 @@ pub(crate) struct HandoffArgs {
         value_name = "PATH,..."
     )]
     pub(crate) paths: Vec<HopPath>,
+    /// Measure each size a second time beside so many entities of 256 KiB that never cross: they stand before the border
+    /// and change all the time, so that their pre-copies load the link
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256), value_name = "N")]
+    pub(crate) restless: u16,
+    /// How often each of them is copied ahead, if the link keeps up
+    #[arg(long, default_value = "10ms", value_parser = parse_pause, value_name = "DURATION")]
+    pub(crate) restless_every: Duration,
     /// What hops: entities alone, or players, each with a bot's client that follows it over QUIC
     #[arg(long, value_enum, default_value_t = Entities::Clientless)]
     pub(crate) entities: Entities,
@@ -216,7 +223,13 @@ fn parse_concurrency(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("{text:?}: write a number from 1 to {CONCURRENCY_MAX}"))
 }
 
-fn parse_period(text: &str) -> Result<Duration, String> {
+fn parse_pause(text: &str) -> Result<Duration, String> {
+    let pause = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if pause.is_zero() { Err("choose more than 0".to_owned()) } else { Ok(pause) }
+}
+
+/// Reads a duration that a measurement may have.
+pub(crate) fn parse_period(text: &str) -> Result<Duration, String> {
     let period = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if period < Duration::from_millis(100) {
         return Err("less than 100ms says nothing".to_owned());

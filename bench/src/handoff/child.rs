@@ -186,7 +186,7 @@ fn node(spec: &NodeSpec) -> anyhow::Result<()> {
         .identity(load(&spec.dir, &spec.name)?)
         .client_identity(load(&spec.dir, &home::clients(&spec.name))?)
         .start()?;
-    let mut world = Hoppers::new(spec.path, spec.snapshot_bytes, spec.entities, spec.dwell);
+    let mut world = Hoppers::new(spec.path, spec.snapshot_bytes, spec.entities, spec.dwell, spec.restless);
     let mut due = Instant::now();
     loop {
         match node.tick(&mut world, Hoppers::step) {
@@ -194,7 +194,11 @@ fn node(spec: &NodeSpec) -> anyhow::Result<()> {
             Err(error @ TickError::Stopped) => return Err(error.into()),
         }
         match questions.try_recv() {
-            Ok(()) => say(&NodeAnswer { report: node.report(), population: world.population() })?,
+            Ok(()) => say(&NodeAnswer {
+                report: node.report(),
+                population: world.population(),
+                copied: world.copied(),
+            })?,
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => break,
         }
@@ -217,6 +221,7 @@ fn core(spec: &NodeSpec) -> NodeConfig {
         if spec.players > 0 && !spec.dwell.is_zero() { gone_before_back } else { standard.forward_for };
     NodeConfig {
         forward_for,
+        precopy_refresh: spec.precopy_refresh.unwrap_or(standard.precopy_refresh),
         prepare_margin_m: PREPARE_MARGIN_M,
         hysteresis_m: HYSTERESIS_M,
         dwell_min: Duration::ZERO,

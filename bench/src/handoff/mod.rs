@@ -14,6 +14,7 @@ mod floor;
 pub(crate) mod home;
 pub(crate) mod kin;
 mod players;
+mod restless;
 mod rows;
 pub(crate) mod spec;
 mod trial;
@@ -29,7 +30,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-pub(crate) use args::{HandoffArgs, Pin};
+pub(crate) use args::{HandoffArgs, Pin, parse_period};
 pub(crate) use child::run as run_child;
 pub(crate) use kin::CHILD_COMMAND;
 use rows::{Row, RowPath, Seen};
@@ -152,6 +153,8 @@ fn json_report(args: &HandoffArgs, outcome: &Outcome) -> Value {
             "tick_hz": args.hz(),
             "dwell_s": args.concurrency.iter().map(|&n| args.dwell(n).as_secs_f64()).collect::<Vec<_>>(),
             "mtu": args.mtu,
+            "restless": args.restless,
+            "restless_every_s": args.restless_every.as_secs_f64(),
             "duration_s": duration_s,
             "warm_up_s": warm_up_s,
         }),
@@ -166,6 +169,7 @@ fn json_report(args: &HandoffArgs, outcome: &Outcome) -> Value {
         },
         "config": config,
         "rows": outcome.rows,
+        "beside_restless": restless::compare(&outcome.rows),
         "runs": outcome.runs,
         "doubts": words::doubts(&outcome.rows).into_iter().chain(outcome.doubts.iter().cloned()).collect::<Vec<_>>(),
     })
@@ -176,12 +180,19 @@ fn trials(args: &HandoffArgs) -> Vec<Trial> {
     let mut trials = Vec::new();
     for &concurrency in &args.concurrency {
         for &snapshot_bytes in &args.snapshot_bytes {
-            let mut add = |path| trials.push(Trial { path, snapshot_bytes, concurrency });
+            let mut add = |path, restless| {
+                trials.push(Trial { path, snapshot_bytes, concurrency, restless });
+            };
             if !args.no_floors {
-                add(RowPath::Floor(Floor::Udp));
-                add(RowPath::Floor(Floor::Quinn));
+                add(RowPath::Floor(Floor::Udp), 0);
+                add(RowPath::Floor(Floor::Quinn), 0);
             }
-            args.paths.iter().for_each(|&path| add(RowPath::Hop(path)));
+            for &path in &args.paths {
+                add(RowPath::Hop(path), 0);
+                if args.restless > 0 {
+                    add(RowPath::Hop(path), args.restless.into());
+                }
+            }
         }
     }
     trials

@@ -13,6 +13,7 @@ use super::args::HopPath;
 use super::cpu::Spent;
 use super::difference::{Difference, OfPath, difference, empty};
 use super::players::PlayersSeen;
+use super::restless::Load;
 use super::spec::Floor;
 use crate::{Figures, figures};
 
@@ -127,6 +128,8 @@ pub(super) struct Row {
     /// Of both nodes, by thread.
     pub(super) cpu_s: Spent,
     pub(super) players: Option<Seen>,
+    /// What ran beside it.
+    pub(super) load: Load,
     pub(super) elapsed: Duration,
 }
 
@@ -155,6 +158,7 @@ impl Row {
             warm_up: 0,
             cpu_s: Spent::new(),
             players: None,
+            load: Load::default(),
             elapsed: Duration::ZERO,
         }
     }
@@ -263,6 +267,7 @@ impl Row {
                         "mesh_threads": self.cpu_per_1000(MESH_THREAD),
                     }),
                 );
+                put("restless", if self.load.entities > 0 { self.load.as_json() } else { Value::Null });
                 if let Some(seen) = &self.players {
                     put("players", seen.as_json());
                 }
@@ -274,7 +279,10 @@ impl Row {
     /// Names and contents of the percentile files of this row, as HdrHistogram's plotters read them.
     pub(super) fn percentile_files(&self) -> Vec<(String, String)> {
         let bytes = self.snapshot_bytes.map_or_else(|| "mesh".to_owned(), |bytes| bytes.to_string());
-        let stem = format!("{}-{bytes}-x{}", self.path, self.concurrency);
+        let mut stem = format!("{}-{bytes}-x{}", self.path, self.concurrency);
+        if self.load.entities > 0 {
+            let _ = write!(stem, "-restless-{}", self.load.entities);
+        }
         if !self.is_hop() {
             return vec![(format!("{stem}-rtt_us.hgrm"), percentiles(&self.latency, NS))];
         }

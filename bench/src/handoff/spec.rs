@@ -8,6 +8,7 @@ use selvedge_node::NodeReport;
 use serde::{Deserialize, Serialize};
 
 use super::args::{HopPath, Pace};
+use super::restless::Copied;
 use crate::transport::LanesSpec;
 
 /// Which process to be.
@@ -55,6 +56,9 @@ pub(crate) struct NodeSpec {
     pub(crate) snapshot_bytes: usize,
     /// How many entities it spawns.
     pub(crate) entities: usize,
+    /// How many restless ones it spawns, and how often they are copied ahead; none: as by default.
+    pub(crate) restless: usize,
+    pub(crate) precopy_refresh: Option<Duration>,
     /// Players who may come.
     pub(crate) players: usize,
     /// How long an entity stays before it goes on.
@@ -104,6 +108,7 @@ pub(crate) struct Opened {
 pub(crate) struct NodeAnswer {
     pub(crate) report: NodeReport,
     pub(crate) population: usize,
+    pub(crate) copied: Copied,
 }
 
 /// What a floor's asking side found out.

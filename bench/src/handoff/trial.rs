@@ -15,6 +15,7 @@ use super::difference::Difference;
 use super::home::NODES;
 use super::kin::{Kin, LOOK, STOP};
 use super::players::PlayersSeen;
+use super::restless::{Copied, Load};
 use super::rows::{Row, RowPath, Seen};
 use super::spec::{
     Ask, BotsSpec, CoordinatorSpec, Floor, FloorAnswer, FloorSpec, NodeAnswer, NodeSpec, Opened, Spec,
@@ -34,11 +35,17 @@ pub(super) struct Trial {
     pub(super) path: RowPath,
     pub(super) snapshot_bytes: usize,
     pub(super) concurrency: usize,
+    /// Restless entities beside them.
+    pub(super) restless: usize,
 }
 
 impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} B x {}", self.path, self.snapshot_bytes, self.concurrency)
+        write!(f, "{} {} B x {}", self.path, self.snapshot_bytes, self.concurrency)?;
+        if self.restless > 0 {
+            write!(f, " + {} restless", self.restless)?;
+        }
+        Ok(())
     }
 }
 
@@ -64,9 +71,11 @@ impl Trial {
         mesh.end();
 
         let mut row = Row::new(self.path, Some(self.snapshot_bytes), self.concurrency);
+        row.load = Load { entities: self.restless, elapsed, ..Load::default() };
         let mut measured = Difference::default();
         for (before, after) in before.nodes.iter().zip(&after.nodes) {
             measured.add(&before.report, &after.report)?;
+            row.load.add(before.copied, after.copied);
             cpu::add_difference(&mut row.cpu_s, &before.spent, &after.spent);
         }
         row.take_all(measured, elapsed)?;
@@ -76,6 +85,10 @@ impl Trial {
             row.players = Some(Seen::between(before, after, end)?);
         }
         ensure!(!row.latency.is_empty(), "nothing was handed off while it was measured");
+        ensure!(
+            self.restless == 0 || row.load.copied.copies > 0,
+            "no restless entity was copied ahead while it was measured"
+        );
         Ok(row)
     }
 
@@ -97,8 +110,9 @@ impl Trial {
         let addresses: Addresses = coordinator.hear(PATIENCE)?;
         let mut mesh = Mesh { nodes: Vec::new(), bots: None, coordinator };
         let alone = self.concurrency - players;
-        let shares = [alone.div_ceil(2), alone / 2];
-        for ((name, core), entities) in NODES.into_iter().zip(args.pin.sides()).zip(shares) {
+        let halves = |all: usize| [all.div_ceil(2), all / 2];
+        let shares = halves(alone).into_iter().zip(halves(self.restless));
+        for ((name, core), (entities, restless)) in NODES.into_iter().zip(args.pin.sides()).zip(shares) {
             let spec = NodeSpec {
                 dir: dir.to_owned(),
                 name: name.to_owned(),
@@ -110,6 +124,8 @@ impl Trial {
                 path,
                 snapshot_bytes: self.snapshot_bytes,
                 entities,
+                restless,
+                precopy_refresh: (self.restless > 0).then_some(args.restless_every),
                 players,
                 dwell: args.dwell(self.concurrency),
                 log: args.log.clone(),
@@ -169,6 +185,7 @@ struct Look {
 
 struct NodeLook {
     report: NodeReport,
+    copied: Copied,
     spent: Spent,
 }
 
@@ -186,8 +203,8 @@ impl Mesh {
     fn look(&mut self) -> anyhow::Result<Look> {
         self.nodes.iter_mut().chain(&mut self.bots).try_for_each(|kin| kin.ask(LOOK))?;
         let of = |node: &Kin| {
-            let NodeAnswer { report, .. } = node.hear(PATIENCE)?;
-            Ok(NodeLook { report, spent: cpu::spent(node.id()) })
+            let NodeAnswer { report, copied, .. } = node.hear(PATIENCE)?;
+            Ok(NodeLook { report, copied, spent: cpu::spent(node.id()) })
         };
         let nodes = self.nodes.iter().map(of).collect::<anyhow::Result<_>>()?;
         let players = self.bots.as_ref().map(|bots| bots.hear(PATIENCE)).transpose()?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::args::HopPath;
+use super::restless;
 use super::rows::{MESH_THREAD, Row, RowPath, Seen};
 use super::spec::Floor;
 use crate::{Table, figures};
@@ -47,7 +48,7 @@ pub(super) fn table(rows: &[Row]) -> Table {
         let cpu =
             |thread| row.cpu_per_1000(thread).map_or_else(String::new, |seconds| format!("{seconds:.3}"));
         table.row([
-            row.path.to_string(),
+            path(row),
             bytes(row),
             row.concurrency.to_string(),
             us(latency.p50),
@@ -82,7 +83,7 @@ pub(super) fn phases(rows: &[Row]) -> Option<Table> {
     for row in rows.iter().filter(|row| row.is_hop()) {
         any = true;
         let [prepare, ready, precopy, cutover, attach, callback] = row.phases().map(|(_, phase)| cell(phase));
-        let (path, concurrency) = (row.path.to_string(), row.concurrency.to_string());
+        let (path, concurrency) = (path(row), row.concurrency.to_string());
         table.row([path, bytes(row), concurrency, prepare, ready, precopy, cutover, attach, callback]);
     }
     any.then_some(table)
@@ -96,6 +97,13 @@ fn cell(phase: &Histogram<u64>) -> String {
     format!("{:.0} / {:.0}", figures.p50, figures.p99)
 }
 
+fn path(row: &Row) -> String {
+    match row.load.entities {
+        0 => row.path.to_string(),
+        restless => format!("{} + {restless} restless", row.path),
+    }
+}
+
 fn bytes(row: &Row) -> String {
     row.snapshot_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string())
 }
@@ -104,7 +112,10 @@ fn bytes(row: &Row) -> String {
 pub(super) fn verdict(rows: &[Row]) -> Vec<String> {
     let find = |path, bytes, concurrency| {
         rows.iter().find(|row| {
-            row.path == path && row.snapshot_bytes == Some(bytes) && row.concurrency == concurrency
+            row.load.entities == 0
+                && row.path == path
+                && row.snapshot_bytes == Some(bytes)
+                && row.concurrency == concurrency
         })
     };
     let p50 = |path, bytes| find(path, bytes, 1).map(|row| row.latency().p50);
@@ -140,6 +151,7 @@ pub(super) fn verdict(rows: &[Row]) -> Vec<String> {
         let good = word(rate >= HANDOFFS_PER_S_MIN);
         format!("{good}: {rate:.0} handoffs a second of 64 entities of 4 KiB (bar: {HANDOFFS_PER_S_MIN})")
     }));
+    sentences.extend(restless::compare(rows).iter().map(restless::Compared::sentence));
     sentences
 }
 
@@ -164,9 +176,10 @@ pub(super) fn doubts(rows: &[Row]) -> Vec<String> {
     for row in rows {
         for doubt in doubts_of(row) {
             let bytes = row.snapshot_bytes.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
-            sentences.push(format!("doubtful: {}{bytes} x {}: {doubt}", row.path, row.concurrency));
+            sentences.push(format!("doubtful: {}{bytes} x {}: {doubt}", path(row), row.concurrency));
         }
     }
+    sentences.extend(restless::compare(rows).iter().filter_map(restless::Compared::doubt));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if cores < 2 {
         sentences.push("doubtful: one core for all processes: each wait is somebody else's work".to_owned());

@@ -16,6 +16,7 @@ use selvedge_node::{
 use selvedge_protocol::grid::GridConfig;
 
 use super::args::HopPath;
+use super::restless::{Copied, RestlessOnes};
 
 /// The edge of a cell in metres. The world is two cells, and the border is here.
 pub(crate) const CELL_EDGE_M: f64 = 100.0;
@@ -68,13 +69,26 @@ pub(crate) struct Hoppers {
     left: Option<bool>,
     here: BTreeMap<EntityId, Hopper>,
     warmed: BTreeMap<EntityId, Hopper>,
+    restless_to_spawn: usize,
+    restless: RestlessOnes,
 }
 
 impl Hoppers {
-    /// Entities stay for `dwell` before they go on.
-    pub(crate) fn new(path: HopPath, snapshot_bytes: usize, to_spawn: usize, dwell: Duration) -> Self {
-        let (here, warmed) = (BTreeMap::new(), BTreeMap::new());
-        Self { path, snapshot_bytes, to_spawn, dwell, left: None, here, warmed }
+    /// Entities stay for `dwell` before they go on; restless ones stay for ever.
+    pub(crate) fn new(
+        path: HopPath,
+        snapshot_bytes: usize,
+        to_spawn: usize,
+        dwell: Duration,
+        restless_to_spawn: usize,
+    ) -> Self {
+        let (here, warmed, restless) = (BTreeMap::new(), BTreeMap::new(), RestlessOnes::default());
+        Self { path, snapshot_bytes, to_spawn, dwell, left: None, here, warmed, restless_to_spawn, restless }
+    }
+
+    /// Pre-copies of restless entities that came here.
+    pub(crate) const fn copied(&self) -> Copied {
+        self.restless.copied()
     }
 
     pub(crate) fn population(&self) -> usize {
@@ -84,6 +98,7 @@ impl Hoppers {
     pub(crate) fn step(&mut self, frame: &mut Frame<'_>) {
         let Some(left) = self.side(frame) else { return };
         self.spawn(frame, left);
+        self.step_restless(frame, left);
         let (now, path) = (Instant::now(), self.path);
         for (&entity, hopper) in &mut self.here {
             let Some(owned) = frame.owned_by(entity) else { continue };
@@ -102,6 +117,16 @@ impl Hoppers {
         }
     }
 
+    fn step_restless(&mut self, frame: &mut Frame<'_>, left: bool) {
+        self.restless.step();
+        for entity in self.restless.entities() {
+            let Some(owned) = frame.owned_by(entity) else { continue };
+            if let Err(cause) = frame.publish(owned, place(HopPath::Warm, entity, left), &[]) {
+                tracing::error!(%cause, "not published");
+            }
+        }
+    }
+
     fn side(&mut self, frame: &Frame<'_>) -> Option<bool> {
         if self.left.is_none() {
             let cell = frame.map().cells_of(frame.node()).next()?;
@@ -112,11 +137,24 @@ impl Hoppers {
 
     fn spawn(&mut self, frame: &mut Frame<'_>, left: bool) {
         let both_there = frame.map().nodes().len() > 1;
+        if both_there {
+            self.spawn_restless(frame, left);
+        }
         while both_there && self.to_spawn > 0 {
             self.to_spawn -= 1;
             let entity = EntityId::from_u128(uuid::Uuid::new_v4().as_u128());
             match frame.spawn_as(entity, place(self.path, entity, left)) {
                 Ok(_) => self.insert_new(entity),
+                Err(cause) => tracing::error!(%cause, "not spawned"),
+            }
+        }
+    }
+
+    fn spawn_restless(&mut self, frame: &mut Frame<'_>, left: bool) {
+        for _ in 0..std::mem::take(&mut self.restless_to_spawn) {
+            let entity = EntityId::from_u128(uuid::Uuid::new_v4().as_u128());
+            match frame.spawn_as(entity, place(HopPath::Warm, entity, left)) {
+                Ok(_) => self.restless.insert(entity),
                 Err(cause) => tracing::error!(%cause, "not spawned"),
             }
         }
@@ -149,7 +187,12 @@ fn place(path: HopPath, entity: EntityId, left: bool) -> Motion {
 
 impl World for Hoppers {
     fn capture(&self, entity: EntityId, out: &mut SnapshotWriter) {
-        let (Some(hopper), Some(left)) = (self.here.get(&entity), self.left) else { return };
+        let Some(left) = self.left else { return };
+        if self.restless.capture(entity, out) {
+            out.motion(place(HopPath::Warm, entity, left));
+            return;
+        }
+        let Some(hopper) = self.here.get(&entity) else { return };
         // Only who is on the way to the other side is captured.
         out.motion(place(self.path, entity, !left));
         out.component(HOT, hopper.hot.age, &hopper.hot.encode());
@@ -162,6 +205,9 @@ impl World for Hoppers {
     }
 
     fn warm(&mut self, entity: EntityId, snapshot: &SnapshotView<'_>) -> Result<(), Refused> {
+        if self.restless.warm(entity, snapshot) {
+            return Ok(());
+        }
         let hopper = read(snapshot).ok_or_else(|| Refused::new("a component is missing"))?;
         self.warmed.insert(entity, hopper);
         Ok(())
@@ -182,6 +228,7 @@ impl World for Hoppers {
     }
 
     fn release(&mut self, entity: EntityId, why: Release) {
+        self.restless.forget(entity);
         match why {
             Release::NotComing => drop(self.warmed.remove(&entity)),
             Release::Frozen | Release::Void => drop(self.here.remove(&entity)),
