@@ -161,7 +161,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
             load(&args).map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         BenchCommand::Handoff(args) => handoff::run(&args),
-        BenchCommand::Transport(args) => transport::run(&args).map(|()| ExitCode::SUCCESS),
+        BenchCommand::Transport(args) => transport::run(&args),
         BenchCommand::Report(args) => report::run(&args),
         BenchCommand::Chaos(args) => chaos::run(&args),
         BenchCommand::ChaosChild { spec } => chaos::run_child(&spec).map(|()| ExitCode::SUCCESS),

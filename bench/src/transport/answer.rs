@@ -1,11 +1,10 @@
 //! The process that answers, and what both have in common: the link's ends and the form of a message.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use selvedge_transport::{LinkEvent, MeshConfig, MeshEndpoint, MeshLimits, SendError};
+use selvedge_transport::{LinkEvent, MeshConfig, MeshEndpoint, MeshLimits, SendError, Tuning};
 use tokio::sync::mpsc::Receiver;
 
 use super::spec::LanesSpec;
@@ -25,17 +24,21 @@ pub(super) struct Head {
     pub(super) measured: bool,
     /// When it was due, in nanoseconds since the asking process began.
     pub(super) due_ns: u64,
+    /// When it was sent, likewise.
+    pub(super) sent_ns: u64,
 }
 
 impl Head {
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let (stretch, rest) = bytes.split_first_chunk()?;
         let (&measured, rest) = rest.split_first()?;
-        let (due, _) = rest.split_first_chunk()?;
+        let (due, rest) = rest.split_first_chunk()?;
+        let (sent, _) = rest.split_first_chunk()?;
         Some(Self {
             stretch: u32::from_le_bytes(*stretch),
             measured: measured == 1,
             due_ns: u64::from_le_bytes(*due),
+            sent_ns: u64::from_le_bytes(*sent),
         })
     }
 
@@ -44,17 +47,19 @@ impl Head {
         bytes.extend_from_slice(&self.stretch.to_le_bytes());
         bytes.push(u8::from(self.measured));
         bytes.extend_from_slice(&self.due_ns.to_le_bytes());
+        bytes.extend_from_slice(&self.sent_ns.to_le_bytes());
         bytes.into()
     }
 }
 
 /// Opens an end of the link.
-pub(super) fn open(dir: &Path, name: &str, mtu: u16) -> anyhow::Result<(MeshEndpoint, Receiver<LinkEvent>)> {
+pub(super) fn open(name: &str, spec: &LanesSpec) -> anyhow::Result<(MeshEndpoint, Receiver<LinkEvent>)> {
+    let standard = tuning(spec.mtu);
     let config = MeshConfig {
         bind: (Ipv4Addr::LOCALHOST, 0).into(),
-        identity: Arc::new(load(dir, name)?),
+        identity: Arc::new(load(&spec.dir, name)?),
         hello: Bytes::from_static(b"lanes"),
-        tuning: tuning(mtu),
+        tuning: Tuning { queue_max: spec.queue_max.unwrap_or(standard.queue_max), ..standard },
         limits: MeshLimits::default(),
     };
     Ok(MeshEndpoint::bind(config, Arc::new(|_, _| Ok(())))?)
@@ -63,7 +68,7 @@ pub(super) fn open(dir: &Path, name: &str, mtu: u16) -> anyhow::Result<(MeshEndp
 /// Answers every message on the lane on which it came, until the process is ended.
 pub(super) async fn answer(spec: &LanesSpec) -> anyhow::Result<()> {
     end_with_parent()?;
-    let (mesh, mut events) = open(&spec.dir, NODES[0], spec.mtu)?;
+    let (mesh, mut events) = open(NODES[0], spec)?;
     say(&Opened { address: mesh.local_addr()? })?;
     let mut link = None;
     while let Some(event) = events.recv().await {
@@ -94,8 +99,8 @@ mod tests {
 
     #[test]
     fn a_head_comes_back_as_it_was_sent() {
-        let head = Head { stretch: 7, measured: true, due_ns: u64::MAX - 1 };
+        let head = Head { stretch: 7, measured: true, due_ns: u64::MAX - 1, sent_ns: 3 };
         assert_eq!(Head::read(&head.bytes()), Some(head));
-        assert_eq!(Head::read(&head.bytes()[..12]), None);
+        assert_eq!(Head::read(&head.bytes()[..20]), None);
     }
 }

@@ -1,7 +1,6 @@
 //! The process that asks: set-ups first, then one stretch after the other on the same link.
 
 use std::collections::BTreeMap;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -13,17 +12,23 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::answer::{Head, open};
+use super::pace::Pace;
 use super::spec::{LanesAsk, LanesSpec, Seen, Stretch, Via};
 use crate::handoff::child::{end_with_parent, load, say};
 use crate::handoff::home::NODES;
 
 const UP_PATIENCE: Duration = Duration::from_secs(10);
-/// Silence after which what was sent before a stretch counts as gone.
+/// Silence after which what was sent before a stretch counts as gone, and datagrams count as lost.
 const SILENCE: Duration = Duration::from_millis(100);
+/// How long the answers of a stretch are waited for once it is over.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 /// How often is looked for room for datagrams, and for datagrams that were lost.
 const LOOK: Duration = Duration::from_millis(1);
 /// Most datagrams of one look.
 const BURST: usize = 1024;
+/// A stretch with fewer answers goes on for up to so many times its length.
+const ANSWERS_MIN: u64 = 100;
+const LONGER_MAX: u32 = 3;
 
 pub(super) async fn ask(spec: &LanesSpec, ask: &LanesAsk) -> anyhow::Result<()> {
     end_with_parent()?;
@@ -31,7 +36,7 @@ pub(super) async fn ask(spec: &LanesSpec, ask: &LanesAsk) -> anyhow::Result<()> 
     let mut trips = Histogram::new(3)?;
     let began = Instant::now();
     for _ in 0..ask.set_ups {
-        let (mesh, mut events) = open(&spec.dir, NODES[1], spec.mtu)?;
+        let (mesh, mut events) = open(NODES[1], spec)?;
         let due = Instant::now();
         drop(up(&mesh, &mut events, &peer, ask).await?);
         let _ = trips.record(nanoseconds(due.elapsed()));
@@ -40,13 +45,16 @@ pub(super) async fn ask(spec: &LanesSpec, ask: &LanesAsk) -> anyhow::Result<()> 
     let set_ups = ask.set_ups as u64;
     say(&Seen {
         rtt_ns: HistogramText::encode(&trips),
+        trip_ns: HistogramText::encode(&trips),
+        late_ns: HistogramText::encode(&Histogram::new(3)?),
         elapsed: began.elapsed(),
         sent: set_ups,
         answered: trips.len(),
+        answered_in_time: trips.len(),
         not_taken: 0,
         loads: Vec::new(),
     })?;
-    let (mesh, mut events) = open(&spec.dir, NODES[1], spec.mtu)?;
+    let (mesh, mut events) = open(NODES[1], spec)?;
     let link = up(&mesh, &mut events, &peer, ask).await?;
     let mut asker = Asker { link, events, epoch: Instant::now(), number: 0 };
     for stretch in &ask.stretches {
@@ -77,14 +85,19 @@ struct Asker {
     number: u32,
 }
 
-/// What is under way in a stretch.
-#[derive(Default)]
+/// What is under way in a stretch, and what came of it.
 struct Account {
+    /// From when on it counts.
+    from: Instant,
     sent: u64,
     answered: u64,
     not_taken: u64,
+    /// Messages of each kind without an answer.
     out: BTreeMap<Via, usize>,
     loads: BTreeMap<Via, u64>,
+    rtt: Histogram<u64>,
+    trips: Histogram<u64>,
+    late: Histogram<u64>,
 }
 
 impl Asker {
@@ -96,93 +109,111 @@ impl Asker {
         let blob = Bytes::from(vec![7; Via::Precopy.bytes()]);
         let from = Instant::now() + ask.warm_up;
         let until = from + ask.duration;
-        let pacer = stretch.every.map(|every| self.pace(stretch.via, every, from, until, &blob));
-        let (mut account, mut trips) = (Account::default(), Histogram::<u64>::new(3)?);
+        let pacer = match stretch.every {
+            None => None,
+            Some(every) => {
+                let (via, epoch, stretch) = (stretch.via, self.epoch, self.number);
+                let pace = Pace { via, every, from, until, epoch, stretch };
+                Some(pace.start(self.link.clone(), blob.clone())?)
+            }
+        };
+        let mut account = Account::new(from)?;
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         loop {
-            self.top_up(stretch, from, &mut account, &blob)?;
+            let now = Instant::now();
+            let few = stretch.every.is_none() && account.answered < ANSWERS_MIN;
+            if now >= until && !(few && now < until + ask.duration * LONGER_MAX) {
+                break;
+            }
+            self.top_up(stretch, &mut account, &blob)?;
             let event = tokio::select! {
                 event = self.events.recv() => Some(event),
                 _ = looks.tick() => None,
             };
-            let now = Instant::now();
-            if now >= until {
-                break;
-            }
-            let Some(event) = event else {
-                if stretch.via == Via::Datagram && now.duration_since(heard) > SILENCE {
+            match event {
+                Some(event) => {
+                    if self.take(check(event)?, stretch, &mut account) {
+                        heard = Instant::now();
+                    }
+                }
+                None if stretch.via == Via::Datagram && heard.elapsed() > SILENCE => {
                     account.out.insert(stretch.via, 0);
-                    heard = now;
+                    heard = Instant::now();
                 }
-                continue;
-            };
-            let Some((via, head)) = check(event)? else { continue };
-            if head.stretch != self.number {
-                continue;
-            }
-            if !head.measured {
-                if let Some(out) = account.out.get_mut(&via).filter(|_| via != stretch.via) {
-                    *out = out.saturating_sub(1);
-                }
-                *account.loads.entry(via).or_default() += u64::from(now >= from);
-                continue;
-            }
-            heard = now;
-            if let Some(out) = account.out.get_mut(&via) {
-                *out = out.saturating_sub(1);
-            }
-            let due = self.epoch + Duration::from_nanos(head.due_ns);
-            if due >= from {
-                account.answered += 1;
-                let _ = trips.record(nanoseconds(now.duration_since(due)));
+                None => {}
             }
         }
-        // What was due and has no answer yet still counts, with the time that it takes.
-        let unanswered_until = Instant::now() + SILENCE * 5;
-        while let Ok(event) = timeout(SILENCE, self.events.recv()).await {
-            if Instant::now() > unanswered_until {
-                break;
-            }
-            let Some((_, head)) = check(event)? else { continue };
-            if head.stretch == self.number
-                && head.measured
-                && self.epoch + Duration::from_nanos(head.due_ns) >= from
-            {
-                account.answered += u64::from(stretch.every.is_some() || stretch.via == Via::Datagram);
-                let _ = trips.record(nanoseconds(
-                    self.epoch.elapsed().saturating_sub(Duration::from_nanos(head.due_ns)),
-                ));
-            }
-        }
+        let (elapsed, in_time) = (from.elapsed(), account.answered);
         if let Some(pacer) = pacer {
-            (account.sent, account.not_taken) =
-                pacer.join().map_err(|_| anyhow::anyhow!("the pacing thread panicked"))?;
+            let paced = pacer.join().map_err(|_| anyhow::anyhow!("the pacing thread panicked"))?;
+            (account.sent, account.not_taken) = (paced.sent, paced.not_taken);
+            account.late.add(&paced.late_ns)?;
+        }
+        self.wait_for_rest(stretch, &mut account).await?;
+        if stretch.via != Via::Datagram {
+            // Nothing is lost on a stream: whatever has no answer yet takes at least as long as it was waited for.
+            let (waited, rest) =
+                (nanoseconds(until.elapsed()), account.sent.saturating_sub(account.answered));
+            account.rtt.record_n(waited, rest)?;
+            account.trips.record_n(waited, rest)?;
         }
         Ok(Seen {
-            rtt_ns: HistogramText::encode(&trips),
-            elapsed: ask.duration,
+            rtt_ns: HistogramText::encode(&account.rtt),
+            trip_ns: HistogramText::encode(&account.trips),
+            late_ns: HistogramText::encode(&account.late),
+            elapsed,
             sent: account.sent,
             answered: account.answered,
+            answered_in_time: in_time,
             not_taken: account.not_taken,
             loads: account.loads.into_iter().collect(),
         })
     }
 
-    fn send(&self, via: Via, measured: bool, due: Instant, blob: &Bytes) -> bool {
-        let due_ns = nanoseconds(due.duration_since(self.epoch));
-        send(&self.link, via, Head { stretch: self.number, measured, due_ns }, blob)
+    /// What was sent and has no answer still counts, with the time that it takes.
+    async fn wait_for_rest(&mut self, stretch: &Stretch, account: &mut Account) -> anyhow::Result<()> {
+        let until = Instant::now() + END_PATIENCE;
+        // Loads are answered no more than they were; only what is measured is waited for.
+        let mut loads = BTreeMap::new();
+        std::mem::swap(&mut account.loads, &mut loads);
+        while account.answered < account.sent && Instant::now() < until {
+            let Ok(event) = timeout(SILENCE, self.events.recv()).await else {
+                if stretch.via == Via::Datagram {
+                    break;
+                }
+                continue;
+            };
+            self.take(check(event)?, stretch, account);
+        }
+        account.loads = loads;
+        Ok(())
+    }
+
+    /// Takes an answer. Says whether it was one to what is measured.
+    fn take(&self, answer: Option<(Via, Head)>, stretch: &Stretch, account: &mut Account) -> bool {
+        let now = Instant::now();
+        let Some((via, head)) = answer.filter(|(_, head)| head.stretch == self.number) else { return false };
+        if let Some(out) = account.out.get_mut(&via).filter(|_| head.measured || via != stretch.via) {
+            *out = out.saturating_sub(1);
+        }
+        if !head.measured {
+            *account.loads.entry(via).or_default() += u64::from(now >= account.from);
+            return false;
+        }
+        let due = self.epoch + Duration::from_nanos(head.due_ns);
+        if due >= account.from {
+            account.answered += 1;
+            let sent = self.epoch + Duration::from_nanos(head.sent_ns);
+            let _ = account.rtt.record(nanoseconds(now.saturating_duration_since(due)));
+            let _ = account.trips.record(nanoseconds(now.saturating_duration_since(sent)));
+        }
+        true
     }
 
     /// Sends as much as may be under way.
-    fn top_up(
-        &self,
-        stretch: &Stretch,
-        from: Instant,
-        account: &mut Account,
-        blob: &Bytes,
-    ) -> anyhow::Result<()> {
+    fn top_up(&self, stretch: &Stretch, account: &mut Account, blob: &Bytes) -> anyhow::Result<()> {
         if self.link.is_closed() {
             bail!("the link ended within a measurement");
         }
@@ -193,46 +224,38 @@ impl Asker {
             while burst > 0 && (most == usize::MAX || account.out.get(&via).copied().unwrap_or(0) < most) {
                 burst -= 1;
                 let now = Instant::now();
-                if !self.send(via, measured, now, blob) {
-                    account.not_taken += u64::from(measured);
+                let now_ns = nanoseconds(now.duration_since(self.epoch));
+                let head = Head { stretch: self.number, measured, due_ns: now_ns, sent_ns: now_ns };
+                let counts = u64::from(measured && self.epoch + Duration::from_nanos(now_ns) >= account.from);
+                if !send(&self.link, via, head, blob) {
+                    account.not_taken += counts;
                     break;
                 }
                 *account.out.entry(via).or_default() += 1;
-                account.sent += u64::from(measured && now >= from);
+                account.sent += counts;
             }
         }
         Ok(())
     }
+}
 
-    /// A thread that sends on time, to whatever the rest has come; it says what it sent and what was not taken.
-    fn pace(
-        &self,
-        via: Via,
-        every: Duration,
-        from: Instant,
-        until: Instant,
-        blob: &Bytes,
-    ) -> JoinHandle<(u64, u64)> {
-        let (link, blob, epoch, stretch) = (self.link.clone(), blob.clone(), self.epoch, self.number);
-        thread::spawn(move || {
-            let (mut sent, mut not_taken, mut due) = (0, 0, Instant::now());
-            while due < until {
-                thread::sleep(due.saturating_duration_since(Instant::now()));
-                let head = Head { stretch, measured: true, due_ns: nanoseconds(due.duration_since(epoch)) };
-                let counts = u64::from(due >= from);
-                if send(&link, via, head, &blob) {
-                    sent += counts;
-                } else {
-                    not_taken += counts;
-                }
-                due += every;
-            }
-            (sent, not_taken)
+impl Account {
+    fn new(from: Instant) -> anyhow::Result<Self> {
+        Ok(Self {
+            from,
+            sent: 0,
+            answered: 0,
+            not_taken: 0,
+            out: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            rtt: Histogram::new(3)?,
+            trips: Histogram::new(3)?,
+            late: Histogram::new(3)?,
         })
     }
 }
 
-fn send(link: &Link, via: Via, head: Head, blob: &Bytes) -> bool {
+pub(super) fn send(link: &Link, via: Via, head: Head, blob: &Bytes) -> bool {
     let head = head.bytes();
     let rest = blob.slice(..via.bytes() - head.len());
     match via.lane() {
@@ -256,6 +279,6 @@ fn check(event: Option<LinkEvent>) -> anyhow::Result<Option<(Via, Head)>> {
     Ok(via.zip(Head::read(&payload)))
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

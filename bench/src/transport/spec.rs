@@ -81,6 +81,8 @@ pub(crate) struct LanesSpec {
     pub(crate) dir: PathBuf,
     pub(crate) core: Option<usize>,
     pub(crate) mtu: u16,
+    /// Time that packets may wait below QUIC; none: as by default.
+    pub(crate) queue_max: Option<Duration>,
     /// None: answers.
     pub(crate) ask: Option<LanesAsk>,
 }
@@ -97,11 +99,18 @@ pub(crate) struct LanesAsk {
 /// What a stretch, or the set-up, came to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Seen {
-    /// Nanoseconds from when a message was due to its answer.
+    /// Nanoseconds from when a message was due to its answer. One of a stream that has none in the end is in it with
+    /// the time that was waited for it.
     pub(crate) rtt_ns: HistogramText,
+    /// The same from when the link was given it.
+    pub(crate) trip_ns: HistogramText,
+    /// Nanoseconds from when a message was due until the link was given it.
+    pub(crate) late_ns: HistogramText,
     pub(crate) elapsed: Duration,
     pub(crate) sent: u64,
     pub(crate) answered: u64,
+    /// Of these, before the stretch was over.
+    pub(crate) answered_in_time: u64,
     /// Messages that found a full queue.
     pub(crate) not_taken: u64,
     /// Messages of each load that were answered.
