@@ -132,17 +132,15 @@ impl Asker {
                 event = self.events.recv() => Some(event),
                 _ = looks.tick() => None,
             };
-            match event {
-                Some(event) => {
-                    if self.take(check(event)?, stretch, &mut account) {
-                        heard = Instant::now();
-                    }
-                }
-                None if stretch.via == Via::Datagram && heard.elapsed() > SILENCE => {
-                    account.out.insert(stretch.via, 0);
-                    heard = Instant::now();
-                }
-                None => {}
+            let mut is_heard = false;
+            if let Some(event) = event {
+                is_heard = self.take(check(event)?, stretch, &mut account);
+            } else if stretch.via == Via::Datagram && heard.elapsed() > SILENCE {
+                account.out.insert(stretch.via, 0);
+                is_heard = true;
+            }
+            if is_heard {
+                heard = Instant::now();
             }
         }
         let (elapsed, in_time) = (from.elapsed(), account.answered);
