@@ -47,9 +47,9 @@ pub struct Tuning {
     pub idle_timeout: Duration,
     /// Bytes that may be sent before the path is known. Default 1 MiB: for a private network. Too big floods a slow path.
     pub initial_window_bytes: u32,
-    /// Time that packets may wait below QUIC, in socket buffers and switches, where priority doesn't reach. Default
-    /// 100 us, or a quarter of the path's shortest round trip if that is more. Too small slows bulk down, too big lets
-    /// cutovers wait behind it; 0 leaves it to packet loss alone, for paths whose round trips say little.
+    /// Time that packets may wait below QUIC, in socket buffers and switches, where priority doesn't reach; or a quarter
+    /// of the path's shortest round trip if that is more. Default 0: as long as none is lost. Too small slows bulk down,
+    /// too big lets cutovers wait behind it.
     #[serde(with = "humantime_serde")]
     pub queue_max: Duration,
     /// Streams that a peer may have open at once: one per message outside the control lane. Default 1024.
@@ -84,7 +84,7 @@ impl Default for Tuning {
             keep_alive: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(6),
             initial_window_bytes: MIB,
-            queue_max: Duration::from_micros(100),
+            queue_max: Duration::ZERO,
             streams_max: 1024,
             datagram_send_buffer_bytes: MIB as usize,
             datagram_receive_buffer_bytes: 4 * MIB as usize,
