@@ -34,6 +34,7 @@ impl Node {
                         self.drop_standby(life);
                     }
                     self.drop_reservations_of_the_dead();
+                    self.settle_gifts_to_the_dead();
                 }
             }
             // Not a coordinator's word.
@@ -217,6 +218,16 @@ impl Node {
             .map(|(&key, _)| key)
             .collect();
         keys.into_iter().for_each(|key| self.drop_reservation(key));
+    }
+
+    /// What was given to the dead is recovered: it needs no copy here any more.
+    fn settle_gifts_to_the_dead(&mut self) {
+        let participant = &self.participant;
+        for tombstone in self.tombstones.values_mut() {
+            if participant.fenced().is_fenced(tombstone.to) {
+                tombstone.contents = None;
+            }
+        }
     }
 
     /// Whether what was claimed in a round must stay as it is for now.
