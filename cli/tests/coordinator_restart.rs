@@ -7,6 +7,7 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
@@ -19,6 +20,8 @@ use support::{ByHand, LOOK, NODES, PAGE, PATIENCE, marked_blocks};
 
 /// Handoffs that must happen while no coordinator is there.
 const HANDOFFS_ALONE: usize = 10;
+/// Looks at the status in a row that must show the same number of entities.
+const STEADY_LOOKS: u32 = 40;
 
 struct Mesh {
     by_hand: ByHand,
@@ -126,8 +129,14 @@ fn a_killed_coordinator_that_is_started_again_finds_its_mesh_and_its_players_as_
         until(&mut ada, "ada's first state", shows).await;
         until(&mut bob, "bob's first state", shows).await;
     });
-    let before = mesh.wait_for_status("two sessions", |status| status["sessions"] == 2);
     let entities = |status: &Value| status["entities"].as_u64().unwrap();
+    // The nodes report what they hold in batches: once many looks in a row show the same, they have.
+    let (seen, looks) = (Cell::new(0), Cell::new(0));
+    let before = mesh.wait_for_status("two sessions, and everybody reported", |status| {
+        let same = status["sessions"] == 2 && seen.replace(entities(status)) == entities(status);
+        looks.set(if same { looks.get() + 1 } else { 0 });
+        looks.get() >= STEADY_LOOKS
+    });
 
     mesh.kill_coordinator();
     let taken_over = mesh.takeovers();
