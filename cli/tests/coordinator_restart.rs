@@ -169,8 +169,10 @@ fn a_killed_coordinator_that_is_started_again_finds_its_mesh_and_its_players_as_
         until(&mut eve, "somebody new", shows).await;
         until(&mut ada, "a state after all that", shows).await;
     });
-    let last = mesh.wait_for_status("three sessions", |status| status["sessions"] == 3);
-    assert_eq!(entities(&last), entities(&before) + 1, "bob is not in the world twice: {last}");
+    let once = entities(&before) + 1;
+    let last = mesh.wait_for_status("three sessions, and bob in the world once", |status| {
+        status["sessions"] == 3 && entities(status) == once
+    });
     assert_eq!(last["authority_violations"], 0, "{last}");
     let handed = mesh.takeovers();
     mesh.wait_for("handoffs after the restart", || (mesh.takeovers() > handed).then_some(()));
