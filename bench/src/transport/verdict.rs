@@ -39,7 +39,8 @@ pub(super) enum Verdict {
 pub(super) fn judge(rows: &[Row]) -> Vec<Judged> {
     let (loaded, quiet): (Vec<_>, Vec<_>) = paced(rows).partition(|row| !row.stretch.loads.is_empty());
     let Some(quiet) = quiet.first().filter(|quiet| !quiet.is_empty()) else { return Vec::new() };
-    let (base, doubtful) = (quiet.rtt_us(), doubt_of_quiet(quiet).is_some());
+    let doubtful = doubt_of(quiet).or_else(|| doubt_of_quiet(quiet)).is_some();
+    let base = quiet.rtt_us();
     let judge = |row: &&Row| {
         let rtt = row.rtt_us();
         let p99_ratio = rtt.p99 / base.p99.max(f64::MIN_POSITIVE);
