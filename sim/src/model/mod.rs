@@ -4,7 +4,7 @@
 //! It drives the protocol's own values: [`AuthorityTable`](selvedge_protocol::authority::AuthorityTable), the claims, the
 //! verdict, [`RoundKeeper`](selvedge_protocol::recovery::RoundKeeper),
 //! [`Participant`](selvedge_protocol::recovery::Participant), and the lease machines. What surrounds them here is small:
-//! [`node`] says what a node does with their answers, as `protocol/src/node/` does.
+//! `node` says what a node does with their answers, as `protocol/src/node/` does.
 //!
 //! Time is no part of it: whatever a clock would decide is a free event. The network is a set of everything that was ever
 //! said: what is never delivered was lost, what is delivered again was doubled or repeated. So a repeat is no event of
