@@ -1,11 +1,11 @@
 //! What this node says of itself to a peer, and what it asks of the peer.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use selvedge_certs::{Role, WorldName};
-use selvedge_protocol::id::{Incarnation, NodeId, Peer};
+use selvedge_protocol::id::{NodeId, Peer};
+use selvedge_protocol::recovery::FencedLives;
 use selvedge_protocol::wire::{Hello, decode_hello, encode_hello};
 use selvedge_transport::{HelloCheck, PeerName};
 
@@ -17,24 +17,20 @@ pub(super) struct Facts {
     pub(super) process: u64,
     pub(super) schema_min: u32,
     pub(super) schema_max: u32,
-    /// Of each node, the newest life that is over.
     pub(super) shunned: Shunned,
 }
 
 /// Lives whose hello is refused for ever; shared with the check of hellos.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shunned(Arc<Mutex<BTreeMap<NodeId, Incarnation>>>);
+pub(super) struct Shunned(Arc<Mutex<FencedLives>>);
 
 impl Shunned {
     pub(super) fn insert(&self, peer: Peer) {
-        let mut lives = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = lives.entry(peer.node).or_default();
-        *newest = peer.incarnation.max(*newest);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fence(peer);
     }
 
     fn contains(&self, peer: Peer) -> bool {
-        let lives = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lives.get(&peer.node).is_some_and(|&newest| peer.incarnation <= newest)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_fenced(peer)
     }
 }
 

@@ -20,6 +20,8 @@ pub struct LeaseHolder {
     coordinator: Time,
     /// The same of each other voter that has answered one.
     answered: BTreeMap<Peer, Time>,
+    /// When the lease runs out: asked at every input, so it is not counted anew each time.
+    expires_at: Time,
 }
 
 impl LeaseHolder {
@@ -32,6 +34,7 @@ impl LeaseHolder {
             next: None,
             coordinator: asked_at,
             answered: BTreeMap::new(),
+            expires_at: asked_at + lease,
         }
     }
 
@@ -40,7 +43,7 @@ impl LeaseHolder {
         let known = self.next.as_ref().map_or(self.assignment.version, |next| next.version);
         if assignment.version > known {
             self.next = Some(assignment);
-            self.adopt(now);
+            self.count(now);
         }
     }
 
@@ -60,7 +63,7 @@ impl LeaseHolder {
     /// The coordinator has answered a renewal that was sent then.
     pub fn answered_by_coordinator(&mut self, sent_at: Time, now: Time) {
         self.coordinator = self.coordinator.max(sent_at);
-        self.adopt(now);
+        self.count(now);
     }
 
     /// Another voter has.
@@ -68,8 +71,13 @@ impl LeaseHolder {
         if self.voters().any(|known| known == voter) {
             let newest = self.answered.entry(voter).or_insert(sent_at);
             *newest = sent_at.max(*newest);
-            self.adopt(now);
+            self.count(now);
         }
+    }
+
+    fn count(&mut self, now: Time) {
+        self.adopt(now);
+        self.expires_at = self.runs_from(&self.assignment).unwrap_or(Time::ZERO) + self.lease;
     }
 
     /// Goes over to the next set as soon as the lease is as good under it, or has most of its time to run from now.
@@ -98,13 +106,13 @@ impl LeaseHolder {
 
     /// When the lease runs out, if nobody answers any more.
     #[must_use]
-    pub fn expires_at(&self) -> Time {
-        self.runs_from(&self.assignment).unwrap_or(Time::ZERO) + self.lease
+    pub const fn expires_at(&self) -> Time {
+        self.expires_at
     }
 
     /// Whether the node may simulate.
     #[must_use]
     pub fn is_valid(&self, now: Time) -> bool {
-        now < self.expires_at()
+        now < self.expires_at
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use core::time::Duration;
 
-use crate::id::{Incarnation, NodeId, Peer};
+use crate::id::Peer;
+use crate::recovery::FencedLives;
 use crate::time::Time;
 
 /// Whom a voter has answered, and whom it will answer no more.
@@ -13,15 +14,15 @@ pub struct Witness {
     /// Answers older than this are forgotten: no lease that they granted can still run.
     forget_after: Duration,
     answered: BTreeMap<Peer, Time>,
-    /// Of each node, the newest life that was given up. Those before it are over as well.
-    promised: BTreeMap<NodeId, Incarnation>,
+    /// The lives that were given up.
+    promised: FencedLives,
 }
 
 impl Witness {
     /// A voter in a mesh whose leases last `lease` at most.
     #[must_use]
     pub fn new(lease: Duration) -> Self {
-        Self { forget_after: lease * 8, answered: BTreeMap::new(), promised: BTreeMap::new() }
+        Self { forget_after: lease * 8, answered: BTreeMap::new(), promised: FencedLives::new() }
     }
 
     /// A renewal has come: whether it is to be answered.
@@ -38,14 +39,13 @@ impl Witness {
     /// Promises never to answer that life again. How long ago it was answered last; none if that is so long ago that no
     /// lease can run from it, or never was.
     pub fn promise(&mut self, of: Peer, now: Time) -> Option<Duration> {
-        let newest = self.promised.entry(of.node).or_insert(of.incarnation);
-        *newest = of.incarnation.max(*newest);
+        self.promised.fence(of);
         self.answered.get(&of).map(|&at| now.since(at))
     }
 
     /// Whether that life was given up.
     #[must_use]
     pub fn has_promised(&self, of: Peer) -> bool {
-        self.promised.get(&of.node).is_some_and(|&newest| of.incarnation <= newest)
+        self.promised.is_fenced(of)
     }
 }

@@ -141,6 +141,21 @@ impl Node {
         }
     }
 
+    /// Who has come to be held here goes on with the client that is here for it; a player without one lingers.
+    pub(super) fn attach_or_linger(
+        &mut self,
+        client: Option<ClientId>,
+        entity: EntityId,
+        session: Option<SessionId>,
+        now: Time,
+    ) {
+        match (client, session) {
+            (Some(client), _) => self.attach(client, entity, now),
+            (None, Some(_)) => self.start_linger(entity, now),
+            (None, None) => {}
+        }
+    }
+
     /// A player without a client stays for a while.
     pub(super) fn start_linger(&mut self, entity: EntityId, now: Time) {
         self.timers.set(TimerKey::Linger(entity), now + self.setup.config.linger);

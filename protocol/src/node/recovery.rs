@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Destination, GameCommand, Held, Node, NodeEvent, Output, TimerKey};
+use super::{Destination, GameCommand, Held, Node, NodeEvent, Output};
 use crate::grid::Motion;
 use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer};
 use crate::inputs::InputQueue;
@@ -131,9 +131,6 @@ impl Node {
         contents: Captured,
         now: Time,
     ) {
-        if kind == ClaimKind::Active {
-            return;
-        }
         if let ClaimKind::Frozen { .. } = kind {
             self.recover_frozen(entity, epoch, now);
             return;
@@ -146,7 +143,10 @@ impl Node {
             }
             ClaimKind::Active | ClaimKind::Frozen { .. } | ClaimKind::Ended | ClaimKind::Known => None,
         };
-        let Some((state, head)) = copy.and_then(|state| Some((state.clone(), *state.head()?))) else {
+        let Some(state) = copy else {
+            return;
+        };
+        let Some(head) = state.head().copied() else {
             return;
         };
         if !self.authority.restore(entity, epoch) {
@@ -155,8 +155,7 @@ impl Node {
         let motion = Motion { position: head.position, velocity: head.velocity };
         let inputs = InputQueue::new(head.last_input);
         let last_tick = contents.tick.max(self.last_frame);
-        let held = Held::new(head.session, motion, inputs, last_tick, now);
-        let mut held = held;
+        let mut held = Held::new(head.session, motion, inputs, last_tick, now);
         held.source.captured = state.clone();
         let client = self.remove_tombstone(entity);
         self.held.insert(entity, held);
@@ -164,11 +163,7 @@ impl Node {
         let first_tick = last_tick.next();
         self.command(GameCommand::Restore { entity, grant: epoch, snapshot: state, first_tick });
         self.after_recovery(entity, epoch, now);
-        match (client, head.session) {
-            (Some(client), _) => self.attach(client, entity, now),
-            (None, Some(_)) => self.start_linger(entity, now),
-            (None, None) => {}
-        }
+        self.attach_or_linger(client, entity, head.session, now);
     }
 
     /// It was frozen on its way to the dead, and nobody knows better: it goes on where it stands.
@@ -251,6 +246,5 @@ impl Node {
     pub(super) fn rejoin_rounds(&mut self) {
         self.participant.rejoin();
         self.unsafe_restores.clear();
-        self.timers.cancel(TimerKey::Lease);
     }
 }

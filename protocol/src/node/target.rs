@@ -399,11 +399,7 @@ impl Node {
             self.command(GameCommand::Restore { entity, grant: id.epoch, snapshot: state, first_tick });
         }
         self.deliver_inputs(entity);
-        match (client, session) {
-            (Some(client), _) => self.attach(client, entity, now),
-            (None, Some(_)) => self.start_linger(entity, now),
-            (None, None) => {}
-        }
+        self.attach_or_linger(client, entity, session, now);
     }
 
     /// The game runs the entity: the handoff's last fact.

@@ -11,6 +11,12 @@ pub struct FencedLives {
 }
 
 impl FencedLives {
+    /// Nobody is refused yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { last: BTreeMap::new() }
+    }
+
     /// Refuses this life and every earlier one of its node, for ever. True if that is new.
     pub fn fence(&mut self, life: Peer) -> bool {
         let last = self.last.entry(life.node).or_default();

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::id::{AuthorityEpoch, EntityId, Incarnation, NodeId, Peer, SessionId};
+use crate::id::{AuthorityEpoch, EntityId, Incarnation, Peer, SessionId};
 use crate::limits::{CUTS_COLLECTED_MAX, NODES_MAX};
+use crate::recovery::FencedLives;
 use crate::snapshot::{Assembled, SnapshotArchive, SnapshotError};
 use crate::time::Tick;
 use crate::wire::{Captured, CopyHead, NewestCut};
@@ -69,8 +70,7 @@ pub struct StandbyCopy {
 #[derive(Debug)]
 pub struct Keeper {
     sources: BTreeMap<Peer, Kept>,
-    /// Of each node, the newest life that is over for good.
-    fenced: BTreeMap<NodeId, Incarnation>,
+    fenced: FencedLives,
     bytes: usize,
     bytes_max: usize,
 }
@@ -110,7 +110,7 @@ impl Keeper {
     /// Keeps nothing yet, and never more than `bytes_max` bytes.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
-        Self { sources: BTreeMap::new(), fenced: BTreeMap::new(), bytes: 0, bytes_max }
+        Self { sources: BTreeMap::new(), fenced: FencedLives::new(), bytes: 0, bytes_max }
     }
 
     /// What is kept and collected weighs so much, in bytes.
@@ -153,8 +153,7 @@ impl Keeper {
 
     /// From now on nothing of this life, nor of an earlier one, is taken any more. What is complete stays.
     pub fn fence(&mut self, life: Peer) {
-        let newest = self.fenced.entry(life.node).or_default();
-        *newest = life.incarnation.max(*newest);
+        self.fenced.fence(life);
         let first = Peer { incarnation: Incarnation(0), ..life };
         for kept in self.sources.range_mut(first..=life).map(|(_, kept)| kept) {
             for collected in core::mem::take(&mut kept.collected).into_values() {
@@ -253,8 +252,7 @@ impl Keeper {
 
     /// Whether nothing of this cut matters any more.
     fn is_late(&self, from: Peer, cut: u64) -> bool {
-        self.fenced.get(&from.node).is_some_and(|&newest| from.incarnation <= newest)
-            || self.applied(from).is_some_and(|applied| cut <= applied)
+        self.fenced.is_fenced(from) || self.applied(from).is_some_and(|applied| cut <= applied)
     }
 
     fn end_of(&self, from: Peer, cut: u64) -> Option<&CutEnd> {
