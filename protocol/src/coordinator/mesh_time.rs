@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use core::time::Duration;
 
-use crate::id::Peer;
+use crate::id::NodeId;
 use crate::time::Time;
 
 /// Nodes run on by their own clocks while no coordinator is there. Whoever is further ahead of the middle of all than this
 /// is not believed: quartz drifts by some seconds in a day.
 const AHEAD_MAX: Duration = Duration::from_secs(3600);
 /// Mesh time past this is nobody's: 285 years in microseconds.
-const MESH_TIME_MAX: Time = Time::from_micros(1 << 53);
+pub(super) const MESH_TIME_MAX: Time = Time::from_micros(1 << 53);
+/// How far the mark is moved ahead each time that mesh time reaches it: so rarely is it written.
+const MARK_STEP: Duration = Duration::from_secs(10);
 
 /// What mesh time is, by the coordinator's own clock.
 #[derive(Debug, Default)]
@@ -19,41 +21,67 @@ pub(super) struct MeshTime {
     offset_us: i64,
     /// Set as long as the nodes are still asked.
     asking: Option<Asking>,
+    /// Nodes that a former coordinator knew and that have not spoken to this one yet, whatever life they are in by now.
+    silent: BTreeSet<NodeId>,
+    /// Mesh time was told to nobody from here on.
+    mark: Time,
 }
 
 #[derive(Debug)]
 struct Asking {
     until: Time,
-    silent: BTreeSet<Peer>,
     /// How far each is ahead of the coordinator's own clock.
-    ahead_us: BTreeMap<Peer, i64>,
+    ahead_us: BTreeMap<NodeId, i64>,
 }
 
 impl MeshTime {
-    /// Waits for the word of these nodes, or until then.
-    pub(super) fn ask(&mut self, nodes: impl Iterator<Item = Peer>, until: Time) {
-        let silent: BTreeSet<Peer> = nodes.collect();
-        self.asking = (!silent.is_empty()).then_some(Asking { until, silent, ahead_us: BTreeMap::new() });
+    /// Waits for the word of these nodes, or until then. If nobody has an opinion it goes on from the mark that a former
+    /// coordinator left, or from the own clock if that is past it.
+    pub(super) fn ask(&mut self, nodes: impl Iterator<Item = NodeId>, until: Time, mark: Time) {
+        self.silent = nodes.collect();
+        self.mark = mark;
+        self.asking = Some(Asking { until, ahead_us: BTreeMap::new() });
     }
 
-    /// A node says what it takes mesh time to be, if it has an opinion.
-    pub(super) fn on_word(&mut self, from: Peer, says: Option<Time>, now: Time) {
-        let Some(asking) = &mut self.asking else {
+    /// A node says what it takes mesh time to be, if it has an opinion. Only its first word counts: from the answer on it
+    /// goes by this coordinator. One that comes late still moves mesh time forward, for a node that were told to go back
+    /// would stand still until then.
+    pub(super) fn on_word(&mut self, from: NodeId, says: Option<Time>, now: Time) {
+        if !self.silent.remove(&from) {
+            return;
+        }
+        let Some(says) = says.filter(|&says| says <= MESH_TIME_MAX) else {
             return;
         };
-        if asking.silent.remove(&from)
-            && let Some(says) = says.filter(|&says| says <= MESH_TIME_MAX)
-        {
-            asking.ahead_us.insert(from, difference_us(says, now));
+        let ahead_us = difference_us(says, now);
+        match &mut self.asking {
+            Some(asking) => drop(asking.ahead_us.insert(from, ahead_us)),
+            None if ahead_us.saturating_sub(self.offset_us) <= ahead_us_max() => {
+                self.offset_us = self.offset_us.max(ahead_us);
+            }
+            None => {}
         }
     }
 
     /// Mesh time; none while the nodes are still asked: whoever has none yet waits, the others have their own estimate.
     pub(super) fn at(&mut self, now: Time) -> Option<Time> {
-        if let Some(asking) = self.asking.take_if(|asking| asking.silent.is_empty() || asking.until <= now) {
-            self.offset_us = newest_credible(asking.ahead_us.into_values().collect()).unwrap_or(0);
+        let all_heard = self.silent.is_empty();
+        if let Some(asking) = self.asking.take_if(|asking| all_heard || asking.until <= now) {
+            // By the own clock, which may be far behind where nothing keeps it while the host is off.
+            let own_us = difference_us(self.mark, now).max(0);
+            self.offset_us =
+                newest_credible(asking.ahead_us.into_values().collect(), own_us).unwrap_or(own_us);
         }
         self.asking.is_none().then(|| now.offset_by(self.offset_us))
+    }
+
+    /// Mesh time is about to be told: where the mark is now, if it must be moved and kept first.
+    pub(super) fn raise_mark(&mut self, told: Time) -> Option<Time> {
+        if told < self.mark {
+            return None;
+        }
+        self.mark = (told + MARK_STEP).min(MESH_TIME_MAX);
+        Some(self.mark)
     }
 
     /// Mesh time as far as it is known: for display.
@@ -62,17 +90,20 @@ impl MeshTime {
     }
 }
 
-/// The maximum of those that aren't far ahead of the middle. Where two halves stand against each other the coordinator's
-/// own clock (0) decides which is the middle.
-fn newest_credible(mut ahead_us: Vec<i64>) -> Option<i64> {
+fn ahead_us_max() -> i64 {
+    i64::try_from(AHEAD_MAX.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The maximum of those that aren't far ahead of the middle. Where two halves stand against each other what the coordinator
+/// would take it to be by itself decides which is the middle.
+fn newest_credible(mut ahead_us: Vec<i64>, own_us: i64) -> Option<i64> {
     let opinions = ahead_us.clone();
     if ahead_us.len().is_multiple_of(2) {
-        ahead_us.push(0);
+        ahead_us.push(own_us);
     }
     ahead_us.sort_unstable();
     let middle = ahead_us[ahead_us.len() / 2];
-    let ahead_max = i64::try_from(AHEAD_MAX.as_micros()).unwrap_or(i64::MAX);
-    opinions.into_iter().filter(|ahead| ahead.saturating_sub(middle) <= ahead_max).max()
+    opinions.into_iter().filter(|ahead| ahead.saturating_sub(middle) <= ahead_us_max()).max()
 }
 
 fn difference_us(a: Time, b: Time) -> i64 {
@@ -84,23 +115,24 @@ fn difference_us(a: Time, b: Time) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{Incarnation, NodeId};
 
     const START: Time = Time::from_micros(1_000_000_000_000);
     const YEAR_US: i64 = 365 * 24 * 3600 * 1_000_000;
 
-    fn peer(number: u128) -> Peer {
-        Peer { node: NodeId::from_u128(number), incarnation: Incarnation(1) }
+    const LEASE: Duration = Duration::from_secs(3);
+
+    fn node(number: u128) -> NodeId {
+        NodeId::from_u128(number)
     }
 
     /// How far mesh time is ahead of the own clock once these nodes have spoken.
     fn after(words: &[i64]) -> i64 {
         let mut mesh_time = MeshTime::default();
-        let peers = (0..).map(peer);
-        mesh_time.ask(peers.clone().take(words.len()), START + Duration::from_secs(3));
-        for (peer, &ahead_us) in peers.zip(words) {
+        let nodes = (0..).map(node);
+        mesh_time.ask(nodes.clone().take(words.len()), START + LEASE, Time::ZERO);
+        for (node, &ahead_us) in nodes.zip(words) {
             assert_eq!(mesh_time.at(START), None, "it is not told before everybody has spoken");
-            mesh_time.on_word(peer, Some(START.offset_by(ahead_us)), START);
+            mesh_time.on_word(node, Some(START.offset_by(ahead_us)), START);
         }
         difference_us(mesh_time.at(START).unwrap(), START)
     }
@@ -122,19 +154,52 @@ mod tests {
     #[test]
     fn a_node_that_never_speaks_holds_it_up_for_one_lease_only() {
         let mut mesh_time = MeshTime::default();
-        let until = START + Duration::from_secs(3);
-        mesh_time.ask([peer(1), peer(2)].into_iter(), until);
-        mesh_time.on_word(peer(1), Some(START + Duration::from_secs(5)), START);
+        let until = START + LEASE;
+        mesh_time.ask([node(1), node(2)].into_iter(), until, Time::ZERO);
+        mesh_time.on_word(node(1), Some(START + Duration::from_secs(5)), START);
         assert_eq!(mesh_time.at(until - Duration::from_micros(1)), None);
         assert_eq!(mesh_time.at(until), Some(until + Duration::from_secs(5)));
-        mesh_time.on_word(peer(2), Some(until + Duration::from_secs(50)), until);
-        assert_eq!(mesh_time.at(until), Some(until + Duration::from_secs(5)), "late words change nothing");
+    }
+
+    #[test]
+    fn a_late_first_word_moves_it_forward_and_never_back() {
+        for (late_us, moved_us) in [(7_000_000, 7_000_000), (3_000_000, 5_000_000), (YEAR_US, 5_000_000)] {
+            let mut mesh_time = MeshTime::default();
+            let until = START + LEASE;
+            mesh_time.ask([node(1), node(2)].into_iter(), until, Time::ZERO);
+            mesh_time.on_word(node(1), Some(START + Duration::from_secs(5)), START);
+            assert_eq!(mesh_time.at(until), Some(until + Duration::from_secs(5)));
+            mesh_time.on_word(node(1), Some(until + Duration::from_secs(50)), until);
+            assert_eq!(mesh_time.at(until), Some(until + Duration::from_secs(5)), "it was heard before");
+            mesh_time.on_word(node(2), Some(until.offset_by(late_us)), until);
+            assert_eq!(mesh_time.at(until), Some(until.offset_by(moved_us)));
+        }
     }
 
     #[test]
     fn without_nodes_it_is_the_own_clock() {
         let mut mesh_time = MeshTime::default();
-        mesh_time.ask(core::iter::empty(), START + Duration::from_secs(3));
+        mesh_time.ask(core::iter::empty(), START + LEASE, Time::ZERO);
         assert_eq!(mesh_time.at(START), Some(START));
+    }
+
+    #[test]
+    fn without_a_word_it_goes_on_from_the_mark_and_no_earlier_than_the_own_clock() {
+        for (mark, goes_on) in
+            [(START.offset_by(YEAR_US), START.offset_by(YEAR_US)), (START.offset_by(-9), START)]
+        {
+            let mut mesh_time = MeshTime::default();
+            mesh_time.ask([node(1)].into_iter(), START, mark);
+            assert_eq!(mesh_time.at(START), Some(goes_on));
+        }
+    }
+
+    #[test]
+    fn it_is_told_below_the_mark_alone() {
+        let mut mesh_time = MeshTime::default();
+        let mark = mesh_time.raise_mark(START).unwrap();
+        assert!(mark > START);
+        assert_eq!(mesh_time.raise_mark(mark.offset_by(-1)), None);
+        assert!(mesh_time.raise_mark(mark).is_some_and(|next| next > mark));
     }
 }

@@ -286,8 +286,11 @@ impl Coordinator {
         if reported == self.term {
             self.directory.on_heard_out(peer);
         }
-        self.mesh_time.on_word(peer, mesh_time, now);
+        self.mesh_time.on_word(from, mesh_time, now);
         let mesh_time = self.mesh_time.at(now);
+        if let Some(mark) = mesh_time.and_then(|told| self.mesh_time.raise_mark(told)) {
+            self.persist(Record::MeshTime(mark));
+        }
         self.send(from, Message::HeartbeatReply { term: self.term, sent_at, mesh_time });
         if map_version < self.map.version() {
             let (term, map) = (self.term, self.map.to_image());

@@ -46,6 +46,9 @@ impl Mesh {
                     kept(&|record| matches!(record, Record::Map(kept) if kept.version >= map.version));
                 granted && (dealt || map.version == 0) && self.image.term() >= *term
             }
+            Message::HeartbeatReply { mesh_time: Some(told), .. } => {
+                kept(&|record| matches!(record, Record::MeshTime(mark) if mark > *told))
+            }
             Message::MapDiff { diff, .. } => {
                 kept(&|record| matches!(record, Record::Map(kept) if kept.version >= diff.to))
             }

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::record::{LifeImage, Record, RowError, SessionImage, WorldImage};
 use crate::cell_map::{CellMap, CellMapImage};
 use crate::config::CoordinatorConfig;
+use crate::coordinator::mesh_time::MESH_TIME_MAX;
 use crate::grid::Grid;
 use crate::id::{Incarnation, Peer, SessionId, Term};
 use crate::limits::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX, NODES_MAX, SESSIONS_MAX, VOTERS_MAX};
+use crate::time::Time;
 
 /// Lives that may be unsettled at once: each node's, and the former one of each.
 const LIVES_MAX: usize = NODES_MAX * 4;
@@ -24,6 +26,7 @@ pub struct CoordinatorImage {
     pub(super) term: Term,
     pub(super) incarnation: Incarnation,
     pub(super) round: u32,
+    pub(super) mesh_time: Time,
     pub(super) world: Option<WorldImage>,
     pub(super) map: Option<CellMapImage>,
     pub(super) lives: BTreeMap<Peer, LifeImage>,
@@ -81,7 +84,13 @@ impl CoordinatorImage {
 
     /// The records that make this image.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        [Record::Term(self.term), Record::Incarnation(self.incarnation), Record::Round(self.round)]
+        let numbers = [
+            Record::Term(self.term),
+            Record::Incarnation(self.incarnation),
+            Record::Round(self.round),
+            Record::MeshTime(self.mesh_time),
+        ];
+        numbers
             .into_iter()
             .chain(self.world.map(Record::World))
             .chain(self.map.clone().map(Record::Map))
@@ -102,6 +111,7 @@ impl CoordinatorImage {
             Record::Term(term) => self.term = term,
             Record::Incarnation(incarnation) => self.incarnation = incarnation,
             Record::Round(round) => self.round = round,
+            Record::MeshTime(mark) => self.mesh_time = mark,
             Record::World(world) => self.world = Some(world),
             Record::Map(map) => self.map = Some(map),
             Record::Life(life) => drop(self.lives.insert(life.peer, life)),
@@ -113,6 +123,9 @@ impl CoordinatorImage {
 
     /// Checks what the rows add up to; gives the cell map.
     pub(super) fn check(&self, config: &CoordinatorConfig, grid: &Grid) -> Result<CellMap, ImageError> {
+        require(self.mesh_time <= MESH_TIME_MAX, || {
+            format!("mesh time is kept as {}, which it never reaches", self.mesh_time)
+        })?;
         self.check_world(config)?;
         self.check_lives()?;
         self.check_sessions()?;

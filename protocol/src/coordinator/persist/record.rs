@@ -12,6 +12,7 @@ use crate::cell_map::CellMapImage;
 use crate::config::CoordinatorConfig;
 use crate::grid::{GridConfig, Position};
 use crate::id::{EntityId, Incarnation, NodeId, Peer, SessionId, Term};
+use crate::time::Time;
 use crate::token::Token;
 use crate::wire::Assignment;
 
@@ -96,6 +97,8 @@ pub enum Record {
     Incarnation(Incarnation),
     /// The number of the newest recovery round.
     Round(u32),
+    /// Mesh time was told to nobody from here on.
+    MeshTime(Time),
     /// What nodes were told of the world.
     World(WorldImage),
     /// Who owns which cell.
@@ -138,6 +141,7 @@ pub enum RowError {
 const TERM: &str = "term";
 const INCARNATION: &str = "incarnation";
 const ROUND: &str = "round";
+const MESH_TIME: &str = "mesh_time";
 const WORLD: &str = "world";
 const MAP: &str = "map";
 const LIFE: &str = "life/";
@@ -159,6 +163,7 @@ impl Record {
             Self::Term(_) => TERM.to_owned(),
             Self::Incarnation(_) => INCARNATION.to_owned(),
             Self::Round(_) => ROUND.to_owned(),
+            Self::MeshTime(_) => MESH_TIME.to_owned(),
             Self::World(_) => WORLD.to_owned(),
             Self::Map(_) => MAP.to_owned(),
             Self::Life(life) => life_key(life.peer),
@@ -175,6 +180,7 @@ impl Record {
             Self::Term(term) => Some(archive(term)),
             Self::Incarnation(incarnation) => Some(archive(incarnation)),
             Self::Round(round) => Some(archive(round)),
+            Self::MeshTime(mark) => Some(archive(mark)),
             Self::World(world) => Some(archive(world)),
             Self::Map(map) => Some(archive(map)),
             Self::Life(life) => Some(archive(life)),
@@ -192,6 +198,7 @@ impl Record {
             TERM => Self::Term(unarchive(key, value)?),
             INCARNATION => Self::Incarnation(unarchive(key, value)?),
             ROUND => Self::Round(unarchive(key, value)?),
+            MESH_TIME => Self::MeshTime(unarchive(key, value)?),
             WORLD => Self::World(unarchive(key, value)?),
             MAP => Self::Map(unarchive(key, value)?),
             _ if key.starts_with(LIFE) => Self::Life(unarchive(key, value)?),

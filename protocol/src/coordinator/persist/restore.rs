@@ -51,7 +51,8 @@ impl Coordinator {
             machine.persist(Record::World(world));
         }
         let lives = image.lives.values().filter(|life| !life.over).map(|life| life.peer);
-        machine.mesh_time.ask(lives.clone(), now + machine.config.lease);
+        let nodes = lives.clone().map(|life| life.node);
+        machine.mesh_time.ask(nodes, now + machine.config.lease, image.mesh_time);
         machine.directory.expect(lives);
         for life in image.lives.into_values() {
             machine.lives.insert(life.peer, life.clone());
