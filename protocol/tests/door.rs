@@ -2,10 +2,10 @@
 
 mod common;
 
-use selvedge_protocol::coordinator::CoordinatorInput;
+use selvedge_protocol::coordinator::{CoordinatorEvent, CoordinatorInput, Record};
 use selvedge_protocol::handoff::client::{ClientEvent, ConnectionId};
 use selvedge_protocol::id::{AuthorityEpoch, NodeId, Term};
-use selvedge_protocol::wire::{AuthorityChange, AuthorityEvent, LeaseMessage, Message};
+use selvedge_protocol::wire::{AuthorityChange, AuthorityEvent, LeaseMessage, Message, StandbyMessage};
 
 use common::{Mesh, node_id};
 
@@ -72,4 +72,101 @@ fn while_nobody_answers_for_an_entity_the_door_says_later() {
         .filter_map(|event| if let ClientEvent::Refused { retry, .. } = event { Some(*retry) } else { None })
         .collect();
     assert_eq!(answers.first(), Some(&true));
+}
+
+/// Ticks in which a lease, its margin, a recovery round and a few questions at the door are over.
+const RECOVERED: u32 = 400;
+/// Ticks after which a session is looked at whose entity nobody holds, and the player has asked again.
+const MISSED: u32 = 600;
+
+fn entered(mesh: &Mesh, player: usize) -> bool {
+    mesh.players[player].events.iter().any(|event| matches!(event, ClientEvent::Entered { .. }))
+}
+
+/// A player is let in by a node that dies before it has heard so. Returns the node.
+fn let_in_by_a_node_that_dies(mesh: &mut Mesh) -> usize {
+    mesh.filter = Box::new(|_, _, message| matches!(message, Message::AdmitReply { .. }));
+    mesh.enter("ada");
+    let node = mesh.to_nodes.iter().rev().find(|(_, message)| matches!(message, Message::Admit { .. }));
+    let node = (0..mesh.hosts.len()).find(|&index| node.is_some_and(|&(node, _)| node == node_id(index)));
+    let node = node.expect("somebody was asked");
+    mesh.crash(node);
+    mesh.filter = Box::new(|_, _, _| false);
+    node
+}
+
+#[test]
+fn whoever_was_to_be_let_in_by_a_node_that_is_dead_for_good_is_let_in_by_another() {
+    let mut mesh = Mesh::row(3);
+    mesh.run(2);
+    let dead = let_in_by_a_node_that_dies(&mut mesh);
+    mesh.run(RECOVERED);
+    assert!(entered(&mesh, 0), "{:?}", mesh.players[0].events);
+    assert_ne!(mesh.simulating(mesh.the_player_entity()), [dead]);
+}
+
+#[test]
+fn so_is_whoever_a_former_coordinator_sent_to_a_node_that_is_dead_for_good() {
+    let mut mesh = Mesh::row(3);
+    mesh.run(2);
+    let dead = let_in_by_a_node_that_dies(&mut mesh);
+    mesh.run(RECOVERED / 2);
+    mesh.stop_coordinator();
+    mesh.restore_coordinator();
+    mesh.link_coordinator();
+    mesh.run(RECOVERED);
+    assert!(entered(&mesh, 0), "{:?}", mesh.players[0].events);
+    assert_ne!(mesh.simulating(mesh.the_player_entity()), [dead]);
+}
+
+/// A player whose entity is lost: its node dies, and nobody has a copy. Returns the entity.
+fn lost_with_its_node(mesh: &mut Mesh) -> selvedge_protocol::id::EntityId {
+    mesh.run(2);
+    mesh.filter = Box::new(|_, _, message| matches!(message, Message::Standby(StandbyMessage::Part { .. })));
+    mesh.enter("ada");
+    mesh.run(10);
+    let entity = mesh.the_player_entity();
+    let holder = mesh.simulating(entity)[0];
+    mesh.crash(holder);
+    mesh.break_connections(0);
+    entity
+}
+
+fn sessions_of(mesh: &Mesh, entity: selvedge_protocol::id::EntityId) -> usize {
+    let of_it = |record: &Record| matches!(record, Record::Session(session) if session.entity == entity);
+    mesh.image.records().filter(of_it).count()
+}
+
+#[test]
+fn the_session_of_an_entity_that_is_lost_is_over_whatever_becomes_of_the_coordinator() {
+    let mut mesh = Mesh::row(3);
+    let entity = lost_with_its_node(&mut mesh);
+    assert_eq!(sessions_of(&mesh, entity), 1);
+    let over = |mesh: &Mesh| {
+        let lost = |event: &CoordinatorEvent| matches!(event, CoordinatorEvent::RoundClosed { .. });
+        mesh.coordinator_events.iter().any(lost)
+    };
+    while !over(&mesh) {
+        mesh.run(1);
+    }
+    // Its end is kept at once: another coordinator would look for it for ever.
+    assert_eq!(sessions_of(&mesh, entity), 0);
+}
+
+#[test]
+fn so_it_is_if_a_former_coordinator_alone_knew_who_held_it() {
+    let mut mesh = Mesh::row(3);
+    let entity = lost_with_its_node(&mut mesh);
+    mesh.stop_coordinator();
+    mesh.restore_coordinator();
+    mesh.link_coordinator();
+    let deadline = mesh.tick.0 + u64::from(MISSED);
+    let again = |mesh: &mut Mesh| {
+        // The player asks all the time.
+        mesh.run(10);
+        sessions_of(mesh, entity) == 0
+    };
+    while !again(&mut mesh) {
+        assert!(mesh.tick.0 < deadline, "the door waits for it for ever: {:?}", mesh.players[0].events);
+    }
 }

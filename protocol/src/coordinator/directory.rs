@@ -152,9 +152,9 @@ impl Directory {
 impl Coordinator {
     /// A life is over and what it held is recovered. What the reports still say of it is lost, and its players' sessions
     /// are over.
-    pub(super) fn forget_life(&mut self, ended: Peer, now: Time) {
+    pub(super) fn forget_life(&mut self, ended: Peer) {
         let lost = self.directory.forget_life(ended);
-        self.end_sessions_of(&lost, now);
+        self.end_sessions_of(&lost);
     }
 
     pub(super) fn on_authority_changed(
@@ -210,7 +210,7 @@ impl Coordinator {
             AuthorityEvent::Despawned => {
                 self.directory.remove(entity, epoch, from.node);
                 if let Some(session) = session {
-                    self.on_entity_gone(session, Some(from.node), now);
+                    self.on_entity_gone(session, from.node, now);
                 }
                 None
             }

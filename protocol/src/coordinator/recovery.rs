@@ -45,10 +45,10 @@ impl Coordinator {
         while let Some(output) = self.rounds.poll_output() {
             match output {
                 RoundOutput::Send { to, message } => self.send_in_round(to, message),
-                RoundOutput::Decided(verdict) => self.on_verdict(&verdict, now),
+                RoundOutput::Decided(verdict) => self.on_verdict(&verdict),
                 RoundOutput::Closed { round, dead } => {
                     for life in dead {
-                        self.forget_life(life, now);
+                        self.forget_life(life);
                         self.settle_life(life);
                     }
                     self.event(CoordinatorEvent::RoundClosed { round: round.number });
@@ -73,11 +73,11 @@ impl Coordinator {
     }
 
     /// Whoever asks for one of these entities finds it where it goes on.
-    fn on_verdict(&mut self, verdict: &Verdict, now: Time) {
+    fn on_verdict(&mut self, verdict: &Verdict) {
         for restored in &verdict.restored {
             self.directory.recover(restored.entity, restored.epoch, restored.holder);
         }
-        self.end_sessions_of(&verdict.lost, now);
+        self.end_sessions_of(&verdict.lost);
         self.event(CoordinatorEvent::Recovered {
             round: self.rounds.round().number,
             dead: self.rounds.dead().iter().copied().collect(),

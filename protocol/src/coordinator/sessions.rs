@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 use super::stays::{Session, UNUSED_SESSION};
 use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, TimerKey};
 use crate::grid::Position;
-use crate::id::{AuthorityEpoch, EntityId, NodeId, SessionId};
+use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer, SessionId};
 use crate::limits::{HOPS_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX, SESSIONS_MAX};
 use crate::snapshot::SnapshotArchive;
 use crate::time::Time;
@@ -54,11 +54,11 @@ impl Coordinator {
                     self.refuse(request, "the session is over, or was never opened", false);
                     return;
                 };
-                if known.over {
+                if known.is_over() {
                     self.refuse(request, "the session is over", false);
                     return;
                 }
-                let node = known.first_node;
+                let node = known.asked.node;
                 let stage = Stage::Admitting { session, node, hops: 0, enters: false, listed: None };
                 self.entries.insert(request, Entry { deadline, stage });
                 self.on_entry_due(request, now);
@@ -98,7 +98,7 @@ impl Coordinator {
         let (directory, whole) = (&self.directory, self.directory.is_whole());
         let unused = |known: &Session| {
             let settled = whole || known.baseline.is_some();
-            !known.over && !known.lived && settled && directory.holder(known.entity).is_none()
+            !known.is_over() && !known.lived && settled && directory.holder(known.entity).is_none()
         };
         let known =
             self.names.get(name).and_then(|&session| Some((session, self.sessions.get_mut(&session)?)));
@@ -108,7 +108,7 @@ impl Coordinator {
             return;
         };
         known.secret = secret;
-        let node = known.first_node;
+        let node = known.asked.node;
         self.persist_session(session);
         if let Some(entry) = self.entries.get_mut(&request) {
             entry.stage = Stage::Admitting { session, node, hops: 0, enters: true, listed: None };
@@ -152,7 +152,7 @@ impl Coordinator {
             return;
         }
         let entry = self.entry_of(&baseline);
-        let Some((position, node)) = entry else {
+        let Some((position, life)) = entry else {
             self.end_entry(request);
             self.refuse(request, "no node is ready for players yet: try again later", true);
             return;
@@ -164,10 +164,8 @@ impl Coordinator {
             entity: EntityId::from_u128(self.random_u128()),
             baseline: Some(baseline),
             entry: position,
-            first_node: node,
-            asked: None,
+            asked: life,
             lived: false,
-            over: false,
             gone_at: None,
             doubted: 0,
         };
@@ -176,7 +174,7 @@ impl Coordinator {
         self.names.insert(name, session);
         self.timers.set(TimerKey::Session(session), now + UNUSED_SESSION);
         if let Some(entry) = self.entries.get_mut(&request) {
-            entry.stage = Stage::Admitting { session, node, hops: 0, enters: true, listed: None };
+            entry.stage = Stage::Admitting { session, node: life.node, hops: 0, enters: true, listed: None };
         }
         self.on_entry_due(request, now);
     }
@@ -199,13 +197,13 @@ impl Coordinator {
     }
 
     /// Where a player enters: where the character last stood, or a random place in the next cell in turn.
-    fn entry_of(&mut self, baseline: &Bytes) -> Option<(Position, NodeId)> {
+    fn entry_of(&mut self, baseline: &Bytes) -> Option<(Position, Peer)> {
         if !baseline.is_empty()
             && let Ok(archive) = SnapshotArchive::validate(baseline.clone())
         {
             let position = archive.head().position;
-            if let Some(node) = self.live_owner(position) {
-                return Some((position, node));
+            if let Some(life) = self.live_owner(position) {
+                return Some((position, life));
             }
         }
         let cells: Vec<_> = self.map.owners().keys().copied().collect();
@@ -218,35 +216,33 @@ impl Coordinator {
                 |low: f64, high: f64| low + (high - low) * (0.1 + 0.8 * self.random.random::<f64>());
             let z = if self.grid.is_flat() { self.grid.config().origin_m[2] } else { between(min.z, max.z) };
             let position = Position::new(between(min.x, max.x), between(min.y, max.y), z);
-            if let Some(node) = self.live_owner(position) {
-                return Some((position, node));
+            if let Some(life) = self.live_owner(position) {
+                return Some((position, life));
             }
         }
         None
     }
 
-    fn live_owner(&self, position: Position) -> Option<NodeId> {
+    fn live_owner(&self, position: Position) -> Option<Peer> {
         let owner = self.map.owner_at(&self.grid, position)?;
-        self.nodes.get(&owner).filter(|record| record.alive).map(|_| owner)
+        self.nodes.get(&owner).filter(|record| record.alive).map(super::nodes::NodeRecord::peer)
     }
 
-    /// Whether this node may begin the session's entity: no other life was asked to. If one was and is over, the round that
-    /// recovers it decides; if that brought nothing, the session is over and the player may enter anew.
-    fn may_begin(&mut self, session: SessionId, node: NodeId, now: Time) -> bool {
-        let Some(life) = self.peer(node) else {
-            return false;
-        };
-        let Some(known) = self.sessions.get_mut(&session) else {
-            return false;
-        };
-        let asked = *known.asked.get_or_insert(life);
-        if asked == life {
-            return true;
+    /// The node that may begin the session's entity, if one may now. No other life may than the one that was asked first: if
+    /// that is over, the round that recovers it decides; if that brought nothing, the session is over and the player may
+    /// enter anew.
+    fn beginner(&mut self, session: SessionId) -> Option<NodeId> {
+        let known = self.sessions.get(&session)?;
+        let asked = known.asked;
+        if self.directory.listing(known.entity).is_some() {
+            // It has begun, and its node's word of it is on its way.
+            return None;
         }
-        if !self.warden.watches(asked) && !self.rounds.dead().contains(&asked) {
-            self.on_entity_gone(session, None, now);
+        if !self.lives.contains_key(&asked) {
+            self.end_session(session);
+            return None;
         }
-        false
+        (self.peer(asked.node) == Some(asked)).then_some(asked.node)
     }
 
     /// Asks the node in question, again and again until the player's patience ends.
@@ -264,6 +260,12 @@ impl Coordinator {
         };
         self.timers.set(TimerKey::Entry(request), (now + self.config.retry).min(entry.deadline));
         let Some(known) = self.sessions.get(session) else {
+            self.end_entry(request);
+            self.refuse(
+                request,
+                "the character's node is dead, and nobody has a copy of it: enter again",
+                true,
+            );
             return;
         };
         if *enters && known.lived {
@@ -281,16 +283,20 @@ impl Coordinator {
         // A coordinator that has just started may not have heard of an entity that lives.
         let may_live = known.baseline.is_none() && !self.directory.is_whole();
         let resume = !*enters && (known.lived || may_live || listing.is_some());
-        let (session, node, enters) = (*session, *node, *enters);
-        if !resume && !self.may_begin(session, node, now) {
+        let (session, enters) = (*session, *enters);
+        let node = if resume { Some(*node) } else { self.beginner(session) };
+        let Some(node) = node else {
             return;
-        }
+        };
         let Some(known) = self.sessions.get(&session) else {
             return;
         };
         let Some(entry) = self.entries.get_mut(&request) else {
             return;
         };
+        if let Stage::Admitting { node: asked, .. } = &mut entry.stage {
+            *asked = node;
+        }
         let baseline = match &known.baseline {
             Some(baseline) => baseline.clone(),
             None if resume => Bytes::new(),

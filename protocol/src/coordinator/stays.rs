@@ -15,6 +15,8 @@ use crate::wire::Message;
 const DOUBTS_MAX: u32 = 5;
 /// A session whose entity never appeared is forgotten after this.
 pub(super) const UNUSED_SESSION: Duration = Duration::from_secs(60);
+/// A session whose entity lived, and which no node holds, is forgotten after this: longer than a report may be late.
+const MISSING_ENTITY: Duration = Duration::from_secs(10);
 /// A session whose entity is gone waits this long for the character to be saved.
 const SAVE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -27,18 +29,21 @@ pub(super) struct Session {
     /// The character as it was when the player entered, empty for a new one; none after a restart: the store has it.
     pub(super) baseline: Option<Bytes>,
     pub(super) entry: Position,
-    /// The node that was asked to let them in first.
-    pub(super) first_node: NodeId,
-    /// In which life. No other may begin the entity: if that one did, unheard, it would live twice.
-    pub(super) asked: Option<Peer>,
+    /// Who was asked to let them in first. No other life may begin the entity: if that one did, unheard, it would live twice.
+    pub(super) asked: Peer,
     /// Whether a node ever held the entity. If not, nobody minds if it is made anew.
     pub(super) lived: bool,
-    /// Set once the entity is gone.
-    pub(super) over: bool,
-    /// The node that held it to its end, if that was told.
+    /// Set once the entity is gone: the node that held it to its end.
     pub(super) gone_at: Option<NodeId>,
     /// How often its character came from a node that by the reports never held it.
     pub(super) doubted: u32,
+}
+
+impl Session {
+    /// Whether the entity is gone, and only the character is awaited.
+    pub(super) const fn is_over(&self) -> bool {
+        self.gone_at.is_some()
+    }
 }
 
 impl Coordinator {
@@ -53,19 +58,18 @@ impl Coordinator {
     }
 
     /// The player's entity is gone: the session ends once the character is saved, by the node that held it last.
-    pub(super) fn on_entity_gone(&mut self, session: SessionId, at: Option<NodeId>, now: Time) {
+    pub(super) fn on_entity_gone(&mut self, session: SessionId, at: NodeId, now: Time) {
         if let Some(known) = self.sessions.get_mut(&session)
-            && !known.over
+            && !known.is_over()
         {
-            known.over = true;
-            known.gone_at = at;
+            known.gone_at = Some(at);
             self.persist_session(session);
             self.timers.set(TimerKey::Session(session), now + SAVE_PATIENCE);
         }
     }
 
-    /// These entities are lost: their players may enter anew.
-    pub(super) fn end_sessions_of(&mut self, lost: &[EntityId], now: Time) {
+    /// These entities are lost: nobody has a character to save, and their players may enter anew.
+    pub(super) fn end_sessions_of(&mut self, lost: &[EntityId]) {
         let lost: std::collections::BTreeSet<EntityId> = lost.iter().copied().collect();
         let sessions: Vec<SessionId> = self
             .sessions
@@ -74,7 +78,7 @@ impl Coordinator {
             .map(|(&session, _)| session)
             .collect();
         for session in sessions {
-            self.on_entity_gone(session, None, now);
+            self.end_session(session);
         }
     }
 
@@ -82,17 +86,21 @@ impl Coordinator {
         let Some(known) = self.sessions.get(&session) else {
             return;
         };
-        let lives = !known.over && self.directory.holder(known.entity).is_some();
-        let may_live = !known.over && !self.directory.is_whole();
-        let asked = || !self.directory.is_gone(known.entity) && self.is_asked_for(session);
-        if lives || may_live || (!known.over && asked()) {
-            self.timers.set(TimerKey::Session(session), now + UNUSED_SESSION);
+        let lives = self.directory.holder(known.entity).is_some();
+        // A life that is not heard, or not settled, may hold what no report has told yet.
+        let all_heard = self.lives.keys().all(|&life| self.warden.is_alive(life));
+        let may_live = !self.directory.is_whole() || !all_heard;
+        // Who waits for an entity that lived, and that nobody holds, would wait for ever.
+        let begins = || !known.lived && !self.directory.is_gone(known.entity) && self.is_asked_for(session);
+        if !known.is_over() && (lives || may_live || begins()) {
+            let patience = if known.lived { MISSING_ENTITY } else { UNUSED_SESSION };
+            self.timers.set(TimerKey::Session(session), now + patience);
         } else {
             self.end_session(session);
         }
     }
 
-    fn end_session(&mut self, session: SessionId) {
+    pub(super) fn end_session(&mut self, session: SessionId) {
         self.timers.cancel(TimerKey::Session(session));
         if let Some(ended) = self.sessions.remove(&session) {
             self.names.remove(&ended.name);
@@ -150,25 +158,16 @@ impl Coordinator {
 
     /// Goes on with a session that a former coordinator opened. It is looked at again once the nodes have had their time.
     pub(super) fn restore_session(&mut self, image: SessionImage, nodes_heard_at: Time) {
-        let SessionImage { session, name, secret, entity, entry, first_node, lived, gone_at } = image;
-        let over = gone_at.is_some();
-        let patience = if over { SAVE_PATIENCE } else { UNUSED_SESSION };
+        let SessionImage { session, name, secret, entity, entry, asked, lived, gone_at } = image;
+        let patience = match gone_at {
+            Some(_) => SAVE_PATIENCE,
+            None if lived => MISSING_ENTITY,
+            None => UNUSED_SESSION,
+        };
         self.timers.set(TimerKey::Session(session), nodes_heard_at + patience);
         self.names.insert(name.clone(), session);
-        let (baseline, asked, doubted) = (None, None, 0);
-        let known = Session {
-            name,
-            secret,
-            entity,
-            baseline,
-            entry,
-            first_node,
-            asked,
-            lived,
-            over,
-            gone_at,
-            doubted,
-        };
+        let (baseline, doubted) = (None, 0);
+        let known = Session { name, secret, entity, baseline, entry, asked, lived, gone_at, doubted };
         self.sessions.insert(session, known);
     }
 
@@ -180,7 +179,7 @@ impl Coordinator {
                 secret: known.secret,
                 entity: known.entity,
                 entry: known.entry,
-                first_node: known.first_node,
+                asked: known.asked,
                 lived: known.lived,
                 gone_at: known.gone_at,
             };

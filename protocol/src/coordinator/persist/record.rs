@@ -77,8 +77,8 @@ pub struct SessionImage {
     pub entity: EntityId,
     /// Where they entered.
     pub entry: Position,
-    /// The node that was asked to let them in first.
-    pub first_node: NodeId,
+    /// Who was asked to let them in first: no other life may begin the entity.
+    pub asked: Peer,
     /// Whether the entity was ever held by a node.
     pub lived: bool,
     /// Set once the entity is gone: the node that held it last, from which alone the character is taken.
