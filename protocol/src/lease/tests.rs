@@ -208,6 +208,31 @@ fn another_process_of_the_same_node_is_one_vote_and_no_more() {
 }
 
 #[test]
+fn a_voter_whose_own_life_is_over_counts_as_if_it_had_promised_then() {
+    let mut warden = warden(4);
+    let of = peer(1);
+    warden.superseded(of, at(100));
+    assert!(!is_over(&warden.handle_due(at(5_000)), of), "two votes of five");
+    warden.confessed(peer(2));
+    assert!(!is_over(&warden.handle_due(at(6_000)), of), "it may have answered until its end");
+    assert!(!is_over(&warden.handle_due(at(9_149)), of));
+    assert!(is_over(&warden.handle_due(at(9_150)), of), "6,000 + 3,000 + 150");
+}
+
+#[test]
+fn where_every_process_was_replaced_at_once_every_former_life_is_over_in_the_end() {
+    let mut warden = warden(4);
+    (1..=4_u8).for_each(|n| warden.superseded(peer(n.into()), at(100 * u64::from(n))));
+    let over = |warden: &mut Warden, now| {
+        let actions = warden.handle_due(now);
+        (1..=4).filter(|&n| is_over(&actions, peer(n))).count()
+    };
+    assert_eq!(over(&mut warden, at(500)), 0);
+    assert_eq!(over(&mut warden, at(3_249)), 0, "whoever else voted may have answered until it was replaced");
+    assert_eq!(over(&mut warden, at(8_000)), 4);
+}
+
+#[test]
 fn dead_voters_are_replaced_once_they_are_over() {
     let mut warden = warden(4);
     warden.confessed(peer(2));

@@ -86,6 +86,8 @@ struct Watched {
     /// Whether the node goes by this assignment.
     acknowledged: bool,
     assign_at: Time,
+    /// When another process registered as the same node, if one has.
+    replaced_at: Option<Time>,
     state: State,
 }
 
@@ -135,6 +137,7 @@ impl Warden {
             assignment,
             acknowledged,
             assign_at: now,
+            replaced_at: None,
             state: State::Alive,
         };
         self.watched.insert(peer, watched);
@@ -221,6 +224,32 @@ impl Warden {
     pub fn superseded(&mut self, peer: Peer, now: Time) {
         self.suspect(peer, now);
         self.vote(peer, Voter::Itself, Time::ZERO);
+        if let Some(watched) = self.watched.get_mut(&peer) {
+            watched.replaced_at.get_or_insert(now);
+        }
+    }
+
+    /// Voters that can answer nobody any more count as if they had promised: those whose own life is over, and, of a life
+    /// whose process was replaced, those whose process was replaced as well. Without them a mesh of which most nodes died
+    /// at once could never settle what they held.
+    fn count_dead_voters(&mut self, now: Time) {
+        let mut dead = Vec::new();
+        for (&of, watched) in &self.watched {
+            let State::Asking { promises, .. } = &watched.state else {
+                continue;
+            };
+            let silent = |voter: &&Peer| !promises.contains_key(&Voter::Node(**voter));
+            for &voter in watched.assignment.voters.iter().filter(silent) {
+                let answered_at = match self.watched.get(&voter) {
+                    None => Some(now),
+                    Some(other) => watched.replaced_at.and(other.replaced_at),
+                };
+                dead.extend(answered_at.map(|answered_at| (of, voter, answered_at)));
+            }
+        }
+        for (of, voter, answered_at) in dead {
+            self.vote(of, Voter::Node(voter), answered_at);
+        }
     }
 
     /// Begins to collect promises.
@@ -310,6 +339,7 @@ impl Warden {
             actions.push(WardenAction::Suspected { of });
             self.suspect(of, now);
         }
+        self.count_dead_voters(now);
         let retry = self.settings.retry;
         let mut waited_out = Vec::new();
         for (&of, watched) in &mut self.watched {
