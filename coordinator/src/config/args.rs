@@ -71,9 +71,15 @@ pub struct CoordinatorArgs {
     /// Nodes that must have registered before cells are assigned [default: 1]
     #[arg(long, env = "SELVEDGE_NODES_MIN", value_name = "COUNT")]
     pub nodes_min: Option<usize>,
-    /// Silence after which a node counts as lost, such as 3s [default: 3s]
+    /// How long a node may simulate that nobody witnesses any more, such as 3s [default: 3s]
     #[arg(long, env = "SELVEDGE_LEASE", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub lease: Option<Duration>,
+    /// How much longer than that nobody replaces it: covers clocks of different rates [default: a twentieth of the lease]
+    #[arg(long, env = "SELVEDGE_LEASE_MARGIN", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub lease_margin: Option<Duration>,
+    /// Silence after which a node is given up [default: two thirds of the lease]
+    #[arg(long, env = "SELVEDGE_SUSPECT_AFTER", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub suspect_after: Option<Duration>,
     /// How long a player waits at the door before they are refused [default: 5s]
     #[arg(long, env = "SELVEDGE_ENTRY_PATIENCE", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub entry_patience: Option<Duration>,

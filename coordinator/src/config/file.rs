@@ -70,9 +70,18 @@ pub struct FileConfig {
     pub pinned: Vec<PinnedEntry>,
     /// Nodes that must have registered before cells are assigned. Default 1.
     pub nodes_min: Option<usize>,
-    /// Silence after which a node counts as lost. Default 3 s. Too short and a stalled process loses its cells.
+    /// How long a node may simulate that nobody witnesses any more, at least 500 ms. Default 3 s. Too short and a stalled
+    /// process loses its cells; too long and what a dead one held stands still for as long.
     #[serde(with = "humantime_serde::option")]
     pub lease: Option<Duration>,
+    /// How much longer than that nobody replaces it, from a fiftieth of the lease to the whole. Default a twentieth. Too
+    /// short and two nodes hold one entity where their clocks run at different rates.
+    #[serde(with = "humantime_serde::option")]
+    pub lease_margin: Option<Duration>,
+    /// Silence after which a node is given up, from 500 ms to the lease. Default two thirds of the lease. Too short and a
+    /// few lost heartbeats cost a node its cells.
+    #[serde(with = "humantime_serde::option")]
+    pub suspect_after: Option<Duration>,
     /// How long a player waits at the door before they are refused. Default 5 s.
     #[serde(with = "humantime_serde::option")]
     pub entry_patience: Option<Duration>,

@@ -22,7 +22,11 @@ const DOOR_DEFAULT: std::net::SocketAddr = localhost(7401);
 const HTTP_DEFAULT: std::net::SocketAddr = localhost(7402);
 const TICK_HZ_DEFAULT: u32 = 30;
 const TICK_HZ_MAX: u32 = 1000;
-const LEASE_MIN: Duration = Duration::from_millis(100);
+/// Two heartbeats of a node that is set as usual.
+const SILENCE_MIN: Duration = Duration::from_millis(500);
+/// The margin of a lease is no smaller part of it than this: each of two clocks may be off by 1 %.
+const MARGIN_PART_MIN: u32 = 50;
+const MARGIN_PART_DEFAULT: u32 = 20;
 const LOG_DEFAULT: &str = "info";
 
 const fn localhost(port: u16) -> std::net::SocketAddr {
@@ -59,6 +63,8 @@ keys! {
     PINNED = "pinned", "--pin", "--pin";
     NODES_MIN = "nodes_min", "--nodes-min", "SELVEDGE_NODES_MIN";
     LEASE = "lease", "--lease", "SELVEDGE_LEASE";
+    LEASE_MARGIN = "lease_margin", "--lease-margin", "SELVEDGE_LEASE_MARGIN";
+    SUSPECT_AFTER = "suspect_after", "--suspect-after", "SELVEDGE_SUSPECT_AFTER";
     ENTRY_PATIENCE = "entry_patience", "--entry-patience", "SELVEDGE_ENTRY_PATIENCE";
     STORE = "store.path", "--store", "SELVEDGE_STORE";
     LOG = "log", "--log", "SELVEDGE_LOG";
@@ -169,10 +175,13 @@ impl Settings {
             defaults.world.interest_margin_m,
         );
         let lease = layers.or(&LEASE, args.lease, file.lease, defaults.lease);
-        if lease.value < LEASE_MIN {
-            let cause = format!("{:?} would expire between two heartbeats", lease.value);
-            return Err(invalid(&LEASE, &lease, cause, "choose at least 100ms; 3s is usual"));
-        }
+        let part = |of: u32| lease.value / of;
+        let lease_margin =
+            layers.or(&LEASE_MARGIN, args.lease_margin, file.lease_margin, part(MARGIN_PART_DEFAULT));
+        let suspect_default = (part(3) * 2).max(SILENCE_MIN);
+        let suspect_after =
+            layers.or(&SUSPECT_AFTER, args.suspect_after, file.suspect_after, suspect_default);
+        check_lease(&lease, &lease_margin, &suspect_after)?;
         let patience =
             layers.or(&ENTRY_PATIENCE, args.entry_patience, file.entry_patience, defaults.entry_patience);
         if patience.value.is_zero() {
@@ -235,6 +244,8 @@ impl Settings {
             coordinator: CoordinatorConfig {
                 world: world_config,
                 lease: lease.value,
+                lease_margin: lease_margin.value,
+                suspect_after: suspect_after.value,
                 entry_patience: patience.value,
                 pinned,
                 nodes_min: nodes_min.value,
@@ -289,6 +300,41 @@ fn grid(
             invalid(&CELL_EDGE, &edge, cause, "make the world smaller or move its origin")
         }
     })
+}
+
+/// When a node stops by itself, when it is given up, and when it is replaced: in this order.
+fn check_lease(
+    lease: &Sourced<Duration>,
+    margin: &Sourced<Duration>,
+    suspect_after: &Sourced<Duration>,
+) -> Result<(), SettingError> {
+    let (lease_is, from) = (lease.value, &lease.origin);
+    if lease_is < SILENCE_MIN {
+        let cause = format!("{lease_is:?} would run out between two heartbeats");
+        return Err(invalid(&LEASE, lease, cause, "choose at least 500ms; 3s is usual"));
+    }
+    let least = lease_is / MARGIN_PART_MIN;
+    if !(least..=lease_is).contains(&margin.value) {
+        let cause = format!(
+            "{:?} does not go with a lease of {lease_is:?} (set by {from}), for which {least:?} to {lease_is:?} is possible",
+            margin.value
+        );
+        let remedy = "leave it out for a twentieth of the lease, which covers clocks that differ by 5 %";
+        return Err(invalid(&LEASE_MARGIN, margin, cause, remedy));
+    }
+    if suspect_after.value < SILENCE_MIN {
+        let cause = format!("{:?} of silence is less than two heartbeats", suspect_after.value);
+        return Err(invalid(&SUSPECT_AFTER, suspect_after, cause, "choose at least 500ms; 2s is usual"));
+    }
+    if suspect_after.value > lease_is {
+        let cause = format!(
+            "after {:?} of silence a node with a lease of {lease_is:?} (set by {from}) has long stopped by itself",
+            suspect_after.value
+        );
+        let remedy = "choose no more than the lease; two thirds of it is usual";
+        return Err(invalid(&SUSPECT_AFTER, suspect_after, cause, remedy));
+    }
+    Ok(())
 }
 
 fn check_world(config: &WorldConfig, margin: &Sourced<f64>) -> Result<(), SettingError> {

@@ -114,6 +114,36 @@ fn a_value_out_of_range_says_where_it_was_set_and_what_to_do() {
 }
 
 #[test]
+fn the_times_of_a_lease_go_together() {
+    let of = |line: &[&str], file| {
+        let settings = resolve(line, file).unwrap().coordinator;
+        (settings.lease, settings.lease_margin, settings.suspect_after)
+    };
+    let millis = Duration::from_millis;
+    assert_eq!(of(&[], ""), (millis(3000), millis(150), millis(2000)));
+    assert_eq!(
+        of(&["--lease", "6s"], ""),
+        (millis(6000), millis(300), millis(4000)),
+        "they follow the lease"
+    );
+    let file = "lease_margin = \"200ms\"\nsuspect_after = \"1s\"";
+    assert_eq!(of(&["--suspect-after", "1500ms"], file), (millis(3000), millis(200), millis(1500)));
+    for (line, words) in [
+        (["--lease-margin", "10ms"], ["lease_margin", "SELVEDGE_LEASE_MARGIN", "10ms", "60ms to 3s"]),
+        (["--lease-margin", "4s"], ["lease_margin", "--lease-margin", "4s", "lease of 3s"]),
+        (["--suspect-after", "100ms"], ["suspect_after", "--suspect-after", "100ms", "at least 500ms"]),
+        (["--suspect-after", "4s"], ["suspect_after", "4s", "lease of 3s (set by default)", "two thirds"]),
+        (["--lease", "400ms"], ["lease", "--lease", "400ms", "at least 500ms"]),
+    ] {
+        let text = error(&line, "");
+        assert!(words.iter().all(|word| text.contains(word)), "{line:?}: {text}");
+    }
+    // A shorter lease under times that the file sets for a longer one.
+    let text = error(&["--lease", "1s"], "suspect_after = \"2s\"");
+    assert!(text.contains("mesh.toml") && text.contains("lease of 1s (set by --lease"), "{text}");
+}
+
+#[test]
 fn a_world_that_can_not_be_is_refused_by_its_setting_and_value() {
     for (line, words) in [
         (["--cell-edge-m", "0"], ["grid.cell_edge_m", "--cell-edge-m", "0 m"]),

@@ -79,7 +79,7 @@ async fn a_second_process_with_one_certificate_is_refused_and_the_first_is_not_d
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_process_is_let_in_when_the_one_before_it_died_without_a_word() {
-    let world = World { lease: Some(Duration::from_millis(300)), ..World::new() };
+    let world = World { lease: Some(Duration::from_millis(500)), ..World::new() };
     let coordinator = coordinator(&world).await;
     let mut first = world.process(1, 11, &coordinator, "aerie");
     let incarnation = registration(&mut first).await;
