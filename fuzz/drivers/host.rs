@@ -1,20 +1,26 @@
 //! A node with an honest game of points, as the fuzzed programs drive it.
+//!
+//! After every input: what the node says is within what its peers take, no authority goes backward, nothing floods.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use selvedge_protocol::authority::Standing;
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::config::NodeConfig;
 use selvedge_protocol::grid::{Motion, Position, Velocity};
-use selvedge_protocol::id::{EntityId, InputSeq, NodeId, SessionId};
-use selvedge_protocol::node::{GameCommand, Input, Node, NodeSetup, Output};
+use selvedge_protocol::id::{AuthorityEpoch, EntityId, NodeId};
+use selvedge_protocol::limits::BLOB_BYTES_MAX;
+use selvedge_protocol::node::{GameCommand, Input, Node, NodeEvent, NodeSetup, Output};
 use selvedge_protocol::roster::{Callback, Roster};
-use selvedge_protocol::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotWriter};
+use selvedge_protocol::snapshot::ComponentVersions;
 use selvedge_protocol::time::{Tick, Time};
-use selvedge_protocol::token::Token;
-use selvedge_protocol::wire::{AdmitOutcome, Message};
+use selvedge_protocol::wire::{self, Message};
+
+use super::named::Named;
+use super::said;
 
 /// Outputs that one input may cause: more is a flood.
 const OUTPUTS_MAX: usize = 20_000;
@@ -30,8 +36,12 @@ pub struct Host {
     pub refuse: bool,
     mailbox: VecDeque<GameCommand>,
     map: Arc<CellMap>,
-    /// Tokens that the node has handed out.
-    pub tokens: Vec<Token>,
+    /// What the node has named, tokens included.
+    pub named: Named,
+    /// What has happened at least once.
+    pub reached: BTreeSet<&'static str>,
+    /// The highest epoch of each entity in this life.
+    highest: BTreeMap<EntityId, AuthorityEpoch>,
     pub now: Time,
     tick: Tick,
 }
@@ -54,7 +64,9 @@ impl Host {
             refuse: false,
             mailbox: VecDeque::new(),
             map: Arc::new(CellMap::default()),
-            tokens: Vec::new(),
+            named: Named::default(),
+            reached: BTreeSet::new(),
+            highest: BTreeMap::new(),
             now: Time::from_micros(1_000_000),
             tick: Tick(0),
         }
@@ -90,6 +102,7 @@ impl Host {
                     // A new life starts with empty hands.
                     self.points.clear();
                     self.mailbox.clear();
+                    self.highest.clear();
                     let id = NodeId::from_u128(1);
                     self.roster = Some(Roster::new(id, registration.grid, Arc::clone(&self.map), 1.0));
                 }
@@ -99,19 +112,36 @@ impl Host {
                         roster.set_map(map);
                     }
                 }
-                Output::Send { message, .. } => self.keep_token(&message),
+                Output::Send { message, blob, .. } => self.on_said(&message, &blob),
+                Output::Client { message, .. } => {
+                    let read = wire::decode_server(&wire::encode_server(&message));
+                    assert!(read.is_ok(), "no client would take {message:?}: {read:?}");
+                }
+                Output::Event(event) => drop(self.reached.insert(kind(&event))),
                 _ => {}
             }
         }
+        for (entity, standing) in self.node.authorities() {
+            let epoch = match standing {
+                Standing::Active(epoch) => epoch,
+                Standing::Frozen { id, .. } => id.epoch,
+            };
+            let highest = self.highest.entry(entity).or_insert(epoch);
+            assert!(epoch >= *highest, "{entity} went back from {highest} to {epoch}");
+            *highest = epoch;
+        }
     }
 
-    fn keep_token(&mut self, message: &Message) {
-        let token = match message {
-            Message::AdmitReply { outcome: AdmitOutcome::Token { token, .. }, .. } => Some(*token),
-            Message::Ready { token, .. } | Message::Accepted { token, .. } => *token,
-            _ => None,
-        };
-        self.tokens.extend(token);
+    fn on_said(&mut self, message: &Message, blob: &Bytes) {
+        let read = wire::decode_mesh(&wire::encode_mesh(message));
+        assert!(read.is_ok(), "no peer would take {message:?}: {read:?}");
+        assert!(blob.len() <= BLOB_BYTES_MAX, "no peer would take {} bytes behind {message:?}", blob.len());
+        self.named.notice(message);
+    }
+
+    /// The grant under which the game simulates an entity.
+    pub fn grant(&self, entity: EntityId) -> Option<AuthorityEpoch> {
+        self.roster.as_ref()?.grant(entity)
     }
 
     pub fn spawn(&mut self, entity: EntityId, x: f64, speed: f32) {
@@ -149,10 +179,20 @@ impl Host {
         while let Some(order) = roster.poll_freeze() {
             let entity = order.entity;
             let motion = self.points.get(&entity).copied().unwrap_or_default();
-            let snapshot = capture(entity, motion, order.session, &order.have, order.applied);
+            let snapshot = said::captured(entity, order.session, motion, &order.have, order.applied);
             if roster.frozen(order, Some(snapshot), tick) {
                 self.points.remove(&entity);
             }
+        }
+        if let Some((cut, entries)) = roster.poll_cut() {
+            let captured = entries.into_iter().map(|entry| {
+                let motion = self.points.get(&entry.entity).copied().unwrap_or_default();
+                let snapshot =
+                    said::captured(entry.entity, entry.session, motion, &entry.have, entry.applied);
+                (entry, Some(snapshot))
+            });
+            let captured = captured.collect();
+            roster.checkpointed(cut, captured, tick);
         }
         roster.end_tick(tick);
         let reports: Vec<_> = roster.drain_reports().collect();
@@ -180,13 +220,13 @@ fn call(
         Callback::Leave { entity, session, .. } => {
             let applied = roster.applied(entity).unwrap_or_default();
             let motion = points.remove(&entity).unwrap_or_default();
-            let snapshot = capture(entity, motion, session, &ComponentVersions::new(), applied);
+            let snapshot = said::captured(entity, session, motion, &ComponentVersions::new(), applied);
             roster.left(entity, Some(snapshot), tick);
         }
         Callback::Capture { entity, session, reservation, have } => {
             let applied = roster.applied(entity).unwrap_or_default();
             let motion = points.get(&entity).copied().unwrap_or_default();
-            roster.captured(entity, reservation, capture(entity, motion, session, &have, applied));
+            roster.captured(entity, reservation, said::captured(entity, session, motion, &have, applied));
         }
         Callback::Warm { entity, reservation, .. } => roster.warmed(entity, reservation, !refuse),
         Callback::Admit { id, snapshot } => {
@@ -205,20 +245,22 @@ fn call(
     }
 }
 
-fn capture(
-    entity: EntityId,
-    motion: Motion,
-    session: Option<SessionId>,
-    have: &ComponentVersions,
-    applied: InputSeq,
-) -> CapturedSnapshot {
-    let mut writer = SnapshotWriter::new(entity, session, have);
-    writer.schema(1);
-    writer.motion(motion);
-    writer.component("weight", 1, &[7; 64]);
-    writer.finish(applied).unwrap_or_else(|_| CapturedSnapshot {
-        bytes: Bytes::new(),
-        versions: ComponentVersions::new(),
-        full: false,
-    })
+fn kind(event: &NodeEvent) -> &'static str {
+    match event {
+        NodeEvent::HandedOver { .. } => "handed over",
+        NodeEvent::Aborted { .. } => "aborted",
+        NodeEvent::PrepareRefused { .. } => "prepare refused",
+        NodeEvent::TakenOver { .. } => "taken over",
+        NodeEvent::Attached { .. } => "attached",
+        NodeEvent::TokenRefused { .. } => "token refused",
+        NodeEvent::ClientMisbehaved { .. } => "client misbehaved",
+        NodeEvent::PeerMisbehaved { .. } => "peer misbehaved",
+        NodeEvent::RegistrationRefused { .. } => "registration refused",
+        NodeEvent::Recovered { .. } => "recovered",
+        NodeEvent::Fenced { .. } => "fenced",
+        NodeEvent::Checkpointed { .. } => "checkpointed",
+        NodeEvent::CheckpointLost { .. } => "checkpoint lost",
+        NodeEvent::CheckpointAge { .. } => "checkpoint age",
+        NodeEvent::StandbyFull { .. } => "standby full",
+    }
 }

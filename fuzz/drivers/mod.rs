@@ -1,14 +1,20 @@
 //! What each fuzz target does with its bytes. The workspace's own tests replay the corpus through the same functions.
 
-#![allow(dead_code, reason = "each target uses one of them")]
+#![allow(dead_code, unused_imports, reason = "each target uses one of them")]
 
+mod coordinator;
 mod host;
+mod lie;
+mod named;
 pub mod program;
+mod said;
+mod tape;
 
 use bytes::Bytes;
 use selvedge_protocol::snapshot::{Assembled, SnapshotArchive};
 use selvedge_protocol::wire;
 
+pub use coordinator::{coordinator, program as coordinator_program};
 pub use program::node;
 
 /// A frame of a peer: what decodes is encoded and decoded to the same again.

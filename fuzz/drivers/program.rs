@@ -1,17 +1,20 @@
-//! Bytes as a program that a node is put through: time, links, frames of peers and clients, ticks of its game.
+//! Bytes as a program that a node is put through: time, links, what peers and clients say, ticks of its game, its game's lies.
 //!
 //! `op: u8` and its arguments, one after the other; a frame is `length: u16 LE | frame`. An unknown op, or one that is cut
 //! short, ends the program. Frames go through the decoder, as from a wire, so that only what a peer can really say is said.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use selvedge_protocol::id::{ClientId, EntityId, Incarnation, NodeId, Peer};
+use selvedge_protocol::id::{ClientId, EntityId, Incarnation, NodeId, Peer, Term};
 use selvedge_protocol::node::{Input, Sender};
-use selvedge_protocol::token::Token;
-use selvedge_protocol::wire;
+use selvedge_protocol::wire::{self, Message};
 
 use super::host::Host;
+use super::lie::lie;
+use super::said::said;
+use super::tape::Tape;
 
 /// Milliseconds pass: `u16 LE`.
 pub const WAIT: u8 = 0;
@@ -37,37 +40,22 @@ pub const SPAWN: u8 = 10;
 pub const TURN: u8 = 11;
 /// The game takes nobody, or takes them again.
 pub const REFUSE: u8 = 12;
+/// `sender: u8` (0: the coordinator), `incarnation: u8`, `length: u8`, a message as `said` reads it.
+pub const SAY: u8 = 13;
+/// `length: u8`, a report of the game that isn't true, as `lie` reads it.
+pub const LIE: u8 = 14;
+/// `term: u8`. The coordinator answers the node's last heartbeat: its lease goes on.
+pub const WITNESS: u8 = 15;
 
 /// Operations of one program.
 const OPS_MAX: usize = 2_000;
-
-struct Tape<'a>(&'a [u8]);
-
-impl<'a> Tape<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    fn short(&mut self) -> Option<u16> {
-        Some(u16::from_le_bytes([self.byte()?, self.byte()?]))
-    }
-
-    fn frame(&mut self) -> Option<Bytes> {
-        let length = usize::from(self.short()?);
-        let (frame, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(Bytes::copy_from_slice(frame))
-    }
-}
 
 fn node_of(byte: u8) -> NodeId {
     NodeId::from_u128(u128::from(byte % 8))
 }
 
-/// Puts a node through a program.
-pub fn node(bytes: &[u8]) {
+/// Puts a node through a program, and says what happened in it.
+pub fn node(bytes: &[u8]) -> BTreeSet<&'static str> {
     let (mut tape, mut host) = (Tape(bytes), Host::new());
     for _ in 0..OPS_MAX {
         if step(&mut tape, &mut host).is_none() {
@@ -76,6 +64,26 @@ pub fn node(bytes: &[u8]) {
     }
     // Whatever was said, time goes on: nothing is due for ever.
     host.wait(Duration::from_secs(60));
+    host.reached
+}
+
+fn sender(tape: &mut Tape<'_>) -> Option<Sender> {
+    let (sender, incarnation) = (tape.byte()?, Incarnation(tape.byte()?.into()));
+    Some(match sender {
+        0 => Sender::Coordinator,
+        _ => Sender::Node(Peer { node: node_of(sender), incarnation }),
+    })
+}
+
+/// As it comes from a wire: what the codec refuses is never heard.
+fn hear(host: &mut Host, from: Sender, frame: &Bytes) {
+    if let Ok(frame) = wire::decode_mesh(frame) {
+        host.handle(Input::Message { from, message: frame.message, blob: frame.blob });
+    }
+}
+
+fn framed(message: &Message, blob: &[u8]) -> Bytes {
+    [&wire::encode_mesh(message)[..], blob].concat().into()
 }
 
 fn step(tape: &mut Tape<'_>, host: &mut Host) -> Option<()> {
@@ -89,20 +97,29 @@ fn step(tape: &mut Tape<'_>, host: &mut Host) -> Option<()> {
         }
         LINK_DOWN => host.handle(Input::LinkDown { node: node_of(tape.byte()?) }),
         MESSAGE => {
-            let (sender, incarnation) = (tape.byte()?, Incarnation(tape.byte()?.into()));
-            let from = match sender {
-                0 => Sender::Coordinator,
-                _ => Sender::Node(Peer { node: node_of(sender), incarnation }),
-            };
-            if let Ok(frame) = wire::decode_mesh(&tape.frame()?) {
-                host.handle(Input::Message { from, message: frame.message, blob: frame.blob });
+            let from = sender(tape)?;
+            hear(host, from, &tape.frame()?);
+        }
+        SAY => {
+            let from = sender(tape)?;
+            if let Some((message, blob)) = said(&mut tape.part()?, &host.named) {
+                hear(host, from, &framed(&message, &blob));
             }
+        }
+        LIE => {
+            if let Some(report) = lie(&mut tape.part()?, host) {
+                host.reached.insert("lied to");
+                host.handle(Input::Game(report));
+            }
+        }
+        WITNESS => {
+            let (term, sent_at) = (Term(tape.byte()?.into()), host.named.sent_at);
+            let message = Message::HeartbeatReply { term, sent_at, mesh_time: Some(host.now) };
+            hear(host, Sender::Coordinator, &framed(&message, &[]));
         }
         CLIENT_HELLO => {
             let client = ClientId(tape.byte()?.into());
-            let back = usize::from(tape.byte()?);
-            let token = host.tokens.iter().rev().nth(back).copied();
-            let token = token.unwrap_or(Token::from_bytes([0xee; 32]));
+            let token = host.named.token(tape)?;
             host.handle(Input::ClientHello { client, token });
         }
         CLIENT_MESSAGE => {

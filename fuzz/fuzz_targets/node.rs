@@ -3,4 +3,4 @@
 #[path = "../drivers/mod.rs"]
 mod drivers;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| drivers::node(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| drop(drivers::node(bytes)));

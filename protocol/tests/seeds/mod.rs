@@ -1,25 +1,38 @@
 //! Seeds for the fuzz targets: what two nodes, a coordinator and a player say to each other while things cross.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use selvedge_protocol::grid::{Motion, Position, Velocity};
-use selvedge_protocol::id::{EntityId, InputSeq, SessionId};
+use selvedge_protocol::id::{EntityId, InputSeq, NodeId, SessionId};
 use selvedge_protocol::node::Destination;
 use selvedge_protocol::snapshot::{ComponentVersions, SnapshotWriter};
 use selvedge_protocol::token::Token;
 use selvedge_protocol::wire::{
-    self, ClientMessage, Hello, InputMessage, Message, SessionReply, SessionRequest,
+    self, ClientMessage, Hello, InputMessage, Message, SessionReply, SessionRequest, StandbyMessage,
 };
 
 use crate::common::{Mesh, node_id};
-use crate::drivers::program;
+use crate::drivers::{coordinator_program, program};
 
-/// Who said what.
+/// What crosses, and what dies with its node: `SPAWN, 2` of a program.
+const POINT: EntityId = EntityId::from_u128(3);
+/// Bytes that a message or a lie may be read from.
+const LENGTH: u8 = 40;
+/// The node that dies.
+const DYING: usize = 1;
+
+/// Who said what; 0: the coordinator.
 type Said = (u8, Message);
+
+/// What was heard in one tick.
+struct Heard {
+    by_the_first_node: Vec<Said>,
+    by_the_coordinator: Vec<Said>,
+}
 
 fn save(folder: &Path, target: &str, name: &str, bytes: &[u8]) {
     let folder = folder.join(target);
@@ -33,34 +46,91 @@ fn framed(program: &mut Vec<u8>, frame: &[u8]) {
     program.extend_from_slice(frame);
 }
 
-fn says(program: &mut Vec<u8>, (from, message): &Said) {
-    let mut frame = wire::encode_mesh(message).to_vec();
-    if matches!(message, Message::Precopy { .. } | Message::Transfer { .. }) {
-        frame.extend_from_slice(&snapshot(ComponentVersions::new()));
-    }
-    program.extend_from_slice(&[program::MESSAGE, *from, 2]);
-    framed(program, &frame);
+/// The sessions of all that is prepared.
+fn sessions(ticks: &[Heard]) -> BTreeMap<EntityId, SessionId> {
+    let said = ticks.iter().flat_map(|heard| heard.by_the_first_node.iter().chain(&heard.by_the_coordinator));
+    let prepared = said.filter_map(|(_, message)| match message {
+        Message::PrepareRequest(request)
+        | Message::PrepareDirect(request)
+        | Message::PrepareToReceive { request, .. } => Some((request.reservation.entity, request.session?)),
+        _ => None,
+    });
+    prepared.collect()
 }
 
-/// What the first node of two hears, tick by tick, while a player and a point cross; `x` is where they start.
-fn heard(x: f64, speed: f32) -> Vec<Vec<Said>> {
-    let mut mesh = Mesh::row(2);
-    let said: Rc<RefCell<Vec<Said>>> = Rc::default();
+/// The message with small snapshots in place of those that it came with.
+fn frame(message: &Message, sessions: &BTreeMap<EntityId, SessionId>) -> Vec<u8> {
+    let mut message = message.clone();
+    let mut blob = Vec::new();
+    match &mut message {
+        Message::Precopy { reservation } | Message::Transfer { reservation, .. } => {
+            let session = sessions.get(&reservation.entity).copied();
+            blob = snapshot(reservation.entity, session, ComponentVersions::new()).to_vec();
+        }
+        Message::Standby(StandbyMessage::Part { copies, .. }) => {
+            for head in copies {
+                let body = snapshot(head.entity, head.session, ComponentVersions::new());
+                head.bytes = u32::try_from(body.len()).unwrap();
+                blob.extend_from_slice(&body);
+            }
+        }
+        _ => {}
+    }
+    let mut frame = wire::encode_mesh(&message).to_vec();
+    frame.extend_from_slice(&blob);
+    frame
+}
+
+/// Nodes that register in the order of their numbers get the same numbers as incarnations.
+fn says(program: &mut Vec<u8>, from: u8, frame: &[u8]) {
+    program.extend_from_slice(&[program::MESSAGE, from, from]);
+    framed(program, frame);
+}
+
+fn number(node: NodeId) -> u8 {
+    u8::try_from(node.as_u128()).unwrap()
+}
+
+/// What is heard, tick by tick, while a script does something to a mesh.
+fn heard(nodes: u32, ticks: u32, mut script: impl FnMut(&mut Mesh, u32)) -> Vec<Heard> {
+    let mut mesh = Mesh::row(nodes);
+    let said: Rc<RefCell<Vec<(u8, Destination, Message)>>> = Rc::default();
     let recorder = Rc::clone(&said);
     mesh.filter = Box::new(move |from, to, message| {
-        if from == node_id(1) && to == Destination::Node(node_id(0)) {
-            recorder.borrow_mut().push((2, message.clone()));
-        }
+        recorder.borrow_mut().push((number(from), to, message.clone()));
         false
     });
-    mesh.enter("ada");
-    let mut ticks = Vec::new();
-    let mut heard = 0;
-    for tick in 0..60 {
+    let mut heard = Vec::new();
+    let mut told = 0;
+    for tick in 0..ticks {
+        script(&mut mesh, tick);
+        mesh.run_tick();
+        let to_first = mesh.to_nodes[told..].iter().filter(|(to, _)| *to == node_id(0));
+        let mut by_the_first_node: Vec<Said> = to_first.map(|(_, message)| (0, message.clone())).collect();
+        told = mesh.to_nodes.len();
+        let mut by_the_coordinator = Vec::new();
+        for (from, to, message) in said.borrow_mut().drain(..) {
+            match to {
+                Destination::Coordinator => by_the_coordinator.push((from, message)),
+                Destination::Node(node) if node == node_id(0) => by_the_first_node.push((from, message)),
+                Destination::Node(_) => {}
+            }
+        }
+        heard.push(Heard { by_the_first_node, by_the_coordinator });
+    }
+    heard
+}
+
+/// A player and a point cross; `x` is where they start.
+fn crossing(x: f64, speed: f32) -> Vec<Heard> {
+    heard(2, 60, |mesh, tick| {
+        if tick == 0 {
+            mesh.enter("ada");
+        }
         if tick == 3 {
             let at = usize::from(x > 100.0);
             let now = mesh.tick;
-            mesh.hosts[at].spawn(EntityId::from_u128(99), x, speed, now);
+            mesh.hosts[at].spawn(POINT, x, speed, now);
             let player = mesh.the_player_entity();
             let at = mesh.simulating(player)[0];
             let point = mesh.hosts[at].game.points.get_mut(&player).unwrap();
@@ -68,18 +138,27 @@ fn heard(x: f64, speed: f32) -> Vec<Vec<Said>> {
             point.motion.velocity = Velocity::new(speed, 0.0, 0.0);
         }
         mesh.act(0, b"go");
-        mesh.run_tick();
-        let coordinators = mesh.to_nodes[heard..].iter().filter(|(to, _)| *to == node_id(0));
-        let mut now: Vec<Said> = coordinators.map(|(_, message)| (0, message.clone())).collect();
-        heard = mesh.to_nodes.len();
-        now.append(&mut said.borrow_mut());
-        ticks.push(now);
-    }
-    ticks
+    })
 }
 
-fn snapshot(have: ComponentVersions) -> Bytes {
-    let mut writer = SnapshotWriter::new(EntityId::from_u128(99), Some(SessionId::from_u128(5)), &have);
+/// A node dies whose copies the first one keeps.
+fn death() -> Vec<Heard> {
+    heard(3, 190, |mesh, tick| match tick {
+        3 => {
+            let now = mesh.tick;
+            mesh.hosts[DYING].spawn(POINT, 150.0, 0.0, now);
+        }
+        60 => {
+            let me = mesh.hosts[0].node.me();
+            assert_eq!(mesh.hosts[DYING].node.buddy(), me, "choose another to die");
+            mesh.crash(DYING);
+        }
+        _ => {}
+    })
+}
+
+fn snapshot(entity: EntityId, session: Option<SessionId>, have: ComponentVersions) -> Bytes {
+    let mut writer = SnapshotWriter::new(entity, session, &have);
     writer.schema(1);
     writer.name("ada");
     writer.class("weaver");
@@ -92,43 +171,40 @@ fn snapshot(have: ComponentVersions) -> Bytes {
     writer.finish(InputSeq(40)).unwrap().bytes
 }
 
-fn acts() -> Bytes {
+fn acts(entity: EntityId) -> Bytes {
     let inputs = (1..5).map(|seq| InputMessage { seq: InputSeq(seq), bytes: vec![1; 8] }).collect();
-    wire::encode_client(&ClientMessage::Inputs { entity: EntityId::from_u128(99), inputs })
+    wire::encode_client(&ClientMessage::Inputs { entity, inputs })
 }
 
 /// Writes all seeds.
 pub(crate) fn write(folder: &Path) {
+    let leaves = crossing(90.0, 12.0);
+    let comes = crossing(110.0, -12.0);
+    let outlives = death();
+    save(folder, "node", "leaves", &node_program(&leaves, true));
+    save(folder, "node", "comes", &node_program(&comes, false));
+    save(folder, "node", "outlives", &node_program(&outlives, false));
+    save(folder, "node", "lied_to", &lied_to(&leaves));
+    save(folder, "coordinator", "a_crossing", &coordinator_program(&leaves));
+    save(folder, "coordinator", "a_death", &coordinator_program(&outlives));
+    save(folder, "coordinator", "its_own_end", &its_own_end());
+    save(folder, "coordinator", "told_anything", &told_anything());
+
     let mut kinds = BTreeSet::new();
-    for (name, x, speed) in [("leaves", 90.0, 12.0), ("comes", 110.0, -12.0)] {
-        let ticks = heard(x, speed);
-        let mut program = vec![program::COORDINATOR_UP];
-        for (tick, said) in ticks.iter().enumerate() {
-            said.iter().for_each(|said| says(&mut program, said));
-            match tick {
-                0 => program.extend_from_slice(&[program::LINK_UP, 2, 2, program::CLIENT_HELLO, 1, 0]),
-                4 if speed > 0.0 => {
-                    program.extend_from_slice(&[program::SPAWN, 2, 90, 12, program::TURN, 0, 95, 12])
-                }
-                _ => {}
-            }
-            if tick % 8 == 7 {
-                program.extend_from_slice(&[program::CLIENT_MESSAGE, 1]);
-                framed(&mut program, &acts());
-            }
-            program.push(program::TICK);
-        }
-        save(folder, "node", name, &program);
-        for said in ticks.iter().flatten() {
-            let frame = wire::encode_mesh(&said.1);
-            let kind: String =
-                format!("{:?}", said.1).chars().take_while(char::is_ascii_alphanumeric).collect();
+    for ticks in [leaves, comes, outlives] {
+        let sessions = sessions(&ticks);
+        let said =
+            ticks.iter().flat_map(|heard| heard.by_the_first_node.iter().chain(&heard.by_the_coordinator));
+        for (_, message) in said {
+            let kind = kind(message);
             if kinds.insert(kind.clone()) {
-                save(folder, "node_frames", &kind, &frame);
+                save(folder, "node_frames", &kind, &frame(message, &sessions));
             }
         }
     }
-    assert!(kinds.len() >= 10, "{kinds:?}");
+    for needed in ["Lease_AskPromise", "Recovery_Claims", "Recovery_Verdict", "Standby_Part", "Standby_End"] {
+        assert!(kinds.contains(needed), "{needed} was not said: {kinds:?}");
+    }
     let hello =
         Hello { world: "aerie".to_owned(), peer: None, process: 7, term: None, schema_min: 1, schema_max: 3 };
     save(folder, "node_frames", "Hello", &wire::encode_hello(&hello));
@@ -140,16 +216,119 @@ pub(crate) fn write(folder: &Path) {
     save(folder, "client_frames", "enter", &wire::encode_session_request(&enter));
     save(folder, "client_frames", "resume", &wire::encode_session_request(&resume));
     save(folder, "client_frames", "refused", &wire::encode_session_reply(&refused));
-    save(folder, "client_frames", "inputs", &acts());
+    save(folder, "client_frames", "inputs", &acts(POINT));
     save(folder, "client_frames", "logout", &wire::encode_client(&ClientMessage::Logout));
 
-    let whole = snapshot(ComponentVersions::new());
+    let (entity, session) = (POINT, Some(SessionId::from_u128(5)));
+    let whole = snapshot(entity, session, ComponentVersions::new());
     let mut known = ComponentVersions::new();
     known.set("weight", 1);
-    let part = snapshot(known);
+    let part = snapshot(entity, session, known);
     let mut both = u16::try_from(whole.len()).unwrap().to_le_bytes().to_vec();
     both.extend_from_slice(&whole);
     save(folder, "snapshots", "whole", &both);
     both.extend_from_slice(&part);
     save(folder, "snapshots", "whole_and_part", &both);
+}
+
+/// What a message is, with what it says of leases, recovery or checkpoints.
+fn kind(message: &Message) -> String {
+    let shown = format!("{message:?}");
+    let mut words = shown.split(|sign: char| !sign.is_ascii_alphanumeric());
+    let outer = words.next().unwrap_or_default();
+    match message {
+        Message::Lease(_) | Message::Recovery(_) | Message::Standby(_) => {
+            format!("{outer}_{}", words.next().unwrap_or_default())
+        }
+        _ => outer.to_owned(),
+    }
+}
+
+fn node_program(ticks: &[Heard], spawns: bool) -> Vec<u8> {
+    let sessions = sessions(ticks);
+    let player = sessions.keys().next().copied().unwrap_or(POINT);
+    let mut program = vec![program::COORDINATOR_UP];
+    for (tick, heard) in ticks.iter().enumerate() {
+        let mut said = Vec::new();
+        for (from, message) in &heard.by_the_first_node {
+            says(&mut said, *from, &frame(message, &sessions));
+        }
+        // What came last in a tick answers what was asked at its end; the first also registers.
+        if tick == 0 {
+            program.extend_from_slice(&said);
+        }
+        program.push(program::TICK);
+        program.extend_from_slice(&said);
+        match tick {
+            0 => {
+                program.extend_from_slice(&[program::LINK_UP, 2, 2, program::LINK_UP, 3, 3]);
+                program.extend_from_slice(&[program::CLIENT_HELLO, 1, 0]);
+            }
+            3 if spawns => program.extend_from_slice(&[program::SPAWN, 2, 91, 12, program::TURN, 1, 91, 12]),
+            _ => {}
+        }
+        if tick % 8 == 7 {
+            program.extend_from_slice(&[program::CLIENT_MESSAGE, 1]);
+            framed(&mut program, &acts(player));
+        }
+    }
+    program
+}
+
+/// The game lies about what is about to leave, in every way, after a few ticks.
+fn lied_to(ticks: &[Heard]) -> Vec<u8> {
+    let mut program = node_program(ticks.get(..20).unwrap_or(ticks), true);
+    for kind in 0..11 {
+        program.extend_from_slice(&[program::LIE, LENGTH, kind, 2, 20]);
+        program.extend_from_slice(&[1; LENGTH as usize - 3]);
+        program.push(program::TICK);
+    }
+    program
+}
+
+/// Every kind of message, from a node that is registered.
+fn told_anything() -> Vec<u8> {
+    let mut program = vec![coordinator_program::ANSWER, 1];
+    for kind in 0..33 {
+        program.extend_from_slice(&[coordinator_program::SAY, 1, LENGTH, kind]);
+        program.extend_from_slice(&[1; LENGTH as usize - 1]);
+    }
+    program
+}
+
+fn coordinator_program(ticks: &[Heard]) -> Vec<u8> {
+    let mut program = Vec::new();
+    for node in 1..=3 {
+        program.extend_from_slice(&[coordinator_program::ANSWER, node]);
+    }
+    program.extend_from_slice(&[coordinator_program::ENTER, 1, coordinator_program::SERVE]);
+    for heard in ticks {
+        for (from, message) in &heard.by_the_coordinator {
+            program.extend_from_slice(&[coordinator_program::MESSAGE, *from]);
+            framed(&mut program, &frame(message, &BTreeMap::new()));
+        }
+        program.extend_from_slice(&[coordinator_program::SERVE, coordinator_program::WAIT, 33, 0]);
+    }
+    program
+}
+
+/// Honest nodes, of which one falls silent; then the coordinator dies as well.
+fn its_own_end() -> Vec<u8> {
+    let mut program = Vec::new();
+    for second in 0..12 {
+        let alive = if second < 3 { 1..=3 } else { 1..=2 };
+        for _ in 0..4 {
+            for node in alive.clone() {
+                program.extend_from_slice(&[coordinator_program::ANSWER, node]);
+            }
+            program.extend_from_slice(&[coordinator_program::SERVE, coordinator_program::WAIT, 250, 0]);
+        }
+        match second {
+            1 => program.extend_from_slice(&[coordinator_program::ENTER, 1]),
+            2 => program.push(coordinator_program::CENSUS),
+            10 => program.push(coordinator_program::RESTART),
+            _ => {}
+        }
+    }
+    program
 }

@@ -1,0 +1,81 @@
+//! What a game says that isn't so: under grants that it doesn't have, of entities that aren't there, of ticks that are over
+//! or far away, in answer to what nobody asked. Each motion is finite and each state short: the roster takes nothing else.
+
+use bytes::Bytes;
+use selvedge_protocol::id::{AuthorityEpoch, EntityId, InputSeq};
+use selvedge_protocol::limits::STATE_BYTES_MAX;
+use selvedge_protocol::node::{CheckpointCopy, GameReport, Published};
+use selvedge_protocol::snapshot::CapturedSnapshot;
+use selvedge_protocol::time::{Tick, Time};
+
+use super::host::Host;
+use super::said;
+use super::tape::Tape;
+
+/// Reads one report.
+pub fn lie(tape: &mut Tape<'_>, host: &Host) -> Option<GameReport> {
+    let kind = tape.below(11)?;
+    let entity = host.named.entity(tape)?;
+    let tick = Tick(tape.number()?);
+    Some(match kind {
+        0 => GameReport::Frame { tick, published: tape.list(8, |tape| published(tape, host))? },
+        1 => GameReport::Spawned { entity, motion: said::motion(tape)?, tick },
+        2 => {
+            let motion = if tape.flag()? { Some(said::motion(tape)?) } else { None };
+            GameReport::Joined { entity, accepted: tape.flag()?, motion, tick }
+        }
+        3 => GameReport::Despawned { entity, grant: grant(tape, host, entity)?, tick },
+        4 => {
+            let snapshot = if tape.flag()? { Some(captured(tape, host, entity)?) } else { None };
+            GameReport::Left { entity, grant: grant(tape, host, entity)?, snapshot, tick }
+        }
+        5 => {
+            let (grant, reservation) = (grant(tape, host, entity)?, host.named.reservation(tape)?);
+            GameReport::Captured { entity, grant, reservation, snapshot: captured(tape, host, entity)? }
+        }
+        6 => {
+            let (target, reservation) = (tape.peer()?, host.named.reservation(tape)?);
+            let (snapshot, last) = (captured(tape, host, entity)?, published(tape, host)?);
+            let frozen_at = Time::from_micros(tape.number()?);
+            GameReport::Frozen { target, reservation, snapshot, last, tick, frozen_at }
+        }
+        7 => {
+            GameReport::Warmed { entity, reservation: host.named.reservation(tape)?, accepted: tape.flag()? }
+        }
+        8 => GameReport::Admitted { id: host.named.handoff(tape)?, accepted: tape.flag()?, tick },
+        9 => GameReport::Restored { entity, grant: grant(tape, host, entity)?, tick },
+        _ => {
+            let (cut, copies) = (tape.number()?, tape.list(8, |tape| copy(tape, host))?);
+            GameReport::Checkpoint { cut, tick, copies }
+        }
+    })
+}
+
+/// The true one, or any.
+fn grant(tape: &mut Tape<'_>, host: &Host, entity: EntityId) -> Option<AuthorityEpoch> {
+    match host.grant(entity) {
+        Some(grant) if tape.flag()? => Some(grant),
+        _ => tape.epoch(),
+    }
+}
+
+fn published(tape: &mut Tape<'_>, host: &Host) -> Option<Published> {
+    let entity = host.named.entity(tape)?;
+    let (grant, motion) = (grant(tape, host, entity)?, said::motion(tape)?);
+    let state = Bytes::from(vec![7; usize::from(tape.byte()?).min(STATE_BYTES_MAX)]);
+    Some(Published { entity, grant, motion, applied: InputSeq(tape.number32()?), state })
+}
+
+/// It may be another entity's, of another session, in part, or nothing at all, with versions of anybody's making.
+fn captured(tape: &mut Tape<'_>, host: &Host, entity: EntityId) -> Option<CapturedSnapshot> {
+    let session = host.named.maybe_session(tape)?;
+    let bytes = said::snapshot(tape, entity, session)?;
+    Some(CapturedSnapshot { bytes, versions: said::versions(tape)?, full: tape.flag()? })
+}
+
+fn copy(tape: &mut Tape<'_>, host: &Host) -> Option<CheckpointCopy> {
+    let entity = host.named.entity(tape)?;
+    let (grant, applied) = (grant(tape, host, entity)?, InputSeq(tape.number32()?));
+    let snapshot = if tape.flag()? { Some(captured(tape, host, entity)?) } else { None };
+    Some(CheckpointCopy { entity, grant, applied, snapshot })
+}
