@@ -58,6 +58,13 @@ pub const SESSIONS_MAX: usize = 262_144;
 pub const WORLD_CELLS_MAX: usize = 131_072;
 /// Nodes of one mesh. A further registration is refused.
 pub const NODES_MAX: usize = 1_024;
+/// Lives of one node that aren't settled: the present one, and former ones whose recovery round isn't over. It may not begin
+/// another before that.
+pub const LIVES_OF_NODE_MAX: usize = 4;
+/// Lives of all nodes that aren't settled. A further registration is refused; it is repeated until there is room.
+pub const LIVES_MAX: usize = NODES_MAX * LIVES_OF_NODE_MAX;
+/// Microseconds of the shortest lease: it is renewed six times while it runs.
+pub const LEASE_US_MIN: u64 = 1_000;
 /// Other nodes that witness a node's lease. More would make renewals dearer and no lease safer.
 pub const VOTERS_MAX: usize = 3;
 /// Claims or orders in one message of a recovery round; further ones go in the next part.

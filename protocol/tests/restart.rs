@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use selvedge_protocol::coordinator::{
 use selvedge_protocol::handoff::Path;
 use selvedge_protocol::handoff::client::ClientEvent;
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, Incarnation, Term};
+use selvedge_protocol::limits::LIVES_OF_NODE_MAX;
 use selvedge_protocol::node::{Input, NodeEvent, Sender};
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::wire::{AuthorityChange, AuthorityEvent, Load, Message};
@@ -462,4 +464,50 @@ fn a_crossing_under_way_goes_the_warm_way_right_after_the_restart() {
     mesh.run(120);
     assert_eq!(mesh.handed_over(), [Path::Warm]);
     assert!(mesh.coordinator.status(mesh.now).prepares_notified > 0);
+}
+
+#[test]
+fn a_node_that_begins_life_after_life_has_to_wait_and_what_is_kept_stays_good() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    // As long as somebody owes an answer no former life is settled.
+    mesh.filter = Box::new(|_, _, message| matches!(message, Message::Recovery(_)));
+    mesh.to_nodes.clear();
+    let begin = |mesh: &mut Mesh, life: u32| {
+        let message = Message::Register {
+            node: node_id(0),
+            process: 0,
+            life,
+            sent_at: mesh.now,
+            mesh_addr: "10.0.0.0:1".to_owned(),
+            client_addr: "10.0.0.0:2".to_owned(),
+            server_name: "node-0".to_owned(),
+            schema_min: 1,
+            schema_max: 1,
+        };
+        let (from, incarnation, blob) = (node_id(0), None, Bytes::new());
+        let input = CoordinatorInput::Message { from, incarnation, message, blob };
+        mesh.coordinator.handle(input, mesh.now);
+        mesh.settle();
+    };
+    (1..100).for_each(|life| begin(&mut mesh, life));
+    let granted = |(_, message): &(_, Message)| match message {
+        Message::Registered { incarnation, .. } => Some(*incarnation),
+        _ => None,
+    };
+    let lives: BTreeSet<Incarnation> = mesh.to_nodes.iter().filter_map(granted).collect();
+    assert_eq!(lives.len(), LIVES_OF_NODE_MAX - 1, "{lives:?}");
+    let refused = mesh.to_nodes.iter().rev().find_map(|(to, message)| match message {
+        Message::RegisterRefused { reason } => Some((*to, reason.clone())),
+        _ => None,
+    });
+    let (to, reason) = refused.unwrap();
+    assert!(to == node_id(0) && reason.contains("not settled"), "{reason}");
+    assert!(Coordinator::restored(mesh.config(), mesh.image.clone(), mesh.now, [8; 32]).is_ok());
+
+    mesh.filter = Box::new(|_, _, _| false);
+    mesh.to_nodes.clear();
+    mesh.run(30);
+    begin(&mut mesh, 200);
+    assert!(mesh.to_nodes.iter().any(|said| granted(said).is_some()), "the round is over: it is welcome");
 }

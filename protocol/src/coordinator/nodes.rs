@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, LifeImage, LiveProcess, NodeStatus, Record};
 use crate::cell_map::{CellMap, NodeEntry};
 use crate::id::{Incarnation, NodeId, Peer, Term};
-use crate::limits::NODES_MAX;
+use crate::limits::{LIVES_MAX, LIVES_OF_NODE_MAX, NODES_MAX};
 use crate::plan;
 use crate::time::Time;
 use crate::wire::{Assignment, Load, Message};
@@ -203,6 +203,10 @@ impl Coordinator {
             self.send(node, Message::RegisterRefused { reason });
             return;
         }
+        if let Err(reason) = self.may_begin_a_life(node) {
+            self.send(node, Message::RegisterRefused { reason });
+            return;
+        }
         self.last_incarnation = Incarnation(self.last_incarnation.0 + 1);
         let peer = Peer { node, incarnation: self.last_incarnation };
         let Addresses { mesh_addr, client_addr, server_name } = addresses;
@@ -222,6 +226,21 @@ impl Coordinator {
         self.welcome(node, sent_at);
         self.on_leases_due(now);
         self.pursue_round(now);
+    }
+
+    /// Each life is kept until its recovery round is over: a node that begins one after the other has to wait for that.
+    fn may_begin_a_life(&self, node: NodeId) -> Result<(), String> {
+        let (first, last) = (Incarnation(0), Incarnation(u64::MAX));
+        let its =
+            self.lives.range(Peer { node, incarnation: first }..=Peer { node, incarnation: last }).count();
+        if its < LIVES_OF_NODE_MAX && self.lives.len() < LIVES_MAX {
+            return Ok(());
+        }
+        Err(format!(
+            "{its} former lives of this node and {} of all are not settled: it may begin another once the recovery round \
+             is over; if that lasts, look for a node that doesn't answer",
+            self.lives.len()
+        ))
     }
 
     fn welcome(&mut self, node: NodeId, sent_at: Time) {

@@ -16,7 +16,7 @@ use super::parts::{Joiner, Offered, split};
 use super::verdict::verdict;
 use super::verdict::{Answer, Verdict};
 use crate::id::{AuthorityEpoch, Peer};
-use crate::limits::{NODES_MAX, RECOVERY_PARTS_MAX, ROUNDS_LOST_MAX};
+use crate::limits::{LIVES_MAX, RECOVERY_PARTS_MAX, ROUNDS_LOST_MAX};
 use crate::time::Time;
 use crate::wire::{Claim, NewestCut, Order, RecoveryMessage, Round};
 
@@ -130,7 +130,7 @@ impl RoundKeeper {
     pub fn admit(&mut self, life: Peer) -> bool {
         let newer =
             self.live.iter().all(|known| known.node != life.node || known.incarnation < life.incarnation);
-        if !newer || self.dead.contains(&life) || self.live.len() >= NODES_MAX * 2 {
+        if !newer || self.dead.contains(&life) || self.live.len() >= LIVES_MAX {
             return false;
         }
         self.live.insert(life);
@@ -227,7 +227,7 @@ impl RoundKeeper {
             return Taken::Ignored;
         };
         let newest = claims.iter().map(claimed_generation).max().unwrap_or_default();
-        if cuts.len() > NODES_MAX || newest > round.number.saturating_add(ROUNDS_LOST_MAX) {
+        if cuts.len() > LIVES_MAX || newest > round.number.saturating_add(ROUNDS_LOST_MAX) {
             return Taken::Malformed;
         }
         let taken = match answer.offer(part, parts, claims) {

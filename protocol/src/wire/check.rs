@@ -9,7 +9,7 @@ use super::standby::StandbyMessage;
 use crate::limits::{
     ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLAIMS_PER_MESSAGE, CLIENT_STATE_ENTITIES_MAX,
     COPIES_PER_PART_MAX, CREDENTIAL_BYTES_MAX, CUT_ENTITIES_MAX, GHOSTS_PER_DATAGRAM, INPUT_BYTES_MAX,
-    INPUTS_PER_MESSAGE_MAX, NAME_BYTES_MAX, NODES_MAX, REASON_BYTES_MAX, RECOVERY_PARTS_MAX,
+    INPUTS_PER_MESSAGE_MAX, LEASE_US_MIN, LIVES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX, RECOVERY_PARTS_MAX,
     SETTLED_PER_MESSAGE_MAX, STATE_BYTES_MAX, VOTERS_MAX,
 };
 
@@ -43,7 +43,7 @@ pub(super) fn message(message: &Message) -> Checked {
             require(schema_min <= schema_max, "schema range")
         }
         Message::Registered { tick_interval_us, interest_margin_m, lease_us, .. } => {
-            require(*lease_us > 0, "lease")?;
+            require(*lease_us >= LEASE_US_MIN, "lease")?;
             require(*tick_interval_us > 0, "tick interval")?;
             require(interest_margin_m.is_finite() && *interest_margin_m > 0.0, "interest margin")
         }
@@ -109,11 +109,11 @@ fn recovery(message: &RecoveryMessage) -> Checked {
     let part = |part: u32, parts: u32| require(part < parts && parts <= RECOVERY_PARTS_MAX, "part");
     match message {
         RecoveryMessage::Fence { dead, .. } | RecoveryMessage::Closed { dead, .. } => {
-            require(dead.len() <= NODES_MAX, "dead nodes")
+            require(dead.len() <= LIVES_MAX, "dead lives")
         }
         RecoveryMessage::Claims { part: index, parts, cuts, claims, .. } => {
             part(*index, *parts)?;
-            require(cuts.len() <= NODES_MAX, "newest cuts")?;
+            require(cuts.len() <= LIVES_MAX, "newest cuts")?;
             require(claims.len() <= CLAIMS_PER_MESSAGE, "claims")
         }
         RecoveryMessage::Verdict { part: index, parts, orders, .. } => {

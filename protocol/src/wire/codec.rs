@@ -173,7 +173,11 @@ mod tests {
     use bytes::BytesMut;
 
     use super::*;
-    use crate::id::{AuthorityEpoch, EntityId, HandoffId};
+    use crate::cell_map::CellMapImage;
+    use crate::grid::GridConfig;
+    use crate::id::{AuthorityEpoch, EntityId, HandoffId, Incarnation, Term};
+    use crate::limits::LEASE_US_MIN;
+    use crate::time::Time;
 
     fn cancel() -> Message {
         Message::Cancel { id: HandoffId { entity: EntityId::from_u128(7), epoch: AuthorityEpoch::FIRST } }
@@ -211,6 +215,24 @@ mod tests {
     fn a_head_that_claims_too_much_is_refused_before_it_is_read() {
         let bytes = Bytes::from_static(&[WIRE_VERSION, 0xff, 0xff, 0xff, 0xff, 0, 0]);
         assert!(matches!(decode_mesh(&bytes), Err(WireError::TooLong { part: "head", .. })));
+    }
+
+    #[test]
+    fn a_lease_too_short_to_be_renewed_is_refused() {
+        let registered = |lease_us| Message::Registered {
+            term: Term(1),
+            life: 0,
+            sent_at: Time::ZERO,
+            incarnation: Incarnation(1),
+            lease_us,
+            grid: GridConfig::default(),
+            tick_interval_us: 33_333,
+            interest_margin_m: 30.0,
+            map: CellMapImage { version: 1, owners: Vec::new(), nodes: Vec::new() },
+        };
+        let refused = decode_mesh(&encode_mesh(&registered(5)));
+        assert_eq!(refused, Err(WireError::OutOfRange { field: "lease" }));
+        assert!(decode_mesh(&encode_mesh(&registered(LEASE_US_MIN))).is_ok());
     }
 
     #[test]

@@ -8,11 +8,8 @@ use crate::config::CoordinatorConfig;
 use crate::coordinator::mesh_time::MESH_TIME_MAX;
 use crate::grid::Grid;
 use crate::id::{Incarnation, Peer, SessionId, Term};
-use crate::limits::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX, NODES_MAX, SESSIONS_MAX, VOTERS_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, LIVES_MAX, NAME_BYTES_MAX, SESSIONS_MAX, VOTERS_MAX};
 use crate::time::Time;
-
-/// Lives that may be unsettled at once: each node's, and the former one of each.
-const LIVES_MAX: usize = NODES_MAX * 4;
 
 /// Everything that a coordinator remembers: what its records add up to.
 ///
