@@ -26,6 +26,8 @@ pub const CLIENT_STATE_ENTITIES_MAX: usize = 16;
 pub const GHOSTS_PER_DATAGRAM: usize = 16;
 /// Ghosts that one node keeps. Further ones are ignored and counted.
 pub const GHOSTS_MAX: usize = 65_536;
+/// Of these, ghosts that one other node shows. Further ones of it are ignored: it leaves the rest to the others.
+pub const GHOSTS_OF_NODE_MAX: usize = GHOSTS_MAX / 8;
 /// Entities whose epochs a node remembers after they left. The oldest are forgotten first.
 pub const LEDGER_MAX: usize = 1_048_576;
 /// Tombstones that one node keeps; past it the oldest whose forwarding time is over goes first.

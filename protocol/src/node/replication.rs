@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::{GameCommand, GhostChange, Node, TimerKey};
 use crate::grid::{Motion, Position};
 use crate::id::{AuthorityEpoch, ClientId, EntityId, NodeId, Peer};
-use crate::limits::{CLIENT_STATE_ENTITIES_MAX, GHOSTS_MAX, GHOSTS_PER_DATAGRAM};
+use crate::limits::{CLIENT_STATE_ENTITIES_MAX, GHOSTS_MAX, GHOSTS_OF_NODE_MAX, GHOSTS_PER_DATAGRAM};
 use crate::time::{Tick, Time};
 use crate::wire::{GhostUpdate, Lane, Message, SeenEntity, ServerMessage};
 
@@ -18,6 +18,8 @@ const SWEEP: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Ghosts {
     by_entity: BTreeMap<EntityId, Ghost>,
+    /// How many each node shows. Invariant: the sum is their number, and nobody stands here with none.
+    shown_by: BTreeMap<NodeId, usize>,
 }
 
 #[derive(Debug)]
@@ -26,6 +28,8 @@ struct Ghost {
     tick: Tick,
     motion: Motion,
     heard_at: Time,
+    /// Who showed it last.
+    by: NodeId,
 }
 
 impl Ghosts {
@@ -35,7 +39,52 @@ impl Ghosts {
 
     /// Forgets them all; says which there were.
     pub(super) fn clear(&mut self) -> impl Iterator<Item = EntityId> + use<> {
+        self.shown_by.clear();
         core::mem::take(&mut self.by_entity).into_keys()
+    }
+
+    fn has_room_for(&self, node: NodeId) -> bool {
+        self.shown_by.get(&node).is_none_or(|shown| *shown < GHOSTS_OF_NODE_MAX)
+    }
+
+    /// Says whether it is the first sight of it; none, and nothing changes, if a newer authority has spoken or there is no
+    /// room.
+    fn show(&mut self, entity: EntityId, ghost: Ghost) -> Option<bool> {
+        let mut former = None;
+        if let Some(known) = self.by_entity.get_mut(&entity) {
+            if (ghost.epoch, ghost.tick) <= (known.epoch, known.tick) {
+                return None;
+            }
+            if known.by == ghost.by {
+                *known = ghost;
+                return Some(false);
+            }
+            former = Some(known.by);
+        }
+        if !self.has_room_for(ghost.by) {
+            return None;
+        }
+        if former.is_none() && self.len() >= GHOSTS_MAX {
+            return None;
+        }
+        self.remove(entity);
+        *self.shown_by.entry(ghost.by).or_default() += 1;
+        self.by_entity.insert(entity, ghost);
+        Some(former.is_none())
+    }
+
+    /// Says whether it was there.
+    fn remove(&mut self, entity: EntityId) -> bool {
+        let Some(ghost) = self.by_entity.remove(&entity) else {
+            return false;
+        };
+        if let Some(shown) = self.shown_by.get_mut(&ghost.by) {
+            *shown -= 1;
+            if *shown == 0 {
+                self.shown_by.remove(&ghost.by);
+            }
+        }
+        true
     }
 }
 
@@ -67,7 +116,7 @@ impl Node {
     }
 
     /// Takes a neighbour's word, unless a newer authority has spoken.
-    pub(super) fn on_ghosts(&mut self, _peer: Peer, tick: Tick, updates: &[GhostUpdate], now: Time) {
+    pub(super) fn on_ghosts(&mut self, peer: Peer, tick: Tick, updates: &[GhostUpdate], now: Time) {
         if self.ghosts.by_entity.is_empty() && !updates.is_empty() {
             self.timers.set(TimerKey::Ghosts, now + SWEEP);
         }
@@ -75,20 +124,14 @@ impl Node {
             if self.authority.standing(entity).is_some() || epoch < self.authority.highest(entity) {
                 continue;
             }
-            let full = self.ghosts.len() >= GHOSTS_MAX;
-            let change = match self.ghosts.by_entity.get_mut(&entity) {
-                Some(ghost) if (epoch, tick) <= (ghost.epoch, ghost.tick) => continue,
-                Some(ghost) => {
-                    *ghost = Ghost { epoch, tick, motion, heard_at: now };
-                    GhostChange::Moved { entity, motion, tick }
+            let ghost = Ghost { epoch, tick, motion, heard_at: now, by: peer.node };
+            match self.ghosts.show(entity, ghost) {
+                Some(true) => {
+                    self.command(GameCommand::Ghost(GhostChange::Appeared { entity, motion, tick }))
                 }
-                None if full => continue,
-                None => {
-                    self.ghosts.by_entity.insert(entity, Ghost { epoch, tick, motion, heard_at: now });
-                    GhostChange::Appeared { entity, motion, tick }
-                }
-            };
-            self.command(GameCommand::Ghost(change));
+                Some(false) => self.command(GameCommand::Ghost(GhostChange::Moved { entity, motion, tick })),
+                None => {}
+            }
         }
     }
 
@@ -110,7 +153,7 @@ impl Node {
     }
 
     pub(super) fn vanish_ghost(&mut self, entity: EntityId) {
-        if self.ghosts.by_entity.remove(&entity).is_some() {
+        if self.ghosts.remove(entity) {
             self.command(GameCommand::Ghost(GhostChange::Vanished { entity }));
         }
     }
