@@ -5,9 +5,17 @@
 //! which of them count. Who has no room waits until enough of the oldest were taken.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
+
+use crate::share::Share;
+
+/// Of the channel, one sender's share of one kind of event is this part.
+const SHARES: usize = 8;
+/// How long a sender waits that has used up its share. Too long and the consumer runs out of its events.
+const NAP: Duration = Duration::from_millis(1);
 
 /// The endpoint closes or its consumer is gone: nothing is delivered any more.
 #[derive(Debug)]
@@ -26,6 +34,8 @@ pub(crate) struct Inbox<E> {
 struct Ledger {
     sizes: VecDeque<usize>,
     bytes: usize,
+    /// Events put in since the beginning.
+    delivered: u64,
 }
 
 impl Ledger {
@@ -59,6 +69,37 @@ impl<E> Inbox<E> {
 
     /// Delivers an event that holds `bytes` bytes, waiting for room. Events of one task arrive in its order.
     pub(crate) async fn deliver(&self, event: E, bytes: usize) -> Result<(), InboxClosed> {
+        self.put(event, bytes).await.map(drop)
+    }
+
+    /// The same, once this sender has room in its share.
+    pub(crate) async fn deliver_within(
+        &self,
+        share: &Share,
+        event: E,
+        bytes: usize,
+    ) -> Result<(), InboxClosed> {
+        let events_max = (self.sender.max_capacity() / SHARES).max(1);
+        while !share.has_room(bytes, self.taken().await, events_max, self.bytes_max / SHARES) {
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled() => return Err(InboxClosed),
+                () = tokio::time::sleep(NAP) => {}
+            }
+        }
+        let number = self.put(event, bytes).await?;
+        share.add(number, bytes);
+        Ok(())
+    }
+
+    /// Events that the consumer has taken since the beginning, or fewer.
+    async fn taken(&self) -> u64 {
+        let delivered = self.ledger.lock().await.delivered;
+        delivered.saturating_sub(self.queued() as u64)
+    }
+
+    /// Gives the event's number.
+    async fn put(&self, event: E, bytes: usize) -> Result<u64, InboxClosed> {
         let mut ledger = tokio::select! {
             biased;
             ledger = self.ledger.lock() => ledger,
@@ -81,7 +122,8 @@ impl<E> Inbox<E> {
         permit.send(event);
         ledger.sizes.push_back(bytes);
         ledger.bytes += bytes;
-        Ok(())
+        ledger.delivered += 1;
+        Ok(ledger.delivered - 1)
     }
 
     /// Resolves when the consumer has dropped its receiver.

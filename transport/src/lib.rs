@@ -25,6 +25,7 @@ mod limits;
 mod mesh;
 mod ordered;
 mod peer;
+mod share;
 mod short_queue;
 mod socket;
 mod tls;

@@ -60,9 +60,11 @@ pub struct MeshLimits {
     pub precopy: LaneLimits,
     /// Default: messages of 16 MiB, 256 of them and 64 MiB waiting, 64 of them and 16 MiB in flight.
     pub checkpoint: LaneLimits,
-    /// Events that wait for the consumer. Default 4096. When full, nothing more is read from any link.
+    /// Events that wait for the consumer. Default 4096. When full, nothing more is read from any link. One link may have an
+    /// eighth of them in urgent messages, an eighth in bulk and an eighth in datagrams; then it waits alone.
     pub events_max: usize,
-    /// Bytes of messages that wait for the consumer. Default 64 MiB. When full, nothing more is read from any link.
+    /// Bytes of messages that wait for the consumer. Default 64 MiB. When full, nothing more is read from any link. Of one
+    /// link an eighth of each kind, as for events.
     pub events_bytes_max: usize,
     /// Incoming handshakes at once. Default 64. More are refused and counted; the peers try again.
     pub handshakes_max: usize,
@@ -152,7 +154,7 @@ pub struct ClientLimits {
     /// Connections at once from one IP address. Default 64: players behind one router share it. More are refused.
     pub connections_per_address_max: usize,
     /// Handshakes begun a second. Default 200. More are refused; above half of it, an address must first
-    /// prove that it is real (QUIC retry).
+    /// prove that it is real (QUIC retry). One IP address may begin a quarter of them.
     pub handshakes_per_second_max: u32,
     /// Time from a connection's first packet to its first message. Default 5 s. Too short loses players on bad lines.
     #[serde(with = "humantime_serde")]

@@ -110,7 +110,8 @@ fn client_limits(players: usize) -> ClientLimits {
     ClientLimits {
         connections_max: limits.connections_max.max(players * 4),
         connections_per_address_max: limits.connections_max.max(players * 4),
-        handshakes_per_second_max: limits.handshakes_per_second_max * 10,
+        // All from one address, which may begin a quarter of them.
+        handshakes_per_second_max: limits.handshakes_per_second_max * 40,
         ..limits
     }
 }

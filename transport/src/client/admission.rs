@@ -1,4 +1,4 @@
-//! Who may begin a handshake on the client port: a budget per second, a limit in all and per address.
+//! Who may begin a handshake on the client port: a budget per second and a limit of places, in all and per address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,17 +8,30 @@ use std::time::Instant;
 use crate::client::bucket::Bucket;
 use crate::limits::ClientLimits;
 
+/// Of the handshakes in a second, one address may have this part: whoever knocks without end at one place leaves the rest
+/// to the others.
+const ADDRESS_SHARE: u32 = 4;
+/// Addresses that are remembered, for each place that there is. Past it those that have not knocked lately are forgotten.
+const REMEMBERED: usize = 2;
+
 #[derive(Debug)]
 pub(crate) struct Admission {
     connections_max: usize,
     per_address_max: usize,
+    per_second_max: u32,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     open: usize,
-    per_address: HashMap<IpAddr, usize>,
+    per_address: HashMap<IpAddr, Address>,
+    handshakes: Bucket,
+}
+
+#[derive(Debug)]
+struct Address {
+    open: usize,
     handshakes: Bucket,
 }
 
@@ -52,6 +65,7 @@ impl Admission {
         Self {
             connections_max: limits.connections_max,
             per_address_max: limits.connections_per_address_max,
+            per_second_max: limits.handshakes_per_second_max,
             state: Mutex::new(State {
                 open: 0,
                 per_address: HashMap::new(),
@@ -64,20 +78,30 @@ impl Admission {
     pub(crate) fn judge(self: &Arc<Self>, address: IpAddr, proven: bool, now: Instant) -> Admitted {
         let address = counted_as(address);
         let mut state = self.lock();
-        if state.open >= self.connections_max {
+        let State { open, per_address, handshakes } = &mut *state;
+        if *open >= self.connections_max {
             return Admitted::Refused(Refusal::Connections);
         }
-        if state.per_address.get(&address).is_some_and(|open| *open >= self.per_address_max) {
+        if per_address.len() >= self.connections_max * REMEMBERED {
+            per_address.retain(|_, known| known.open > 0 || !known.handshakes.is_full(now));
+        }
+        let per_second = self.per_second_max.div_ceil(ADDRESS_SHARE);
+        let known = per_address
+            .entry(address)
+            .or_insert_with(|| Address { open: 0, handshakes: Bucket::new(per_second, 1.0, now) });
+        if known.open >= self.per_address_max {
             return Admitted::Refused(Refusal::Address);
         }
-        if !proven && state.handshakes.is_low(now) {
+        // Nobody uses up what is another address's by giving that one as theirs.
+        if !proven && (handshakes.is_low(now) || known.handshakes.is_low(now)) {
             return Admitted::Retry;
         }
-        if !state.handshakes.take(now) {
+        if !known.handshakes.has_one(now) || !handshakes.take(now) {
             return Admitted::Refused(Refusal::Rate);
         }
-        state.open += 1;
-        *state.per_address.entry(address).or_default() += 1;
+        known.handshakes.take(now);
+        known.open += 1;
+        *open += 1;
         Admitted::Yes(Place { admission: self.clone(), address })
     }
 
@@ -95,11 +119,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.admission.lock();
         state.open = state.open.saturating_sub(1);
-        if let Some(open) = state.per_address.get_mut(&self.address) {
-            *open -= 1;
-            if *open == 0 {
-                state.per_address.remove(&self.address);
-            }
+        if let Some(known) = state.per_address.get_mut(&self.address) {
+            known.open = known.open.saturating_sub(1);
         }
     }
 }
@@ -137,11 +158,39 @@ mod tests {
     fn a_low_budget_asks_for_proof_and_an_empty_one_refuses() {
         let now = Instant::now();
         let admission = admission(ClientLimits { handshakes_per_second_max: 4, ..Default::default() }, now);
-        let judge = |proven| admission.judge([127, 0, 0, 1].into(), proven, now);
-        let places: Vec<_> = (0..3).map(|_| judge(false)).collect();
+        let judge = |last, proven| admission.judge([127, 0, 0, last].into(), proven, now);
+        let places: Vec<_> = (0..3).map(|last| judge(last, false)).collect();
         assert!(places.iter().all(|admitted| matches!(admitted, Admitted::Yes(_))));
-        assert!(matches!(judge(false), Admitted::Retry));
-        assert!(matches!(judge(true), Admitted::Yes(_)));
-        assert!(matches!(judge(true), Admitted::Refused(Refusal::Rate)));
+        assert!(matches!(judge(3, false), Admitted::Retry));
+        assert!(matches!(judge(4, true), Admitted::Yes(_)));
+        assert!(matches!(judge(5, true), Admitted::Refused(Refusal::Rate)));
+    }
+
+    #[test]
+    fn one_address_that_knocks_without_end_leaves_the_budget_to_the_others() {
+        let now = Instant::now();
+        let admission = admission(ClientLimits { handshakes_per_second_max: 40, ..Default::default() }, now);
+        let judge = |last, proven| admission.judge([127, 0, 0, last].into(), proven, now);
+        let let_in = (0..100).filter(|_| matches!(judge(1, true), Admitted::Yes(_))).count();
+        assert_eq!(let_in, 10);
+        assert!(matches!(judge(1, false), Admitted::Retry), "it may not even be that address");
+        assert!((2..7).all(|last| matches!(judge(last, false), Admitted::Yes(_))));
+        let later = now + std::time::Duration::from_secs(1);
+        assert!(matches!(admission.judge([127, 0, 0, 1].into(), true, later), Admitted::Yes(_)));
+    }
+
+    #[test]
+    fn addresses_that_do_not_knock_any_more_are_forgotten() {
+        let now = Instant::now();
+        let limits =
+            ClientLimits { connections_max: 8, handshakes_per_second_max: 1_000, ..Default::default() };
+        let admission = admission(limits, now);
+        for second in 0..50u32 {
+            let now = now + std::time::Duration::from_secs(second.into());
+            for last in 0..10 {
+                drop(admission.judge(std::net::Ipv4Addr::from(second * 100 + last).into(), true, now));
+            }
+        }
+        assert!(admission.lock().per_address.len() <= 8 * REMEMBERED + 10);
     }
 }

@@ -27,6 +27,18 @@ impl Bucket {
         enough
     }
 
+    /// Whether there is one.
+    pub(crate) fn has_one(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.tokens >= 1.0
+    }
+
+    /// Whether nothing was taken lately.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.tokens >= self.burst
+    }
+
     /// Whether less than half is left.
     pub(crate) fn is_low(&mut self, now: Instant) -> bool {
         self.fill(now);

@@ -20,6 +20,7 @@ use crate::limits::{ASSEMBLY_BULK_BYTES_MAX, ASSEMBLY_MESSAGES_MAX, ASSEMBLY_URG
 use crate::mesh::endpoint::MeshShared;
 use crate::mesh::event::LinkEvent;
 use crate::mesh::link::LinkShared;
+use crate::share::Share;
 
 /// Bytes that one permit of an assembly budget stands for.
 const PERMIT_BYTES: usize = 1024;
@@ -32,6 +33,15 @@ pub(crate) struct Receiver {
     urgent_budget: Arc<Semaphore>,
     bulk_budget: Arc<Semaphore>,
     readers: Arc<Semaphore>,
+    shares: Arc<Shares>,
+}
+
+/// This link's shares of the channel to the consumer: what floods one of them waits there alone.
+#[derive(Default)]
+struct Shares {
+    urgent: Share,
+    bulk: Share,
+    datagrams: Share,
 }
 
 /// Why a message couldn't be read off its stream.
@@ -58,6 +68,7 @@ impl Receiver {
             urgent_budget: budget(ASSEMBLY_URGENT_BYTES_MAX),
             bulk_budget: budget(ASSEMBLY_BULK_BYTES_MAX),
             readers: Arc::new(Semaphore::new(ASSEMBLY_MESSAGES_MAX)),
+            shares: Arc::default(),
         }
     }
 
@@ -107,7 +118,7 @@ impl Receiver {
             self.link.datagrams_received.increment();
             let bytes = payload.len();
             let event = LinkEvent::Datagram { peer: self.link.peer.clone(), payload };
-            if self.mesh.inbox.deliver(event, bytes).await.is_err() {
+            if self.mesh.inbox.deliver_within(&self.shares.datagrams, event, bytes).await.is_err() {
                 return;
             }
         }
@@ -164,7 +175,8 @@ impl Receiver {
         tracing::trace!(peer = %self.link.peer, %lane, bytes, "message received");
         let event = LinkEvent::Message { peer: self.link.peer.clone(), lane, payload };
         // Fails only when the endpoint closes or nobody listens: then the messages have no reader anyway.
-        let _ = self.mesh.inbox.deliver(event, bytes).await;
+        let share = if lane.is_bulk() { &self.shares.bulk } else { &self.shares.urgent };
+        let _ = self.mesh.inbox.deliver_within(share, event, bytes).await;
     }
 
     fn violated(&self, code: CloseCode, what: &str) {
