@@ -15,6 +15,7 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::chaos::{self, ChaosArgs};
+use crate::flood::{self, FloodArgs};
 use crate::handoff::{self, HandoffArgs};
 use crate::report::{self, ReportArgs};
 use crate::transport::{self, TransportArgs};
@@ -80,6 +81,21 @@ The same seed gives the same faults, not the same run.
 Exit code 0: nobody and nothing was lost, doubled or in two hands. 1: something was, a recovery failed, or the run
 could not be carried out. Whether recoveries were quick enough is told and doesn't count.")]
     Chaos(Box<ChaosArgs>),
+    /// Attack a mesh with hostile clients and a hostile node while players watch, and say what it costs them
+    #[command(after_help = "Examples:
+  mesh-bench flood
+  mesh-bench flood --attacks connections,players --duration 10s --json flood.json
+
+The attackers run with the lowest priority: they stand for other machines.
+Exit code 0: everybody else kept their tick and their latency within the bounds, and memory stayed bounded. 1: not, or
+the run could not be carried out.")]
+    Flood(FloodArgs),
+    /// The attackers' process
+    #[command(name = flood::CHILD_COMMAND, hide = true)]
+    FloodChild {
+        /// Whom to attack, as JSON
+        spec: String,
+    },
     /// A process of such a mesh
     #[command(name = chaos::CHILD_COMMAND, hide = true)]
     ChaosChild {
@@ -164,6 +180,8 @@ pub fn run(args: BenchArgs) -> ExitCode {
         BenchCommand::Transport(args) => transport::run(&args),
         BenchCommand::Report(args) => report::run(&args),
         BenchCommand::Chaos(args) => chaos::run(&args),
+        BenchCommand::Flood(args) => flood::run(&args),
+        BenchCommand::FloodChild { spec } => flood::run_child(&spec).map(|()| ExitCode::SUCCESS),
         BenchCommand::ChaosChild { spec } => chaos::run_child(&spec).map(|()| ExitCode::SUCCESS),
         BenchCommand::HandoffChild { spec } => handoff::run_child(&spec).map(|()| ExitCode::SUCCESS),
     };

@@ -13,6 +13,7 @@ mod bots;
 mod census;
 mod chaos;
 mod figures;
+mod flood;
 mod handoff;
 mod http;
 mod observer;

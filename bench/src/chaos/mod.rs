@@ -29,7 +29,8 @@ use anyhow::{Context, bail};
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use args::ChaosArgs;
-pub(crate) use child::{CHILD_COMMAND, run as run_child};
+pub(crate) use child::{CHILD_COMMAND, Spec as ChildSpec, run as run_child};
+pub(crate) use process::Process;
 use report::Report;
 
 /// Runs as often as asked, and prints the report.

@@ -61,6 +61,11 @@ impl Process {
         Ok(())
     }
 
+    /// Its id; none while it is meant to be dead.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// SIGKILL. Returns the moment before it, once the process is gone.
     ///
     /// # Errors

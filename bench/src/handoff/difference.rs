@@ -33,7 +33,7 @@ pub(super) struct Difference {
 }
 
 /// A histogram that takes every value.
-pub(super) fn empty() -> Histogram<u64> {
+pub(crate) fn empty() -> Histogram<u64> {
     match Histogram::new(3) {
         Ok(histogram) => histogram,
         Err(error) => unreachable!("the digits are a constant: {error}"),

@@ -8,7 +8,7 @@
 mod args;
 pub(crate) mod child;
 mod cpu;
-mod difference;
+pub(crate) mod difference;
 mod elsewhere;
 mod floor;
 pub(crate) mod home;

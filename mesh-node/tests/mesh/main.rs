@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod crossing;
+mod flood;
 mod lighthouse;
 mod support;
