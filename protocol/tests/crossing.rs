@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use common::{Mesh, TICK, node_id};
@@ -225,6 +227,27 @@ fn a_transfer_that_nobody_prepared_is_rejected_and_nothing_is_lost() {
     });
     mesh.run(40);
     assert_eq!(mesh.simulating(ENTITY).len(), 1);
+}
+
+#[test]
+fn a_precopy_is_not_repeated_while_the_last_one_is_on_its_way() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    mesh.hosts[0].spawn(ENTITY, 99.0, 0.0, Tick(2));
+    // It stands before the border.
+    let sent = Rc::new(Cell::new(0));
+    let counter = sent.clone();
+    mesh.filter = Box::new(move |_, _, message| {
+        let is_precopy = matches!(message, Message::Precopy { .. });
+        counter.set(counter.get() + u32::from(is_precopy));
+        is_precopy
+    });
+    let refresh = NodeConfig::default().precopy_refresh;
+    let ticks_in = |period: Duration| u32::try_from(period.as_millis() / TICK.as_millis()).unwrap();
+    mesh.run(ticks_in(refresh * 7 / 4));
+    assert_eq!(sent.get(), 1, "the way is slow, or the copy is lost");
+    mesh.run(ticks_in(refresh * 2));
+    assert_eq!(sent.get(), 2, "lost, as it seems: once more");
 }
 
 #[test]

@@ -26,7 +26,6 @@ mod mesh;
 mod ordered;
 mod peer;
 mod share;
-mod short_queue;
 mod socket;
 mod tls;
 mod tuning;

@@ -8,7 +8,6 @@ use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
 use serde::{Deserialize, Serialize};
 
 use crate::error::BindError;
-use crate::short_queue::ShortQueueConfig;
 
 /// Smallest UDP payload that every QUIC path must carry, in bytes.
 const MTU_MIN: u16 = 1200;
@@ -47,11 +46,6 @@ pub struct Tuning {
     pub idle_timeout: Duration,
     /// Bytes that may be sent before the path is known. Default 1 MiB: for a private network. Too big floods a slow path.
     pub initial_window_bytes: u32,
-    /// Time that packets may wait below QUIC, in socket buffers and switches, where priority doesn't reach; or a quarter
-    /// of the path's shortest round trip if that is more. Default 0: as long as none is lost. Too small slows bulk down,
-    /// too big lets cutovers wait behind it.
-    #[serde(with = "humantime_serde")]
-    pub queue_max: Duration,
     /// Streams that a peer may have open at once: one per message outside the control lane. Default 1024.
     pub streams_max: u32,
     /// Bytes of datagrams that wait to be sent. Default 1 MiB. When full, `send_datagram` says so.
@@ -84,7 +78,6 @@ impl Default for Tuning {
             keep_alive: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(6),
             initial_window_bytes: MIB,
-            queue_max: Duration::ZERO,
             streams_max: 1024,
             datagram_send_buffer_bytes: MIB as usize,
             datagram_receive_buffer_bytes: 4 * MIB as usize,
@@ -106,7 +99,6 @@ impl Tuning {
             keep_alive: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(10),
             initial_window_bytes: 32 * KIB,
-            queue_max: Duration::ZERO,
             streams_max: 0,
             datagram_send_buffer_bytes: 256 * KIB as usize,
             datagram_receive_buffer_bytes: 256 * KIB as usize,
@@ -166,15 +158,9 @@ impl Tuning {
             .datagram_send_buffer_size(self.datagram_send_buffer_bytes)
             .datagram_receive_buffer_size(Some(self.datagram_receive_buffer_bytes))
             .enable_segmentation_offload(self.segmentation_offload);
-        let initial_window = u64::from(self.initial_window_bytes);
-        if self.queue_max.is_zero() {
-            let mut cubic = CubicConfig::default();
-            cubic.initial_window(initial_window);
-            transport.congestion_controller_factory(Arc::new(cubic));
-        } else {
-            let short_queue = ShortQueueConfig::new(initial_window, self.queue_max);
-            transport.congestion_controller_factory(Arc::new(short_queue));
-        }
+        let mut cubic = CubicConfig::default();
+        cubic.initial_window(u64::from(self.initial_window_bytes));
+        transport.congestion_controller_factory(Arc::new(cubic));
         if self.ack_frequency_packets > 0 {
             let mut frequency = AckFrequencyConfig::default();
             frequency.ack_eliciting_threshold(VarInt::from_u32(self.ack_frequency_packets));

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{World, linked};
@@ -148,7 +148,9 @@ async fn cutovers_overtake_bulk_that_was_sent_before_them() {
     let world = World::new("overtake");
     // A start as on a slow path, so that the bulk takes many round trips.
     let tuning = Tuning { initial_window_bytes: 30_000, ..Tuning::default() };
-    let slow_start = MeshConfig { tuning, ..world.config(1) };
+    // Without a pace of its own the bulk takes whatever there is.
+    let limits = MeshLimits { bulk_bytes_per_s: 0, ..MeshLimits::default() };
+    let slow_start = MeshConfig { tuning, ..with_limits(&world, 1, limits) };
     let (_a, to_b, mut b, _) = linked(&world, slow_start, world.config(2)).await;
     const BULK: usize = 24;
     for _ in 0..BULK {
@@ -176,6 +178,27 @@ async fn cutovers_overtake_bulk_that_was_sent_before_them() {
         }
     }
     assert!(bulk_before_last_cutover <= 6, "{bulk_before_last_cutover} of {BULK} bulk messages went first");
+}
+
+#[tokio::test]
+async fn bulk_keeps_its_pace_and_lets_small_messages_pass() {
+    let world = World::new("paced");
+    const RATE: u64 = 4_000_000;
+    let limits = MeshLimits { bulk_bytes_per_s: RATE, ..MeshLimits::default() };
+    let (_a, to_b, mut b, _) = linked(&world, with_limits(&world, 1, limits), world.config(2)).await;
+    let begun = Instant::now();
+    for _ in 0..2 {
+        to_b.send(Lane::Precopy, Bytes::from_static(b"big"), Bytes::from(vec![1; MIB])).unwrap();
+    }
+    to_b.send(Lane::Precopy, Bytes::from_static(b"small"), Bytes::new()).unwrap();
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        order.push(b.message().await.1.len());
+    }
+    assert!(order[0] < 100 && order[1..].iter().all(|&bytes| bytes > MIB), "{order:?}");
+    // It can only be slower than its rate: timers are late, never early.
+    let least = Duration::from_secs_f64((2 * MIB) as f64 * 0.95 / RATE as f64);
+    assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ pub(crate) struct HandoffArgs {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256), value_name = "N")]
     pub(crate) restless: u16,
     /// How often each of them is copied ahead, if the link keeps up
-    #[arg(long, default_value = "10ms", value_parser = parse_pause, value_name = "DURATION")]
+    #[arg(long, default_value = "1ms", value_parser = parse_pause, value_name = "DURATION")]
     pub(crate) restless_every: Duration,
     /// What hops: entities alone, or players, each with a bot's client that follows it over QUIC
     #[arg(long, value_enum, default_value_t = Entities::Clientless)]
@@ -76,6 +76,9 @@ pub(crate) struct HandoffArgs {
     /// Largest UDP payload of the links and of the floors
     #[arg(long, default_value_t = 1452, value_parser = clap::value_parser!(u16).range(1200..=9000), value_name = "BYTES")]
     pub(crate) mtu: u16,
+    /// Megabytes of bulk that a link sends a second; 0: as fast as it goes [default: as the product]
+    #[arg(long, value_name = "MB")]
+    pub(crate) bulk_mb_per_s: Option<u32>,
     /// Leave out raw UDP and bare quinn
     #[arg(long)]
     pub(crate) no_floors: bool,

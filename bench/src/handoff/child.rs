@@ -14,7 +14,7 @@ use selvedge_certs::{Identity, WorldName};
 use selvedge_coordinator::{AnyName, CoordinatorArgs, CoordinatorService, FileConfig, GridSection, Settings};
 use selvedge_node::{MeshNode, MeshNodeConfig, Pacing, TickError};
 use selvedge_protocol::config::NodeConfig;
-use selvedge_transport::{ClientLimits, Tuning};
+use selvedge_transport::{ClientLimits, MeshLimits, Tuning};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -55,6 +55,15 @@ pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
 /// The settings of a link, for nodes and floors alike.
 pub(crate) fn tuning(mtu: u16) -> Tuning {
     Tuning { mtu_max: mtu, ..Tuning::default() }
+}
+
+/// The links' limits; the pace of bulk as by default, unless given.
+pub(crate) fn limits(bulk_mb_per_s: Option<u32>) -> MeshLimits {
+    let mut limits = MeshLimits::default();
+    if let Some(megabytes) = bulk_mb_per_s {
+        limits.bulk_bytes_per_s = u64::from(megabytes) * 1_000_000;
+    }
+    limits
 }
 
 /// Keeps this thread, and those that it starts from now on, on one core.
@@ -179,6 +188,7 @@ fn node(spec: &NodeSpec) -> anyhow::Result<()> {
             Pace::Free => Pacing::Free,
         },
         mesh_tuning: tuning(spec.mtu),
+        mesh_limits: limits(spec.bulk_mb_per_s),
         client_limits: client_limits(spec.players),
         ..MeshNodeConfig::new(spec.coordinator)
     };

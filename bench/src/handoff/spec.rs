@@ -52,6 +52,8 @@ pub(crate) struct NodeSpec {
     pub(crate) tick: Duration,
     pub(crate) pace: Pace,
     pub(crate) mtu: u16,
+    /// Megabytes of bulk that a link sends a second; none: as by default.
+    pub(crate) bulk_mb_per_s: Option<u32>,
     pub(crate) path: HopPath,
     pub(crate) snapshot_bytes: usize,
     /// How many entities it spawns.

@@ -121,6 +121,7 @@ impl Trial {
                 tick,
                 pace: args.pace(),
                 mtu: args.mtu,
+                bulk_mb_per_s: args.bulk_mb_per_s,
                 path,
                 snapshot_bytes: self.snapshot_bytes,
                 entities,

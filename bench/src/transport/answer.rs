@@ -4,11 +4,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use selvedge_transport::{LinkEvent, MeshConfig, MeshEndpoint, MeshLimits, SendError, Tuning};
+use selvedge_transport::{LinkEvent, MeshConfig, MeshEndpoint, SendError};
 use tokio::sync::mpsc::Receiver;
 
 use super::spec::LanesSpec;
-use crate::handoff::child::{end_with_parent, load, say, tuning};
+use crate::handoff::child::{end_with_parent, limits, load, say, tuning};
 use crate::handoff::home::NODES;
 use crate::handoff::spec::Opened;
 
@@ -54,13 +54,12 @@ impl Head {
 
 /// Opens an end of the link.
 pub(super) fn open(name: &str, spec: &LanesSpec) -> anyhow::Result<(MeshEndpoint, Receiver<LinkEvent>)> {
-    let standard = tuning(spec.mtu);
     let config = MeshConfig {
         bind: (Ipv4Addr::LOCALHOST, 0).into(),
         identity: Arc::new(load(&spec.dir, name)?),
         hello: Bytes::from_static(b"lanes"),
-        tuning: Tuning { queue_max: spec.queue_max.unwrap_or(standard.queue_max), ..standard },
-        limits: MeshLimits::default(),
+        tuning: tuning(spec.mtu),
+        limits: limits(spec.bulk_mb_per_s),
     };
     Ok(MeshEndpoint::bind(config, Arc::new(|_, _| Ok(())))?)
 }

@@ -57,10 +57,9 @@ pub(crate) struct TransportArgs {
     /// Largest UDP payload, in bytes; 6500 is for loopback and jumbo networks
     #[arg(long, default_value_t = 1452, value_parser = clap::value_parser!(u16).range(1200..=9000), value_name = "BYTES")]
     mtu: u16,
-    /// Time that packets may wait below QUIC, where priority doesn't reach; 0s: whatever is not lost
-    /// [default: as the product]
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
-    queue_max: Option<Duration>,
+    /// Megabytes of bulk that a link sends a second; 0: as fast as it goes [default: as the product]
+    #[arg(long, value_name = "MB")]
+    bulk_mb_per_s: Option<u32>,
     /// Links that are set up and closed, one after the other
     #[arg(long, default_value_t = 50, value_name = "N")]
     set_ups: usize,
@@ -99,7 +98,7 @@ pub(crate) fn run(args: &TransportArgs) -> anyhow::Result<ExitCode> {
             dir: home.path().to_owned(),
             core,
             mtu: args.mtu,
-            queue_max: args.queue_max,
+            bulk_mb_per_s: args.bulk_mb_per_s,
             ask,
         })
     };
@@ -148,7 +147,7 @@ pub(crate) fn run(args: &TransportArgs) -> anyhow::Result<ExitCode> {
 fn report(args: &TransportArgs, set_up: &Histogram<u64>, rows: &[Row], doubts: &[String]) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "config": { "pin": args.pin, "mtu": args.mtu, "queue_max_us": args.queue_max.map(|max| max.as_secs_f64() * 1e6), "turns": TURNS, "lanes": args.lanes,
+        "config": { "pin": args.pin, "mtu": args.mtu, "bulk_mb_per_s": args.bulk_mb_per_s, "turns": TURNS, "lanes": args.lanes,
             "duration_s": args.duration.as_secs_f64(), "warm_up_s": args.warm_up.as_secs_f64() },
         "set_up_us": { "cold": crate::figures(set_up, 1000.0), "resumed": null },
         "rows": rows.iter().map(Row::as_json).collect::<Vec<_>>(),

@@ -82,7 +82,7 @@ pub(crate) struct LanesSpec {
     pub(crate) core: Option<usize>,
     pub(crate) mtu: u16,
     /// Time that packets may wait below QUIC; none: as by default.
-    pub(crate) queue_max: Option<Duration>,
+    pub(crate) bulk_mb_per_s: Option<u32>,
     /// None: answers.
     pub(crate) ask: Option<LanesAsk>,
 }

@@ -57,6 +57,8 @@ pub(crate) struct Prepared {
     pub(crate) have: Option<ComponentVersions>,
     pub(crate) heard_at: Time,
     pub(crate) refresh_at: Time,
+    /// Since when a pre-copy is on its way that the target has not answered.
+    pub(crate) copying_since: Option<Time>,
 }
 
 /// When each step of a preparation was done, for the measurements.

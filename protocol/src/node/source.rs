@@ -12,8 +12,12 @@ use crate::time::Time;
 use crate::token::Token;
 use crate::wire::{Invitation, Lane, Message, PrepareRequest, RefuseReason, ServerMessage};
 
-/// A silent target is given up after this many refreshes of the pre-copy.
+/// A silent target is given up after this many refreshes of the pre-copy, ...
 const SILENT_REFRESHES: u32 = 8;
+/// ... and not before this: a copy may wait long behind others.
+const SILENCE_MIN: Duration = Duration::from_secs(1);
+/// An unanswered pre-copy is sent anew after this part of the silence for which a target is given up.
+const SILENCE_PARTS: u32 = 4;
 
 /// A crossing that the forecast sees.
 #[derive(Clone, Copy, Debug)]
@@ -189,29 +193,35 @@ impl Node {
                 self.ask(reservation, true);
             }
             Stage::Prepared(prepared) => {
-                let silent = now.since(prepared.heard_at) >= refresh * SILENT_REFRESHES;
+                let silence_max = (refresh * SILENT_REFRESHES).max(SILENCE_MIN);
+                let silent = now.since(prepared.heard_at) >= silence_max;
+                // More copies on a way that is slow would only make it slower.
+                let waits = prepared
+                    .copying_since
+                    .is_some_and(|since| now.since(since) < silence_max / SILENCE_PARTS);
                 prepared.refresh_at = now + refresh;
                 if silent {
                     let target = candidate.target;
                     let backoff = self.setup.config.backoff;
                     held.source.back_off(target.node, backoff, now);
                     self.drop_candidate(reservation);
-                } else {
-                    self.capture_for(reservation);
+                } else if !waits {
+                    self.capture_for(reservation, now);
                 }
             }
         }
     }
 
     /// Asks the game for what the target does not have yet.
-    fn capture_for(&mut self, reservation: ReservationId) {
+    fn capture_for(&mut self, reservation: ReservationId, now: Time) {
         let Some(held) = self.held.get_mut(&reservation.entity) else {
             return;
         };
         let Some(candidate) = held.source.candidate(reservation) else {
             return;
         };
-        if let Stage::Prepared(prepared) = &candidate.stage {
+        if let Stage::Prepared(prepared) = &mut candidate.stage {
+            prepared.copying_since = Some(now);
             let have = prepared.have.clone().unwrap_or_default();
             self.command(GameCommand::Capture { entity: reservation.entity, reservation, have });
         }
@@ -346,9 +356,10 @@ impl Node {
             copy_sent_at: None,
             copied_at: None,
         };
-        candidate.stage = Stage::Prepared(Prepared { steps, have: None, heard_at: now, refresh_at });
+        candidate.stage =
+            Stage::Prepared(Prepared { steps, have: None, heard_at: now, refresh_at, copying_since: None });
         self.preconnect(reservation.entity, peer, token);
-        self.capture_for(reservation);
+        self.capture_for(reservation, now);
         self.arm(reservation.entity);
         self.schedule_source(reservation.entity);
     }
@@ -415,6 +426,7 @@ impl Node {
             return;
         };
         prepared.heard_at = now;
+        prepared.copying_since = None;
         match refused {
             None => {
                 prepared.steps.copied_at.get_or_insert(now);
@@ -424,7 +436,7 @@ impl Node {
             Some(RefuseReason::StalePrecopy) => {
                 prepared.have = None;
                 self.arm(reservation.entity);
-                self.capture_for(reservation);
+                self.capture_for(reservation, now);
             }
             Some(reason) => {
                 self.refused(reservation, reason, now);

@@ -12,11 +12,11 @@ use crate::datagram::Datagrams;
 use crate::error::SendError;
 use crate::lane::Lane;
 use crate::limits::MeshLimits;
+use crate::mesh::pace::BulkPace;
 use crate::mesh::queue::LaneQueue;
 use crate::mesh::stats::{LaneStats, LinkStats};
 use crate::ordered::OrderedWriter;
 use crate::peer::PeerName;
-use crate::short_queue::window_bytes;
 
 /// Sends to one peer. Cheap to clone, usable from any thread; none of its methods blocks or waits.
 ///
@@ -61,7 +61,11 @@ impl LinkShared {
         limits: &MeshLimits,
     ) -> Self {
         let _ = control.set_priority(Lane::Control.priority());
-        let queue = |lane: Lane| Arc::new(LaneQueue::new(lane, *limits.lane(lane)));
+        let pace = Arc::new(BulkPace::new(limits.bulk_bytes_per_s));
+        let queue = |lane: Lane| {
+            let pace = lane.is_bulk().then(|| pace.clone());
+            Arc::new(LaneQueue::new(lane, *limits.lane(lane), pace))
+        };
         Self {
             peer,
             connection,
@@ -182,7 +186,7 @@ impl Link {
         LinkStats {
             rtt_us: connection.path.rtt.as_micros().try_into().unwrap_or(u64::MAX),
             mtu_bytes: connection.path.current_mtu,
-            congestion_window_bytes: window_bytes(&shared.connection),
+            congestion_window_bytes: connection.path.cwnd,
             sent_packets: connection.path.sent_packets,
             lost_packets: connection.path.lost_packets,
             bytes_sent: connection.udp_tx.bytes,

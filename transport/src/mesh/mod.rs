@@ -1,7 +1,7 @@
 //! The mesh side: one endpoint per process, one link per peer.
 //!
 //! [`endpoint`] is the public handle; [`dial`] and [`accept`] bring connections about, [`registry`] decides which one
-//! is the link, [`run`] reads it until it ends, [`link`] and [`queue`] send on it.
+//! is the link, [`run`] reads it until it ends, [`link`] and [`queue`] send on it, bulk at its [`pace`].
 
 mod accept;
 mod dial;
@@ -9,6 +9,7 @@ pub(crate) mod endpoint;
 pub(crate) mod event;
 mod handshake;
 pub(crate) mod link;
+mod pace;
 mod queue;
 mod receive;
 mod registry;

@@ -1,8 +1,8 @@
 //! The sending side of a lane whose messages have a stream each.
 //!
 //! Urgent lanes write from the sender itself whenever QUIC takes the message at once, and queue only what it
-//! doesn't. Bulk always queues, and is metered by what the peer hasn't acknowledged: so it never uses up the
-//! streams and the window that a cutover needs.
+//! doesn't. Bulk always queues, goes at its own pace, and is metered by what the peer hasn't acknowledged: so it never
+//! uses up the streams and the window that a cutover needs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,12 +18,15 @@ use crate::error::SendError;
 use crate::frame::{Pieces, headed};
 use crate::lane::Lane;
 use crate::limits::LaneLimits;
+use crate::mesh::pace::{BulkPace, PIECE_BYTES};
 use crate::ordered::{write_all, write_now};
 
 #[derive(Debug)]
 pub(crate) struct LaneQueue {
     lane: Lane,
     limits: LaneLimits,
+    /// Bulk has one.
+    pace: Option<Arc<BulkPace>>,
     state: Mutex<State>,
     wake: Notify,
     pub(crate) overflows: Counter,
@@ -47,10 +50,11 @@ struct Outgoing {
 }
 
 impl LaneQueue {
-    pub(crate) fn new(lane: Lane, limits: LaneLimits) -> Self {
+    pub(crate) fn new(lane: Lane, limits: LaneLimits, pace: Option<Arc<BulkPace>>) -> Self {
         Self {
             lane,
             limits,
+            pace,
             state: Mutex::default(),
             wake: Notify::new(),
             overflows: Counter::default(),
@@ -73,7 +77,7 @@ impl LaneQueue {
             return Err(SendError::QueueFull);
         }
         let mut outgoing = Outgoing { stream: None, pieces: headed(self.lane.byte(), head, blob), bytes };
-        if !self.lane.is_bulk() && state.waiting.is_empty() && self.send_now(connection, &mut outgoing)? {
+        if self.pace.is_none() && state.waiting.is_empty() && self.send_now(connection, &mut outgoing)? {
             self.count(bytes);
             return Ok(());
         }
@@ -119,6 +123,7 @@ impl LaneQueue {
         // In kilobytes and rounded up, so that the permits fit and even empty messages count.
         let window = permits(self.limits.in_flight_bytes_max);
         let bytes_window = Arc::new(Semaphore::new(window));
+        let one_at_a_time = Arc::new(tokio::sync::Mutex::new(()));
         let messages_window = Arc::new(Semaphore::new(self.limits.in_flight_messages_max.max(1)));
         while let Some(mut outgoing) = self.next().await {
             let weight = u32::try_from(permits(outgoing.bytes).min(window)).unwrap_or(u32::MAX);
@@ -131,25 +136,38 @@ impl LaneQueue {
                     Err(_) => return self.close(),
                 },
             };
-            let queue = self.clone();
+            let (queue, one_at_a_time) = (self.clone(), one_at_a_time.clone());
             tasks.spawn(async move {
-                queue.write(stream, outgoing).await;
+                queue.write(stream, outgoing, &one_at_a_time).await;
                 drop((message_permit, bytes_permit));
             });
         }
     }
 
     /// Writes one message and, for bulk, waits until the peer has acknowledged it.
-    async fn write(&self, mut stream: SendStream, mut outgoing: Outgoing) {
+    async fn write(
+        &self,
+        mut stream: SendStream,
+        mut outgoing: Outgoing,
+        one_at_a_time: &tokio::sync::Mutex<()>,
+    ) {
         let _ = stream.set_priority(self.lane.priority());
-        let written = write_all(&mut stream, &mut outgoing.pieces).await;
+        let written = match &self.pace {
+            None => write_all(&mut stream, &mut outgoing.pieces).await,
+            Some(pace) => {
+                // Big ones side by side would all arrive late, and at once; what fits between their pieces goes there.
+                let is_big = outgoing.bytes > PIECE_BYTES;
+                let _turn = if is_big { Some(one_at_a_time.lock().await) } else { None };
+                write_paced(&mut stream, &mut outgoing.pieces, pace).await
+            }
+        };
         {
             let mut state = self.lock();
             state.waiting_bytes = state.waiting_bytes.saturating_sub(outgoing.bytes);
         }
         let Ok(()) = written else { return };
         let _ = stream.finish();
-        if self.lane.is_bulk() {
+        if self.pace.is_some() {
             let _ = stream.stopped().await;
         }
     }
@@ -189,6 +207,24 @@ impl LaneQueue {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes all pieces, the last first, a little at each turn.
+async fn write_paced(
+    stream: &mut SendStream,
+    pieces: &mut Pieces,
+    pace: &BulkPace,
+) -> Result<(), quinn::WriteError> {
+    while let Some(piece) = pieces.last_mut() {
+        if piece.is_empty() {
+            pieces.pop();
+            continue;
+        }
+        let turn = piece.split_to(piece.len().min(PIECE_BYTES));
+        pace.turn(turn.len()).await;
+        stream.write_chunk(turn).await?;
+    }
+    Ok(())
 }
 
 /// Semaphore permits for so many bytes: one per kilobyte begun, at least one.
