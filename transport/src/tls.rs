@@ -1,7 +1,7 @@
 //! TLS 1.3 for both ends, and the check of who the other side is, with a reason that a person can act on.
 //!
 //! The checks stand inside the handshake, so that a refusal's text reaches the other side too. Sessions aren't
-//! resumed: every connection shows a certificate that is valid now.
+//! resumed unless asked for: every connection shows a certificate that is valid now.
 
 use std::sync::Arc;
 
@@ -31,8 +31,9 @@ pub(crate) struct MeshTls {
     pub(crate) client: Arc<QuicClientConfig>,
 }
 
-/// TLS for links: both sides show a certificate of this world's CA, as a node or a coordinator.
-pub(crate) fn mesh(identity: &Identity) -> Result<MeshTls, BindError> {
+/// TLS for links: both sides show a certificate of this world's CA, as a node or a coordinator. Who may `resume` need not
+/// show it again when it comes back.
+pub(crate) fn mesh(identity: &Identity, resume: bool) -> Result<MeshTls, BindError> {
     let failed = |cause: String| BindError::Tls { id: identity.id().to_string(), cause };
     let policy = Policy { world: Some(identity.id().world.clone()), end: End::Mesh };
     let clients = WebPkiClientVerifier::builder_with_provider(identity.roots().clone(), provider())
@@ -47,7 +48,7 @@ pub(crate) fn mesh(identity: &Identity) -> Result<MeshTls, BindError> {
         .with_single_cert(identity.chain().to_vec(), identity.key())
         .map_err(|e| failed(e.to_string()))?;
     server.alpn_protocols = vec![MESH_ALPN.to_vec()];
-    server.send_tls13_tickets = 0;
+    server.send_tls13_tickets = usize::from(resume);
 
     let mut client = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(TLS13)
@@ -57,7 +58,9 @@ pub(crate) fn mesh(identity: &Identity) -> Result<MeshTls, BindError> {
         .with_client_auth_cert(identity.chain().to_vec(), identity.key())
         .map_err(|e| failed(e.to_string()))?;
     client.alpn_protocols = vec![MESH_ALPN.to_vec()];
-    client.resumption = Resumption::disabled();
+    if !resume {
+        client.resumption = Resumption::disabled();
+    }
 
     Ok(MeshTls {
         server: Arc::new(QuicServerConfig::try_from(server).map_err(|e| failed(e.to_string()))?),

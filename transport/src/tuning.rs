@@ -46,6 +46,10 @@ pub struct Tuning {
     pub idle_timeout: Duration,
     /// Bytes that may be sent before the path is known. Default 1 MiB: for a private network. Too big floods a slow path.
     pub initial_window_bytes: u32,
+    /// Whether a peer that comes back may go on with its former TLS session, which saves both ends the check of the
+    /// certificates; both must want it. Default false: every link shows a certificate that is valid now. A certificate that
+    /// runs out or is withdrawn meanwhile stays good until the session ends (a day at most).
+    pub resume_sessions: bool,
     /// Streams that a peer may have open at once: one per message outside the control lane. Default 1024.
     pub streams_max: u32,
     /// Bytes of datagrams that wait to be sent. Default 1 MiB. When full, `send_datagram` says so.
@@ -80,6 +84,7 @@ impl Default for Tuning {
             initial_window_bytes: MIB,
             streams_max: 1024,
             datagram_send_buffer_bytes: MIB as usize,
+            resume_sessions: false,
             datagram_receive_buffer_bytes: 4 * MIB as usize,
             hello_timeout: Duration::from_secs(5),
             reconnect_min: Duration::from_millis(50),

@@ -4,11 +4,13 @@
 
 mod common;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use common::{End, RawPeer, World, linked};
-use selvedge_transport::{Lane, LinkEvent, MeshConfig};
+use selvedge_certs::{Identity, Role, SubjectNames, Uuid};
+use selvedge_transport::{Lane, LinkEvent, MeshConfig, Tuning};
 
 const SETTLED: Duration = Duration::from_millis(700);
 
@@ -172,7 +174,6 @@ async fn a_new_hello_is_used_from_the_next_handshake_on() {
 
 #[tokio::test]
 async fn a_reloaded_certificate_is_used_and_somebody_elses_is_refused() {
-    use selvedge_certs::{Role, Uuid};
     let world = World::new("reload");
     let (mut a, to_b, mut b, _) = linked(&world, world.config(1), world.config(2)).await;
     a.mesh.reload_identity(&world.identity(Role::Node(Uuid::from_u128(1)))).unwrap();
@@ -187,7 +188,6 @@ async fn a_reloaded_certificate_is_used_and_somebody_elses_is_refused() {
 
 #[tokio::test]
 async fn a_further_dial_of_the_same_process_is_a_duplicate_unless_it_has_lost_the_link() {
-    use selvedge_certs::{Role, Uuid};
     let world = World::new("lost");
     let mut end = world.end(1);
     let issued = world.issue(Role::Node(Uuid::from_u128(7)));
@@ -213,4 +213,34 @@ async fn a_further_dial_of_the_same_process_is_a_duplicate_unless_it_has_lost_th
     assert!(end.down().await.contains("newer connection"));
     end.up().await;
     assert!(first.closed().await.contains("newer connection"));
+}
+
+/// Links two ends, waits until the dialling one's certificate has run out, and links them anew.
+async fn link_with_a_certificate_that_ran_out(resume_sessions: bool) -> LinkEvent {
+    let world = World::new("resumed");
+    let begun = SystemTime::now() - Duration::from_secs(60);
+    let ends = SystemTime::now() + Duration::from_secs(4);
+    let node = Role::Node(Uuid::from_u128(1));
+    let issued = world.0.issue_between(node, &SubjectNames::default(), begun, ends).unwrap();
+    let tuning = Tuning { resume_sessions, ..Tuning::default() };
+    let identity = Arc::new(Identity::from_issued(&issued).unwrap());
+    let mut a = End::open(MeshConfig { tuning: tuning.clone(), identity, ..world.config(1) });
+    let mut b = End::open(MeshConfig { tuning, ..world.config(2) });
+    a.keep(&b);
+    let _ = tokio::join!(a.up(), b.up());
+    while SystemTime::now() < ends + Duration::from_secs(1) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    a.mesh.drop_link(b.mesh.name());
+    tokio::join!(a.down(), b.down());
+    a.keep(&b);
+    a.event().await
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_only_where_that_was_asked_for() {
+    let (whole, resumed) =
+        tokio::join!(link_with_a_certificate_that_ran_out(false), link_with_a_certificate_that_ran_out(true));
+    assert!(matches!(whole, LinkEvent::DialFailed { .. }), "{whole:?}");
+    assert!(matches!(resumed, LinkEvent::Up { .. }), "{resumed:?}");
 }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use selvedge_transport::{LinkEvent, MeshConfig, MeshEndpoint, SendError};
+use selvedge_transport::{LinkEvent, MeshConfig, MeshEndpoint, SendError, Tuning};
 use tokio::sync::mpsc::Receiver;
 
 use super::spec::LanesSpec;
@@ -58,7 +58,7 @@ pub(super) fn open(name: &str, spec: &LanesSpec) -> anyhow::Result<(MeshEndpoint
         bind: (Ipv4Addr::LOCALHOST, 0).into(),
         identity: Arc::new(load(&spec.dir, name)?),
         hello: Bytes::from_static(b"lanes"),
-        tuning: tuning(spec.mtu),
+        tuning: Tuning { resume_sessions: spec.resume, ..tuning(spec.mtu) },
         limits: limits(spec.bulk_mb_per_s),
     };
     Ok(MeshEndpoint::bind(config, Arc::new(|_, _| Ok(())))?)

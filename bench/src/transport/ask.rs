@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use selvedge_node::HistogramText;
 use selvedge_transport::{Link, LinkEvent, MeshEndpoint, PeerName};
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::answer::{Head, open};
 use super::pace::Pace;
@@ -22,6 +22,8 @@ const UP_PATIENCE: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_millis(100);
 /// How long the answers of a stretch are waited for once it is over.
 const END_PATIENCE: Duration = Duration::from_secs(5);
+/// Time for a session ticket to arrive.
+const TICKET: Duration = Duration::from_millis(20);
 /// How often is looked for room for datagrams, and for datagrams that were lost.
 const LOOK: Duration = Duration::from_millis(1);
 /// Most datagrams of one look.
@@ -33,15 +35,8 @@ const LONGER_MAX: u32 = 3;
 pub(super) async fn ask(spec: &LanesSpec, ask: &LanesAsk) -> anyhow::Result<()> {
     end_with_parent()?;
     let peer = PeerName::new(load(&spec.dir, NODES[0])?.id().clone());
-    let mut trips = Histogram::new(3)?;
     let began = Instant::now();
-    for _ in 0..ask.set_ups {
-        let (mesh, mut events) = open(NODES[1], spec)?;
-        let due = Instant::now();
-        drop(up(&mesh, &mut events, &peer, ask).await?);
-        let _ = trips.record(nanoseconds(due.elapsed()));
-        mesh.close("measured").await;
-    }
+    let trips = if spec.resume { resumed(spec, ask, &peer).await? } else { cold(spec, ask, &peer).await? };
     let set_ups = ask.set_ups as u64;
     say(&Seen {
         rtt_ns: HistogramText::encode(&trips),
@@ -62,6 +57,40 @@ pub(super) async fn ask(spec: &LanesSpec, ask: &LanesAsk) -> anyhow::Result<()> 
     }
     mesh.close("measured").await;
     Ok(())
+}
+
+/// Set-ups of an endpoint that the peer has never seen.
+async fn cold(spec: &LanesSpec, ask: &LanesAsk, peer: &PeerName) -> anyhow::Result<Histogram<u64>> {
+    let mut trips = Histogram::new(3)?;
+    for _ in 0..ask.set_ups {
+        let (mesh, mut events) = open(NODES[1], spec)?;
+        let due = Instant::now();
+        drop(up(&mesh, &mut events, peer, ask).await?);
+        let _ = trips.record(nanoseconds(due.elapsed()));
+        mesh.close("measured").await;
+    }
+    Ok(trips)
+}
+
+/// Set-ups of an endpoint that comes back and goes on with its TLS session.
+async fn resumed(spec: &LanesSpec, ask: &LanesAsk, peer: &PeerName) -> anyhow::Result<Histogram<u64>> {
+    let mut trips = Histogram::new(3)?;
+    let (mesh, mut events) = open(NODES[1], spec)?;
+    drop(up(&mesh, &mut events, peer, ask).await?);
+    for _ in 0..ask.set_ups {
+        // The ticket for the next time comes after the handshake.
+        sleep(TICKET).await;
+        mesh.drop_link(peer);
+        match timeout(UP_PATIENCE, events.recv()).await {
+            Ok(Some(LinkEvent::Down { .. })) => {}
+            other => bail!("the link did not go down: {other:?}"),
+        }
+        let due = Instant::now();
+        drop(up(&mesh, &mut events, peer, ask).await?);
+        let _ = trips.record(nanoseconds(due.elapsed()));
+    }
+    mesh.close("measured").await;
+    Ok(trips)
 }
 
 async fn up(

@@ -37,6 +37,14 @@ const TURNS: usize = 4;
 /// A paced cutover each so often.
 const EVERY: Duration = Duration::from_millis(2);
 const IN_FLIGHT: usize = 32;
+/// Nanoseconds in a microsecond.
+const NS: f64 = 1000.0;
+
+/// From the dial to `Up`, in nanoseconds.
+struct SetUps {
+    cold: Histogram<u64>,
+    resumed: Histogram<u64>,
+}
 
 /// How the lanes are measured.
 #[derive(Debug, Clone, Args)]
@@ -93,30 +101,39 @@ pub(crate) fn run_child(spec: &LanesSpec) -> anyhow::Result<()> {
 pub(crate) fn run(args: &TransportArgs) -> anyhow::Result<ExitCode> {
     let home = home::make()?;
     let [answering, asking] = args.pin.sides();
-    let spec = |core, ask| {
+    let spec = |core, resume, ask| {
         Spec::Lanes(LanesSpec {
             dir: home.path().to_owned(),
             core,
             mtu: args.mtu,
             bulk_mb_per_s: args.bulk_mb_per_s,
+            resume,
             ask,
         })
     };
-    let answerer = Kin::start("the answering process", &spec(answering, None))?;
-    let Opened { address } = answerer.hear(PATIENCE)?;
-    let stretches = stretches(&args.lanes);
-    let ask = LanesAsk {
-        address,
-        set_ups: args.set_ups,
-        warm_up: args.warm_up,
-        duration: args.duration,
-        stretches: stretches.clone(),
+    let pair = |resume, stretches: &[Stretch]| -> anyhow::Result<[Kin; 2]> {
+        let answerer = Kin::start("the answering process", &spec(answering, resume, None))?;
+        let Opened { address } = answerer.hear(PATIENCE)?;
+        let ask = LanesAsk {
+            address,
+            set_ups: args.set_ups,
+            warm_up: args.warm_up,
+            duration: args.duration,
+            stretches: stretches.to_vec(),
+        };
+        let asker = Kin::start("the asking process", &spec(asking, resume, Some(ask)))?;
+        Ok([answerer, asker])
     };
-    let asker = Kin::start("the asking process", &spec(asking, Some(ask)))?;
+    let resumed = {
+        let [_answerer, asker] = pair(true, &[])?;
+        asker.hear::<Seen>(PATIENCE)?.rtt_ns.decode()?
+    };
+    let stretches = stretches(&args.lanes);
+    let [_answerer, asker] = pair(false, &stretches)?;
     let patience = PATIENCE + args.duration * 4 + args.warm_up;
     let bar = ProgressBar::new(stretches.len() as u64)
         .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {elapsed}  {msg}")?);
-    let set_up = asker.hear::<Seen>(patience)?.rtt_ns.decode()?;
+    let set_ups = SetUps { cold: asker.hear::<Seen>(patience)?.rtt_ns.decode()?, resumed };
     let mut rows: Vec<Row> = Vec::new();
     for stretch in stretches {
         bar.set_message(format!("{} {}", stretch.part, stretch.via.name()));
@@ -130,11 +147,11 @@ pub(crate) fn run(args: &TransportArgs) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     let doubts = verdict::doubts(&rows);
     print!("{}", rows::table(&rows));
-    for sentence in verdict::sentences(&rows, &set_up).iter().chain(&doubts) {
+    for sentence in verdict::sentences(&rows, &set_ups).iter().chain(&doubts) {
         println!("{sentence}");
     }
     if let Some(path) = &args.json {
-        let report = report(args, &set_up, &rows, &doubts);
+        let report = report(args, &set_ups, &rows, &doubts);
         fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -144,12 +161,12 @@ pub(crate) fn run(args: &TransportArgs) -> anyhow::Result<ExitCode> {
     Ok(if rows.iter().any(Row::is_empty) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn report(args: &TransportArgs, set_up: &Histogram<u64>, rows: &[Row], doubts: &[String]) -> Value {
+fn report(args: &TransportArgs, set_ups: &SetUps, rows: &[Row], doubts: &[String]) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "config": { "pin": args.pin, "mtu": args.mtu, "bulk_mb_per_s": args.bulk_mb_per_s, "turns": TURNS, "lanes": args.lanes,
             "duration_s": args.duration.as_secs_f64(), "warm_up_s": args.warm_up.as_secs_f64() },
-        "set_up_us": { "cold": crate::figures(set_up, 1000.0), "resumed": null },
+        "set_up_us": { "cold": crate::figures(&set_ups.cold, NS), "resumed": crate::figures(&set_ups.resumed, NS) },
         "rows": rows.iter().map(Row::as_json).collect::<Vec<_>>(),
         "cutover_p99_ratios": verdict::judge(rows)
             .into_iter()

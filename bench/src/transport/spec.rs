@@ -81,8 +81,10 @@ pub(crate) struct LanesSpec {
     pub(crate) dir: PathBuf,
     pub(crate) core: Option<usize>,
     pub(crate) mtu: u16,
-    /// Time that packets may wait below QUIC; none: as by default.
+    /// Megabytes of bulk that the link sends a second; none: as by default.
     pub(crate) bulk_mb_per_s: Option<u32>,
+    /// Whether TLS sessions are resumed.
+    pub(crate) resume: bool,
     /// None: answers.
     pub(crate) ask: Option<LanesAsk>,
 }

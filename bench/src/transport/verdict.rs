@@ -1,8 +1,8 @@
 //! What the rows say about cutovers under load, and why it should be doubted.
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::SetUps;
 use super::rows::Row;
 use crate::figures;
 
@@ -64,14 +64,14 @@ fn paced(rows: &[Row]) -> impl Iterator<Item = &Row> {
     rows.iter().filter(|row| row.stretch.every.is_some())
 }
 
-pub(super) fn sentences(rows: &[Row], set_up_ns: &Histogram<u64>) -> Vec<String> {
+pub(super) fn sentences(rows: &[Row], set_ups: &SetUps) -> Vec<String> {
     let mut said = Vec::new();
-    if !set_up_ns.is_empty() {
-        let set_up = figures(set_up_ns, NS);
+    if !set_ups.cold.is_empty() {
+        let (cold, resumed) = (figures(&set_ups.cold, NS), figures(&set_ups.resumed, NS));
         said.push(format!(
-            "a link is up after {:.0} us (p50), {:.0} us (p99), with both certificates checked; sessions are not \
-             resumed, so that every connection shows a certificate that is valid now",
-            set_up.p50, set_up.p99
+            "a link is up after {:.0} us (p50), {:.0} us (p99), with both certificates checked; with a resumed TLS session \
+             after {:.0} and {:.0} us, which is off by default: so every link shows a certificate that is valid now",
+            cold.p50, cold.p99, resumed.p50, resumed.p99
         ));
     }
     for Judged { load, p50_ratio, p99_ratio, load_mb_per_s, verdict } in judge(rows) {
@@ -125,6 +125,8 @@ fn doubt_of_quiet(row: &Row) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use hdrhistogram::Histogram;
+
     use super::super::spec::{Seen, Stretch, Via};
     use super::super::{EVERY, stretches};
     use super::*;

@@ -126,7 +126,7 @@ impl MeshEndpoint {
         tuning.check()?;
         limits.check(&tuning)?;
         let transport = tuning.transport(tuning.streams_max)?;
-        let tls = tls::mesh(&identity)?;
+        let tls = tls::mesh(&identity, tuning.resume_sessions)?;
         let (endpoint, port) = socket::endpoint(bind, &tuning, Some(server_config(&tls, &transport)))?;
         let closing = CancellationToken::new();
         let (inbox, events) = Inbox::new(limits.events_max, limits.events_bytes_max, closing.clone());
@@ -218,7 +218,7 @@ impl MeshEndpoint {
                 found: identity.id().to_string(),
             });
         }
-        let tls = tls::mesh(identity)?;
+        let tls = tls::mesh(identity, self.shared.tuning.resume_sessions)?;
         self.shared.endpoint.set_server_config(Some(server_config(&tls, &self.shared.transport)));
         *lock(&self.shared.tls) = tls;
         tracing::info!(name = %self.shared.name, "identity reloaded");
