@@ -1,6 +1,7 @@
 //! The core's handoff, from the forecast that asks to prepare to the `Accepted`: two nodes and a coordinator as plain
 //! values, their messages handed over as they are. No sockets, no codec, a game that answers at once.
 
+use core::alloc::GlobalAlloc;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use selvedge_protocol::node::{
 use selvedge_protocol::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::wire::Message;
+use stats_alloc::StatsAlloc;
 
 const ENTITY: EntityId = EntityId::from_u128(7);
 const TICK: Duration = Duration::from_micros(33_333);
@@ -30,6 +32,26 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         }
     }
     group.finish();
+}
+
+/// Prints what a whole handoff asks of the allocator, both nodes and the coordinator together.
+#[allow(clippy::print_stdout, reason = "a bench speaks on the terminal")]
+pub(crate) fn count_allocations<A: GlobalAlloc>(allocator: &StatsAlloc<A>) {
+    const HANDOFFS: usize = 1000;
+    for (path, warm) in [("warm", true), ("cold", false)] {
+        let mut pair = Pair::new(4 << 10, warm);
+        let before = allocator.stats();
+        for _ in 0..HANDOFFS {
+            pair.cross();
+        }
+        let spent = allocator.stats() - before;
+        println!(
+            "handoff/{path} 4 KiB: {} allocations, {} reallocations, {} bytes",
+            spent.allocations / HANDOFFS,
+            spent.reallocations / HANDOFFS,
+            spent.bytes_allocated / HANDOFFS
+        );
+    }
 }
 
 /// Two nodes side by side, and one entity that goes to and fro between them.

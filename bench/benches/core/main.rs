@@ -1,4 +1,4 @@
-//! What the core's parts cost, without I/O: grid and forecast, codec, snapshot, and a whole handoff.
+//! What the core's parts cost, without I/O: grid and forecast, codec, snapshot, and a whole handoff, its allocations too.
 //!
 //! `cargo bench -p selvedge-bench --bench core` runs all of them in under a minute; a word behind `--` chooses by name.
 
@@ -8,8 +8,14 @@ mod handoff;
 mod snapshot;
 
 use core::time::Duration;
+use std::alloc::System;
 
 use criterion::Criterion;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// The system's allocator, with a counter.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -21,5 +27,6 @@ fn main() {
     codec::bench(&mut criterion);
     snapshot::bench(&mut criterion);
     handoff::bench(&mut criterion);
+    handoff::count_allocations(ALLOCATOR);
     criterion.final_summary();
 }
