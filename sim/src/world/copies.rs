@@ -66,9 +66,18 @@ impl World {
         }
     }
 
-    /// Follows what arrives about copies.
-    pub(super) fn note_copies_arrived(&mut self, from: usize, node: usize, message: &Message) {
+    /// Follows what arrives about copies. The word of a keeper whose life has ended since is worth nothing: the copies
+    /// ended with it.
+    pub(super) fn note_copies_arrived(
+        &mut self,
+        (from, sender): (usize, Option<Peer>),
+        node: usize,
+        message: &Message,
+    ) {
+        let keeper = &self.nodes[from];
+        let keeps = keeper.alive && keeper.me().is_some() && keeper.me() == sender;
         if let (Message::Standby(StandbyMessage::Ack { cut }), Some(me)) = (message, self.nodes[node].me())
+            && keeps
             && let Some((tick, Cut { entities, gone, .. })) = self.cuts.confirmed(me, *cut)
         {
             self.stats.cuts_confirmed += 1;

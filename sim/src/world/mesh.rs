@@ -176,7 +176,7 @@ impl World {
             }
             (from, Process::Node(node)) => {
                 match from {
-                    Process::Node(from) => self.note_copies_arrived(from, node, &message),
+                    Process::Node(from) => self.note_copies_arrived((from, sender), node, &message),
                     Process::Coordinator | Process::Player(_) => self.note_orders(&message),
                 }
                 if let Message::Admit { request, entity, .. } = &message {
