@@ -150,6 +150,28 @@ fn a_player_who_was_let_in_but_had_not_come_yet_still_may() {
 }
 
 #[test]
+fn a_player_whose_entity_ended_with_all_nodes_while_it_was_away_enters_anew() {
+    let mut mesh = Mesh::row(2);
+    let player = mesh.enter("ada");
+    mesh.run(60);
+    let lost = entered(&mesh, player).unwrap();
+    mesh.stop_coordinator();
+    // So long that every lease runs out: all hands are empty.
+    mesh.hosts.iter_mut().for_each(|host| host.cut_off = true);
+    mesh.run(200);
+    mesh.hosts.iter_mut().for_each(|host| host.cut_off = false);
+    mesh.restore_coordinator();
+    mesh.link_coordinator();
+    mesh.run(600);
+    let events = &mesh.players[player].events;
+    let over = |event: &ClientEvent| matches!(event, ClientEvent::Refused { retry: false, .. });
+    assert!(events.iter().any(over), "{events:?}");
+    let again = mesh.enter("ada");
+    mesh.run(200);
+    assert!(entered(&mesh, again).is_some_and(|entity| entity != lost), "{:?}", mesh.players[again].events);
+}
+
+#[test]
 fn a_character_that_left_just_before_is_saved_by_the_node_that_held_it() {
     let mut mesh = Mesh::row(1);
     mesh.run(2);
