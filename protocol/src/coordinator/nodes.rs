@@ -172,6 +172,7 @@ impl Coordinator {
                 if self.warden.heard(peer, now) {
                     // The answer was lost: the same life is told the same.
                     known.last_heard = now;
+                    known.alive = true;
                     known.linked = true;
                     self.tell_standing(node);
                     self.welcome(node, sent_at);
@@ -299,6 +300,7 @@ impl Coordinator {
             return;
         };
         record.last_heard = now;
+        record.alive = true;
         record.linked = true;
         record.load = load;
         self.tell_standing(from);

@@ -11,6 +11,10 @@
 //! and one of the next, because two sets in a row differ by one member. A renewal that counts was answered by a
 //! majority; a life that is over has the promises of a majority. So somebody in the second has answered the last renewal
 //! that counted, and said when.
+//!
+//! Why nobody dies of the coordinator's deafness: a voter that hears a life promises nothing, and a life that is heard again
+//! before anybody has promised is suspected no more. The coordinator's own promise binds nobody else, so it may be taken
+//! back; another voter's may not.
 
 mod holder;
 #[cfg(test)]
@@ -20,7 +24,7 @@ mod witness;
 
 pub use holder::LeaseHolder;
 pub use warden::{Warden, WardenAction, WardenSettings};
-pub use witness::Witness;
+pub use witness::{Plea, Witness};
 
 /// How many of a node's voters are a majority, if `others` nodes vote besides itself and the coordinator.
 #[must_use]

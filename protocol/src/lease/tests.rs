@@ -112,12 +112,37 @@ fn going_over_to_new_voters_never_ends_a_lease() {
 fn a_witness_that_has_promised_answers_no_more_and_says_when_it_last_did() {
     let mut witness = Witness::new(LEASE);
     assert!(witness.renew(peer(5), at(100)));
-    assert_eq!(witness.promise(peer(5), at(400)), Some(Duration::from_millis(300)));
-    assert!(!witness.renew(peer(5), at(500)));
+    let ago = Duration::from_millis(1300);
+    assert_eq!(witness.promise(peer(5), at(1400)), Plea::Promised(Some(ago)));
+    assert!(!witness.renew(peer(5), at(1500)));
     let next = Peer { incarnation: Incarnation(6), ..peer(5) };
-    assert!(witness.renew(next, at(500)), "the next life of the same node is another matter");
+    assert!(witness.renew(next, at(1500)), "the next life of the same node is another matter");
     let former = Peer { incarnation: Incarnation(4), ..peer(5) };
-    assert!(!witness.renew(former, at(500)), "lives before a promised one are over as well");
+    assert!(!witness.renew(former, at(1500)), "lives before a promised one are over as well");
+}
+
+#[test]
+fn a_witness_promises_nothing_about_whom_it_hears() {
+    let mut witness = Witness::new(LEASE);
+    assert!(witness.renew(peer(5), at(100)));
+    assert_eq!(witness.promise(peer(5), at(1099)), Plea::Lively);
+    assert!(witness.renew(peer(5), at(1099)), "and goes on answering");
+    assert_eq!(witness.promise(peer(5), at(2099)), Plea::Promised(Some(Duration::from_millis(1000))));
+    assert_eq!(witness.promise(peer(7), at(2099)), Plea::Promised(None), "never heard here");
+}
+
+#[test]
+fn who_is_heard_again_before_a_voter_has_promised_lives_on() {
+    let mut warden = warden(4);
+    let of = peer(1);
+    let voter = warden.assignment(of).unwrap().voters[0];
+    warden.suspect(of, at(100));
+    assert!(!warden.is_alive(of));
+    assert!(warden.heard(of, at(200)));
+    assert!(warden.is_alive(of));
+    warden.suspect(of, at(300));
+    warden.promised(voter, of, None, at(400));
+    assert!(!warden.heard(of, at(500)), "that voter will never answer it again");
 }
 
 #[test]
@@ -152,9 +177,9 @@ fn a_life_is_over_once_a_majority_has_promised_and_the_last_lease_has_run_out() 
     let actions = warden.handle_due(at(2000));
     assert!(actions.contains(&WardenAction::Suspected { of }));
     assert!(actions.contains(&WardenAction::AskPromise { voter: voters[0], of }));
-    assert!(!warden.heard(of, at(2001)), "the coordinator is a voter and has promised");
     // The first witness answered it at 1,900 ms.
     warden.promised(voters[0], of, Some(Duration::from_millis(150)), at(2050));
+    assert!(!warden.heard(of, at(2051)), "nor is it answered by the coordinator from here on");
     assert!(!is_over(&warden.handle_due(at(9000)), of), "two promises of five");
     warden.promised(voters[1], of, None, at(9000));
     let actions = warden.handle_due(at(9000));

@@ -91,6 +91,17 @@ struct Watched {
     state: State,
 }
 
+impl Watched {
+    /// Whether there is no way back: somebody has promised to answer it no more whose promise the coordinator can't undo.
+    fn is_given_up(&self) -> bool {
+        match &self.state {
+            State::Alive => false,
+            State::Asking { promises, .. } => promises.keys().any(|&voter| voter != Voter::Coordinator),
+            State::Waiting { .. } => true,
+        }
+    }
+}
+
 /// The coordinator's view of every life that is not over. See the module's page.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Warden {
@@ -164,16 +175,20 @@ impl Warden {
         }
     }
 
-    /// A life asks to live on; says whether it is to be answered.
+    /// A life asks to live on; says whether it is to be answered. If it is suspected, and nobody but the coordinator itself
+    /// has promised yet, it is suspected no more.
     pub fn heard(&mut self, peer: Peer, now: Time) -> bool {
-        let Some(watched) = self.watched.get_mut(&peer) else {
+        let Some(watched) = self.watched.get_mut(&peer).filter(|watched| !watched.is_given_up()) else {
             return false;
         };
-        if !matches!(watched.state, State::Alive) {
-            return false;
-        }
+        let was = core::mem::replace(&mut watched.state, State::Alive);
         watched.heard_at = now;
-        self.witness.renew(peer, now)
+        self.witness.renew(peer, now);
+        if was != State::Alive {
+            // What there was to change about its voters had to wait.
+            self.plan();
+        }
+        true
     }
 
     /// Whether this life may hold anything still.
@@ -261,7 +276,7 @@ impl Warden {
             return;
         }
         watched.state = State::Asking { promises: BTreeMap::new(), ask_at: now };
-        let ago = self.witness.promise(peer, now);
+        let ago = self.witness.answered_ago(peer, now);
         self.vote(peer, Voter::Coordinator, ago.map_or(Time::ZERO, |ago| earlier(now, ago)));
     }
 
@@ -390,7 +405,7 @@ impl Warden {
         let ring: Vec<(Peer, String)> = self
             .watched
             .iter()
-            .filter(|(_, watched)| matches!(watched.state, State::Alive))
+            .filter(|(_, watched)| !watched.is_given_up())
             .map(|(&peer, watched)| (peer, watched.host.clone()))
             .collect();
         for (at, (peer, host)) in ring.iter().enumerate() {
@@ -402,7 +417,8 @@ impl Warden {
             let Some(watched) = self.watched.get_mut(peer) else {
                 continue;
             };
-            if !watched.acknowledged {
+            // Who is suspected stays in office, and keeps the voters that are being asked.
+            if !watched.acknowledged || !matches!(watched.state, State::Alive) {
                 continue;
             }
             let mut voters = watched.assignment.voters.clone();

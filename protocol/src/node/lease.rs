@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::{GameCommand, GhostChange, Node, NodeEvent, Output, ReleaseReason, TimerKey};
 use crate::authority::AuthorityTable;
 use crate::id::{AuthorityEpoch, ClientId, EntityId, Peer};
-use crate::lease::{LeaseHolder, Witness};
+use crate::lease::{LeaseHolder, Plea, Witness};
 use crate::time::Time;
 use crate::wire::{Assignment, ByeReason, Lane, LeaseMessage, Message};
 
@@ -110,8 +110,8 @@ impl Node {
                 if self.heed(term)
                     && Some(of) != self.me()
                     && let Some(witness) = &mut self.leases.witness
+                    && let Plea::Promised(ago) = witness.promise(of, now)
                 {
-                    let ago = witness.promise(of, now);
                     let answered_ago_us = ago.map(|ago| u64::try_from(ago.as_micros()).unwrap_or(u64::MAX));
                     let promised = LeaseMessage::Promised { of, answered_ago_us };
                     self.tell_coordinator(Message::Lease(promised));

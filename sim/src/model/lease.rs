@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 #[cfg(feature = "planted-bugs")]
 use selvedge_protocol::config::PlantedBug;
 use selvedge_protocol::id::Peer;
-use selvedge_protocol::lease::{LeaseHolder, Warden, WardenAction, WardenSettings, Witness};
+use selvedge_protocol::lease::{LeaseHolder, Plea, Warden, WardenAction, WardenSettings, Witness};
 use selvedge_protocol::time::Time;
 use selvedge_protocol::wire::Assignment;
 use stateright::Property;
@@ -134,10 +134,11 @@ impl LeaseState {
                 self.holder.answered_by(peer(voter, 1), sent_at, at);
             }
             Said::AskPromise { to } => {
-                let answered_ago = self.witnesses[to].promise(me, self.now);
                 let again =
                     self.said.iter().any(|said| matches!(said, Said::Promised { by, .. } if *by == to));
-                if !again {
+                if let (Plea::Promised(answered_ago), false) =
+                    (self.witnesses[to].promise(me, self.now), again)
+                {
                     self.said.insert(Said::Promised { by: to, answered_ago });
                 }
             }
