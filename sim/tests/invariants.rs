@@ -113,6 +113,15 @@ fn after_two_inputs() -> ExactlyOnce {
 }
 
 #[test]
+fn a3_follows_numbers_that_fell_when_safe_inputs_were_lost_and_no_others() {
+    let renumbered = Fact::Renumbered { player: 0, digests: vec![33] };
+    let mut check = after_two_inputs();
+    observe(&mut check, &[renumbered.clone(), published(0, 1, 5, Some(ledger(1, 33)))]).unwrap();
+    observe(&mut after_two_inputs(), &[published(0, 1, 5, Some(ledger(1, 33)))]).unwrap_err();
+    observe(&mut after_two_inputs(), &[renumbered, published(0, 1, 5, Some(ledger(1, 11)))]).unwrap_err();
+}
+
+#[test]
 fn a3_lets_inputs_in_order_pass() {
     let facts = [published(0, 1, 1, Some(ledger(1, 11))), published(1, 2, 2, Some(ledger(2, 22)))];
     observe(&mut after_two_inputs(), &facts).unwrap();
@@ -190,7 +199,8 @@ fn a2_sees_what_is_lost_and_what_should_be_gone() {
 fn with_a_copy_at_1() -> NothingLost {
     let mut check = NothingLost::default();
     let safe = Fact::CutSafe { node: 0, keeper: 1, tick: Tick(9), entities: vec![ENTITY], gone: Vec::new() };
-    observe(&mut check, &[Fact::Born { node: 0, entity: ENTITY }, active(0, 1), safe]).unwrap();
+    let born = Fact::Born { node: 0, entity: ENTITY };
+    observe(&mut check, &[born, active(0, 1), published(0, 1, 12, None), safe]).unwrap();
     check
 }
 
@@ -221,6 +231,18 @@ fn a2_sees_a_copy_older_than_the_one_that_was_safe() {
     let restored = |tick| Fact::Restored { entity: ENTITY, tick: Tick(tick) };
     observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(8)]).unwrap_err();
     observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(9)]).unwrap();
+}
+
+#[test]
+fn a2_takes_a_copy_of_what_stood_frozen_for_as_old_as_its_contents() {
+    let restored = |tick| Fact::Restored { entity: ENTITY, tick: Tick(tick) };
+    let mut check = NothingLost::default();
+    let safe = Fact::CutSafe { node: 0, keeper: 1, tick: Tick(9), entities: vec![ENTITY], gone: Vec::new() };
+    let born = Fact::Born { node: 0, entity: ENTITY };
+    observe(&mut check, &[born, active(0, 1), published(0, 1, 7, None), safe, Fact::Ended { node: 0 }])
+        .unwrap();
+    observe(&mut check, &[restored(7)]).unwrap();
+    observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(7)]).unwrap_err();
 }
 
 #[test]

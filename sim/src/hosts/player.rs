@@ -10,6 +10,33 @@ use selvedge_protocol::time::Time;
 use super::{HostClock, Standstill};
 use crate::dice::Dice;
 use crate::event::{ConnId, Stay};
+use crate::trace::input_digest;
+
+/// A player's inputs, and the digest of all up to each.
+#[derive(Default)]
+pub(crate) struct Acts {
+    bytes: Vec<Vec<u8>>,
+    digests: Vec<u64>,
+}
+
+impl Acts {
+    /// One more. Returns the digest of all.
+    pub(crate) fn push(&mut self, bytes: Vec<u8>) -> u64 {
+        let (before, seq) = (self.digests.last().copied().unwrap_or_default(), self.bytes.len() + 1);
+        let digest = input_digest(before, u32::try_from(seq).unwrap_or(u32::MAX), &bytes);
+        self.bytes.push(bytes);
+        self.digests.push(digest);
+        digest
+    }
+
+    /// So many after number `applied` are lost: those behind them move up. Returns the digests of all that are left.
+    pub(crate) fn lose(&mut self, applied: usize, lost: usize) -> Vec<u64> {
+        let mut bytes = core::mem::take(self).bytes;
+        let from = applied.min(bytes.len());
+        drop(bytes.drain(from..(from + lost).min(bytes.len())));
+        bytes.into_iter().map(|bytes| self.push(bytes)).collect()
+    }
+}
 
 /// One player's machine.
 pub(crate) struct PlayerHost {
@@ -28,8 +55,8 @@ pub(crate) struct PlayerHost {
     pub(crate) entity: Option<EntityId>,
     /// Until when the machine has no network.
     pub(crate) offline_until: Time,
-    /// The digest of the inputs so far.
-    pub(crate) digest: u64,
+    /// What the player did so far, by the number that each input has now.
+    pub(crate) acts: Acts,
     /// Where the player stands, as last shown.
     pub(crate) at: Option<Position>,
     /// Where the player wants to go.
@@ -51,7 +78,7 @@ impl PlayerHost {
             session: None,
             entity: None,
             offline_until: Time::ZERO,
-            digest: 0,
+            acts: Acts::default(),
             at: None,
             goal: None,
             dice,
@@ -67,6 +94,6 @@ impl PlayerHost {
         self.connections.clear();
         self.wants_in = true;
         (self.session, self.entity, self.at, self.goal) = (None, None, None, None);
-        self.digest = 0;
+        self.acts = Acts::default();
     }
 }

@@ -61,6 +61,7 @@ impl Invariant for SingleAuthority {
                 Fact::Born { .. }
                 | Fact::PlayerBegan { .. }
                 | Fact::Acted { .. }
+                | Fact::Renumbered { .. }
                 | Fact::LifeOver { .. }
                 | Fact::LeaseOutlived { .. }
                 | Fact::CutSafe { .. }

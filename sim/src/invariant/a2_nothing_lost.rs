@@ -42,7 +42,8 @@ struct Record {
     orphaned: bool,
     /// Whether a keeper ever confirmed it.
     acknowledged: bool,
-    /// The newest tick in a confirmed cut.
+    /// The newest tick in which it was simulated, and up to which a confirmed cut holds it.
+    simulated: Tick,
     covered: Tick,
     /// Who could restore it if its holder died.
     copies: BTreeSet<usize>,
@@ -70,6 +71,11 @@ impl Invariant for NothingLost {
                 Fact::Standing { node, entity, standing: Some(standing) } => {
                     self.on_standing(*node, *entity, *standing);
                 }
+                Fact::Published { entity, tick, .. } => {
+                    if let Some(record) = self.entities.get_mut(entity) {
+                        record.simulated = record.simulated.max(*tick);
+                    }
+                }
                 Fact::CutSafe { node, keeper, tick, entities, gone } => {
                     self.on_cut(*node, *keeper, *tick, entities);
                     self.on_cut_without(*node, gone);
@@ -89,9 +95,9 @@ impl Invariant for NothingLost {
                 Fact::Standing { standing: None, .. }
                 | Fact::StoodStill { .. }
                 | Fact::Stirred { .. }
-                | Fact::Published { .. }
                 | Fact::PlayerBegan { .. }
                 | Fact::Acted { .. }
+                | Fact::Renumbered { .. }
                 | Fact::Client { .. }
                 | Fact::CoordinatorSawViolation { .. }
                 | Fact::AdmissionAsked { .. }
@@ -136,7 +142,8 @@ impl NothingLost {
                 continue;
             };
             record.acknowledged = true;
-            record.covered = record.covered.max(tick);
+            // A cut holds what stands still, frozen or on its way into the game, as it was when it was simulated last.
+            record.covered = record.covered.max(tick.min(record.simulated));
             record.copies = BTreeSet::from([keeper]);
         }
     }

@@ -44,6 +44,11 @@ impl Invariant for ExactlyOnce {
                     debug_assert_eq!(sent.len(), *seq as usize, "inputs are numbered without gaps");
                     sent.push(*digest);
                 }
+                // Two nodes died at once: that an input which was safe isn't lost otherwise is A2's to see.
+                Fact::Renumbered { player, digests } => {
+                    let sent = core::iter::once(0).chain(digests.iter().copied()).collect();
+                    self.sent.insert(self.life(*player), sent);
+                }
                 Fact::Client { player, event: ClientEvent::Entered { session, .. } } => {
                     self.lives.insert(session.as_u128(), self.life(*player));
                 }

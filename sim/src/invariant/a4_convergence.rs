@@ -38,6 +38,7 @@ impl Invariant for Convergence {
                 | Fact::StoodStill { .. }
                 | Fact::Stirred { .. }
                 | Fact::Acted { .. }
+                | Fact::Renumbered { .. }
                 | Fact::LifeOver { .. }
                 | Fact::LeaseOutlived { .. }
                 | Fact::CutSafe { .. }

@@ -50,6 +50,7 @@ impl Invariant for Tokens {
                 | Fact::StoodStill { .. }
                 | Fact::Stirred { .. }
                 | Fact::Acted { .. }
+                | Fact::Renumbered { .. }
                 | Fact::LifeOver { .. }
                 | Fact::LeaseOutlived { .. }
                 | Fact::CutSafe { .. }

@@ -145,6 +145,14 @@ pub enum Fact {
         /// The digest of all of the player's inputs up to it.
         digest: u64,
     },
+    /// A player's entity went on from a copy older than the oldest input that the program still had: what lies between is
+    /// lost, and the numbers of all later inputs have fallen.
+    Renumbered {
+        /// The player.
+        player: usize,
+        /// The digests of all inputs that are left, up to each.
+        digests: Vec<u64>,
+    },
     /// A player's machine said something.
     Client {
         /// The player.

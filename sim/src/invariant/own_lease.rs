@@ -24,6 +24,7 @@ impl Invariant for OwnLease {
             | Fact::Restored { .. }
             | Fact::PlayerBegan { .. }
             | Fact::Acted { .. }
+            | Fact::Renumbered { .. }
             | Fact::Client { .. }
             | Fact::CoordinatorSawViolation { .. }
             | Fact::AdmissionAsked { .. }

@@ -19,6 +19,7 @@ impl Invariant for WholeSnapshots {
             | Fact::StoodStill { .. }
             | Fact::Stirred { .. }
             | Fact::Acted { .. }
+            | Fact::Renumbered { .. }
             | Fact::LifeOver { .. }
             | Fact::LeaseOutlived { .. }
             | Fact::CutSafe { .. }

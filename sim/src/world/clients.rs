@@ -323,6 +323,12 @@ impl World {
                     self.queue.push(self.now + after, Event::PlayerEnters(player));
                 }
             }
+            ClientEvent::Recovered { lost, .. } if *lost > 0 => {
+                let applied = host.machine.last_input().0 as usize - host.machine.unacknowledged();
+                let digests = host.acts.lose(applied, *lost as usize);
+                self.stats.inputs_lost += u64::from(*lost);
+                self.facts.push(Fact::Renumbered { player, digests });
+            }
             ClientEvent::State(_)
             | ClientEvent::Switched { .. }
             | ClientEvent::InputRefused

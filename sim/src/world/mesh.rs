@@ -360,9 +360,9 @@ impl World {
                 }
             }
             CoordinatorEvent::NodeMisbehaved { .. } => self.stats.peers_misbehaved += 1,
+            CoordinatorEvent::RoundClosed { .. } => self.stats.recoveries += 1,
             CoordinatorEvent::NodeJoined { .. }
             | CoordinatorEvent::Recovered { .. }
-            | CoordinatorEvent::RoundClosed { .. }
             | CoordinatorEvent::StoreFailed { .. } => {}
         }
     }

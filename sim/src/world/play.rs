@@ -14,7 +14,6 @@ use crate::event::{Event, Stay};
 use crate::game::{Action, Game, Ledger, TickFrame};
 use crate::hosts::PlayerHost;
 use crate::invariant::Fact;
-use crate::trace::input_digest;
 
 /// Between the streams of chance of one node's games.
 const LIFE_STREAMS: u64 = 1_000_000;
@@ -100,12 +99,12 @@ impl World {
         let holds = |entity: EntityId, grant: AuthorityEpoch| {
             machine.standing(entity) == Some(Standing::Active(grant))
         };
-        let mut born = None;
+        let (mut born, mut taken) = (None, Vec::new());
         match &report {
             GameReport::Frame { tick, published } => {
                 for published in published.iter().filter(|published| holds(published.entity, published.grant))
                 {
-                    self.facts.push(published_fact(node, *tick, published));
+                    taken.push(published_fact(node, *tick, published));
                 }
             }
             GameReport::Spawned { entity, .. } | GameReport::Joined { entity, accepted: true, .. } => {
@@ -114,8 +113,7 @@ impl World {
             GameReport::Despawned { entity, grant, .. } | GameReport::Left { entity, grant, .. }
                 if holds(*entity, *grant) =>
             {
-                self.stats.entities_gone += 1;
-                self.facts.push(Fact::Gone { node, entity: *entity });
+                taken.push(Fact::Gone { node, entity: *entity });
             }
             GameReport::Despawned { .. }
             | GameReport::Left { .. }
@@ -127,7 +125,14 @@ impl World {
             | GameReport::Restored { .. }
             | GameReport::Checkpoint { .. } => {}
         }
+        let life = machine.me();
         self.drive_node(node, Input::Game(report));
+        // A life that has outlived its lease ends before it takes anything.
+        if self.nodes[node].me() == life {
+            let gone = taken.iter().filter(|fact| matches!(fact, Fact::Gone { .. })).count();
+            self.stats.entities_gone += gone as u64;
+            self.facts.append(&mut taken);
+        }
         if let Some(entity) = born.filter(|entity| self.nodes[node].machine.standing(*entity).is_some()) {
             self.stats.entities_born += 1;
             self.facts.push(Fact::Born { node, entity });
@@ -210,9 +215,9 @@ impl World {
         host.machine.handle(ClientInput::Act(Bytes::from(bytes.clone())), host.clock.at(self.now));
         let seq = host.machine.last_input();
         if seq > before {
-            host.digest = input_digest(host.digest, seq.0, &bytes);
+            let digest = host.acts.push(bytes);
             self.stats.inputs_sent += 1;
-            self.facts.push(Fact::Acted { player, seq: seq.0, digest: host.digest });
+            self.facts.push(Fact::Acted { player, seq: seq.0, digest });
         }
         self.drain_player(player);
     }
