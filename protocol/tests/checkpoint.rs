@@ -191,14 +191,36 @@ fn a_chain_of_handoffs_settles_though_nobody_in_it_ever_had_a_checkpoint_of_the_
 }
 
 #[test]
-fn without_a_buddy_a_target_settles_at_once() {
+fn a_target_that_has_no_buddy_yet_settles_nothing_until_it_has_one() {
     let mut mesh = mesh_with_entity(85.0, 10.0);
-    let now = mesh.now;
+    let (now, buddy) = (mesh.now, mesh.hosts[1].node.buddy());
     mesh.hosts[1].node.set_buddy(None, now);
     mesh.run(ticks(Duration::from_secs(3)));
     assert_eq!(mesh.simulating(ENTITY), [1]);
     assert!(!mesh.hosts[1].node.is_safe(ENTITY));
+    assert_eq!(mesh.hosts[0].node.given_away().count(), 1, "the source alone could restore it");
+    let now = mesh.now;
+    mesh.hosts[1].node.set_buddy(buddy, now);
+    mesh.run(ticks(Duration::from_secs(3)));
+    assert!(mesh.hosts[1].node.is_safe(ENTITY));
     assert_eq!(mesh.hosts[0].node.given_away().count(), 0);
+}
+
+#[test]
+fn in_a_mesh_of_several_nothing_is_durable_at_a_node_that_has_no_buddy_yet() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(ticks(Duration::from_millis(1500)));
+    mesh.enter("ada");
+    mesh.run(3);
+    let entity = mesh.the_player_entity();
+    let at = mesh.simulating(entity)[0];
+    let now = mesh.now;
+    mesh.hosts[at].node.set_buddy(None, now);
+    let before = mesh.hosts[at].node.durable(entity);
+    mesh.act(0, b"go");
+    mesh.run(3);
+    assert_eq!(mesh.hosts[at].game.points[&entity].inputs, [1]);
+    assert_eq!(mesh.hosts[at].node.durable(entity), before);
 }
 
 /// The durable number that the player saw last.

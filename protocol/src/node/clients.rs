@@ -90,12 +90,13 @@ impl Node {
         };
         let tick_interval = self.membership.tick_interval();
         let mesh_now = self.clock.mesh_time(now);
+        let alone = self.is_alone();
         let Some(held) = self.held.get_mut(&entity) else {
             return;
         };
         let former = held.client.replace(client).filter(|&former| former != client);
         let (applied, session) = (held.inputs.confirmed(), held.session);
-        let durable = if self.standby.has_buddy() { held.durable } else { applied };
+        let durable = if alone { applied } else { held.durable };
         let attach = now.since(held.since);
         let first = held.arrival.as_mut().filter(|arrival| !arrival.attached).map(|arrival| {
             arrival.attached = true;

@@ -64,10 +64,6 @@ impl Node {
     /// From now on this node's checkpoints go there; none in a mesh of one node.
     pub fn set_buddy(&mut self, buddy: Option<Peer>, now: Time) {
         self.standby.sender.set_buddy(buddy, now);
-        if buddy.is_none() {
-            self.standby.settling.settle_all(now);
-            self.drive_settling(now);
-        }
         self.drive_checkpoint(now);
     }
 
@@ -77,15 +73,21 @@ impl Node {
         self.standby.sender.buddy()
     }
 
+    /// Whether there is nobody who could keep copies of what this node holds. A node that has just come into a mesh of
+    /// several has no buddy either, but it will have one: until then nothing that it holds is safe.
+    pub(super) fn is_alone(&self) -> bool {
+        !self.standby.has_buddy() && self.map.nodes().len() <= 1
+    }
+
     /// The last input of a player held here that a crash of this node would not undo: one that a safe checkpoint covers.
-    /// 0 while this node doesn't know of any; the last one applied where there is no buddy.
+    /// 0 while this node doesn't know of any; the last one applied in a mesh of one node.
     #[must_use]
     pub fn durable(&self, entity: EntityId) -> InputSeq {
         self.held.get(&entity).map(|held| self.durable_of(held)).unwrap_or_default()
     }
 
     pub(super) fn durable_of(&self, held: &Held) -> InputSeq {
-        if self.standby.has_buddy() { held.durable } else { held.inputs.confirmed() }
+        if self.is_alone() { held.inputs.confirmed() } else { held.durable }
     }
 
     /// Whether a safe checkpoint holds the entity at the epoch that it is simulated at here.
@@ -318,13 +320,7 @@ impl Node {
     /// This node took an entity over: it owes the source the word that it is safe here.
     pub(super) fn owe_settlement(&mut self, id: HandoffId, source: Peer, now: Time) {
         self.standby.settling.received(id, source);
-        if self.standby.has_buddy() {
-            self.hurry_checkpoint(now);
-        } else {
-            // Nowhere to make it safe: the source need not wait for that.
-            self.standby.settling.settle(id, now);
-            self.timers.set_earlier(TimerKey::Settling, now + BATCH);
-        }
+        self.hurry_checkpoint(now);
     }
 
     /// Tells sources what is safe, again where they haven't answered.

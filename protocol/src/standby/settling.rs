@@ -56,13 +56,6 @@ impl Settling {
         }
     }
 
-    /// Nothing more can be made safe: the sources need not keep anything.
-    pub fn settle_all(&mut self, now: Time) {
-        for id in self.waiting.keys().copied().collect::<Vec<_>>() {
-            self.settle(id, now);
-        }
-    }
-
     /// The source has heard it.
     pub fn forgotten(&mut self, id: HandoffId, source: Peer) {
         if self.safe.get(&id).is_some_and(|safe| safe.source == source) {
