@@ -181,6 +181,16 @@ pub enum PlantedBug {
     FenceWithoutMargin,
     /// A life counts as over when one voter has promised.
     FenceWithoutMajority,
+    /// A node whose lease has run out goes on.
+    OutliveLease,
+    /// A buddy confirms a checkpoint and forgets it.
+    DropStandby,
+    /// A buddy confirms a checkpoint of which parts are still missing.
+    ConfirmUnapplied,
+    /// The verdict restores the oldest copy.
+    RestoreOldest,
+    /// A client forgets an input as soon as it is applied.
+    ForgetApplied,
 }
 
 impl Default for NodeConfig {
@@ -280,6 +290,9 @@ pub struct CoordinatorConfig {
     /// Nodes that must have registered before cells are assigned. Default: 1. With more, entities aren't moved
     /// about while a mesh starts.
     pub nodes_min: usize,
+    /// A known bug to build in, so that a checker can prove that it sees it.
+    #[cfg(feature = "planted-bugs")]
+    pub planted_bug: Option<PlantedBug>,
 }
 
 impl Default for CoordinatorConfig {
@@ -293,6 +306,8 @@ impl Default for CoordinatorConfig {
             entry_patience: Duration::from_secs(5),
             pinned: std::collections::BTreeMap::new(),
             nodes_min: 1,
+            #[cfg(feature = "planted-bugs")]
+            planted_bug: None,
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use selvedge_protocol::config::NodeConfig;
 use selvedge_protocol::time::Time;
 
 use crate::fault::FaultSet;
@@ -23,8 +22,8 @@ pub struct SimOptions {
     pub profile: Option<Profile>,
     /// What comes to harm under the profile `faults`.
     pub faults: FaultSet,
-    /// Changes the settings that the seed draws for the nodes.
-    pub tweak: fn(&mut NodeConfig),
+    /// Changes what the seed draws.
+    pub tweak: fn(&mut Scenario),
     /// Is shown every delivered message, as a line.
     pub watcher: Option<Watcher>,
 }
@@ -86,7 +85,7 @@ impl fmt::Display for Failure {
 /// If the seed draws a configuration that the machines refuse: a mistake of the scenario, not of the machines.
 pub fn run_seed(seed: u64, options: &SimOptions) -> anyhow::Result<Outcome> {
     let mut scenario = Scenario::from_seed(seed, options.profile, options.faults);
-    (options.tweak)(&mut scenario.node);
+    (options.tweak)(&mut scenario);
     let profile = scenario.profile;
     let mut world = World::new(scenario, options.watcher)?;
     // A machine that asserts is a finding like any other: the trace up to it is what tells why.

@@ -63,6 +63,8 @@ pub struct Scenario {
     pub npcs_per_node: usize,
     /// The coordinator's settings, the world's among them.
     pub coordinator: CoordinatorConfig,
+    /// Whether the coordinator doesn't wait for its disk before it speaks: a mistake that the checks must see.
+    pub hasty_disk: bool,
     /// The settings of every node.
     pub node: NodeConfig,
     /// The settings of every client.
@@ -250,6 +252,7 @@ impl Scenario {
             npcs_per_node: dice.few(1, 12),
             faults: draw_faults(&mut dice, profile, node.transfer_patience),
             coordinator,
+            hasty_disk: false,
             node,
             client: ClientConfig::default(),
             play,

@@ -5,43 +5,90 @@
 
 use std::thread::available_parallelism;
 
-use selvedge_protocol::config::{NodeConfig, PlantedBug};
-use selvedge_sim::{Batch, Failure, Profile, SimOptions, run_batch};
+use selvedge_protocol::config::PlantedBug;
+use selvedge_sim::{Batch, Failure, FaultSet, Profile, Scenario, SimOptions, run_batch};
 
 /// Within so many seeds each bug must be caught.
 const SEEDS_MAX: u64 = 1_000;
 /// So many seeds must be clean without a bug.
 const SEEDS_CLEAN: u64 = 30;
 
-fn first_failure(seeds: u64, tweak: fn(&mut NodeConfig)) -> Option<Failure> {
-    let options = SimOptions { profile: Some(Profile::Nasty), tweak, ..SimOptions::default() };
+/// Under which profile and faults the seeds run.
+fn options(faults: Option<&str>, tweak: fn(&mut Scenario)) -> SimOptions {
+    let profile = Some(if faults.is_some() { Profile::Faults } else { Profile::Nasty });
+    let faults = FaultSet::named(faults.unwrap_or("all")).unwrap();
+    SimOptions { profile, faults, tweak, ..SimOptions::default() }
+}
+
+fn first_failure(seeds: u64, options: SimOptions) -> Option<Failure> {
     let jobs = available_parallelism().map_or(1, usize::from);
     run_batch(&Batch { first_seed: 1, seeds, jobs, keep_going: false, options }, &|_| {}).unwrap().failure
 }
 
-fn assert_caught_by(invariant: &str, tweak: fn(&mut NodeConfig)) {
-    let failure = first_failure(SEEDS_MAX, tweak).expect("the bug is caught");
+fn assert_caught(invariant: &str, faults: Option<&str>, tweak: fn(&mut Scenario)) {
+    let failure = first_failure(SEEDS_MAX, options(faults, tweak)).expect("the bug is caught");
     assert_eq!(failure.violation.invariant, invariant, "{failure}");
 }
 
 #[test]
 fn a_source_that_thaws_on_silence_is_caught() {
-    assert_caught_by("A1 single authority", |config| config.planted_bug = Some(PlantedBug::ThawOnTimeout));
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::ThawOnTimeout);
+    assert_caught("A1 single authority", None, tweak);
 }
 
 #[test]
 fn a_target_that_ignores_epochs_is_caught() {
-    assert_caught_by("A1 single authority", |config| config.planted_bug = Some(PlantedBug::IgnoreEpochs));
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::IgnoreEpochs);
+    assert_caught("A1 single authority", None, tweak);
 }
 
 #[test]
 fn a_token_that_admits_twice_is_caught() {
-    assert_caught_by("A5 tokens", |config| config.planted_bug = Some(PlantedBug::ReuseTokens));
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::ReuseTokens);
+    assert_caught("A5 tokens", None, tweak);
+}
+
+#[test]
+fn a_node_that_goes_on_after_its_lease_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::OutliveLease);
+    assert_caught("A1 own lease", Some("partition"), tweak);
+}
+
+#[test]
+fn a_buddy_that_forgets_what_it_confirmed_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::DropStandby);
+    assert_caught("A2 nothing lost", Some("crash"), tweak);
+}
+
+#[test]
+fn a_buddy_that_confirms_what_it_does_not_have_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::ConfirmUnapplied);
+    assert_caught("A2 nothing lost", Some("crash"), tweak);
+}
+
+#[test]
+fn a_verdict_that_restores_an_older_copy_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.coordinator.planted_bug = Some(PlantedBug::RestoreOldest);
+    assert_caught("A2 nothing lost", Some("crash"), tweak);
+}
+
+#[test]
+fn a_client_that_forgets_inputs_before_they_are_durable_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.client.planted_bug = Some(PlantedBug::ForgetApplied);
+    assert_caught("A3 exactly once", Some("crash"), tweak);
+}
+
+#[test]
+fn a_coordinator_that_speaks_before_it_has_kept_what_it_says_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.hasty_disk = true;
+    assert_caught("A2 nothing lost", Some("coordinator"), tweak);
 }
 
 #[test]
 fn the_same_seeds_are_clean_without_a_bug() {
-    if let Some(failure) = first_failure(SEEDS_CLEAN, |_| {}) {
-        panic!("{failure}");
+    for faults in [None, Some("all")] {
+        if let Some(failure) = first_failure(SEEDS_CLEAN, options(faults, |_| {})) {
+            panic!("{failure}");
+        }
     }
 }

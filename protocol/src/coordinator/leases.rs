@@ -5,17 +5,24 @@ use core::time::Duration;
 use super::{Coordinator, CoordinatorEvent, TimerKey};
 use crate::config::CoordinatorConfig;
 use crate::id::{NodeId, Peer};
-use crate::lease::{WardenAction, WardenSettings};
+use crate::lease::{Warden, WardenAction, WardenSettings};
 use crate::time::Time;
 use crate::wire::{LeaseMessage, Message};
 
-pub(super) const fn settings(config: &CoordinatorConfig) -> WardenSettings {
-    WardenSettings {
+/// A coordinator's warden, as it is set.
+#[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut, reason = "a bug may be planted"))]
+pub(super) fn warden(config: &CoordinatorConfig) -> Warden {
+    let mut warden = Warden::new(WardenSettings {
         lease: config.lease,
         margin: config.lease_margin,
         suspect_after: config.suspect_after,
         retry: config.retry,
+    });
+    #[cfg(feature = "planted-bugs")]
+    if let Some(bug) = config.planted_bug {
+        warden.plant(bug);
     }
+    warden
 }
 
 impl Coordinator {

@@ -129,8 +129,8 @@ impl Coordinator {
     fn bare(config: CoordinatorConfig, term: Term, seed: [u8; 32]) -> Result<Self, ConfigError> {
         config.world.check()?;
         let grid = Grid::new(config.world.grid)?;
-        let warden = Warden::new(leases::settings(&config));
-        let rounds = RoundKeeper::new(Round { term, number: 0 }, config.retry);
+        let warden = leases::warden(&config);
+        let rounds = recovery::keeper(&config, Round { term, number: 0 });
         Ok(Self {
             config,
             grid,

@@ -3,10 +3,22 @@
 use bytes::Bytes;
 
 use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, Record, TimerKey};
+use crate::config::CoordinatorConfig;
 use crate::id::{NodeId, Peer};
-use crate::recovery::{ClaimsPart, RoundOutput, Taken, Verdict};
+use crate::recovery::{ClaimsPart, RoundKeeper, RoundOutput, Taken, Verdict};
 use crate::time::Time;
 use crate::wire::{Lane, Message, RecoveryMessage, Round};
+
+/// A coordinator's keeper of rounds, as it is set.
+#[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut, reason = "a bug may be planted"))]
+pub(super) fn keeper(config: &CoordinatorConfig, last: Round) -> RoundKeeper {
+    let mut keeper = RoundKeeper::new(last, config.retry);
+    #[cfg(feature = "planted-bugs")]
+    if let Some(bug) = config.planted_bug {
+        keeper.plant(bug);
+    }
+    keeper
+}
 
 impl Coordinator {
     pub(super) fn on_recovery_message(&mut self, from: NodeId, message: RecoveryMessage, now: Time) {

@@ -246,6 +246,12 @@ impl Node {
             StandbyMessage::End { cut, base, tick, parts, gone } => {
                 let end = CutEnd { base, tick, parts, gone };
                 let reply = self.standby.keeper.on_end(peer, cut, end);
+                #[cfg(feature = "planted-bugs")]
+                let reply = if self.setup.config.has_bug(crate::config::PlantedBug::ConfirmUnapplied) {
+                    Reply::Ack { cut }
+                } else {
+                    reply
+                };
                 self.answer(peer, reply);
             }
             StandbyMessage::Ack { cut } => {
@@ -284,7 +290,13 @@ impl Node {
     fn answer(&mut self, peer: Peer, reply: Reply) {
         match reply {
             Reply::Silence => {}
-            Reply::Ack { cut } => self.say(peer, StandbyMessage::Ack { cut }),
+            Reply::Ack { cut } => {
+                #[cfg(feature = "planted-bugs")]
+                if self.setup.config.has_bug(crate::config::PlantedBug::DropStandby) {
+                    self.standby.keeper.drop_source(peer);
+                }
+                self.say(peer, StandbyMessage::Ack { cut });
+            }
             Reply::Lack { cut } => self.say(peer, StandbyMessage::Lack { cut }),
             Reply::Full => self.event(NodeEvent::StandbyFull { of: peer }),
             Reply::Misbehaved(what) => self.misbehaved(peer, what),

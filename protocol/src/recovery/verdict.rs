@@ -198,6 +198,10 @@ impl<'a> Case<'a> {
         };
         match it.claim.kind {
             ClaimKind::Frozen { .. } | ClaimKind::Moved { .. } => true,
+            #[cfg(feature = "planted-bugs")]
+            ClaimKind::Standby { of, .. } if self.bug == Some(PlantedBug::RestoreOldest) => {
+                self.dead.contains(&of)
+            }
             ClaimKind::Standby { of, cut } => {
                 self.dead.contains(&of) && self.newest.get(&of).is_none_or(|newest| cut >= newest.cut)
             }
@@ -218,6 +222,10 @@ impl<'a> Case<'a> {
         #[cfg(feature = "planted-bugs")]
         if self.bug == Some(PlantedBug::IgnoreVerdictEpochs) {
             return copies.iter().max_by_key(|it| it.claim.contents.map(|contents| contents.tick)).copied();
+        }
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(PlantedBug::RestoreOldest) {
+            return copies.iter().min_by(|a, b| better(a, b)).copied();
         }
         copies.iter().max_by(|a, b| better(a, b)).copied()
     }

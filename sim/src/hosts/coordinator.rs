@@ -30,7 +30,7 @@ pub(crate) struct CoordinatorHost {
 }
 
 impl CoordinatorHost {
-    pub(crate) fn new(machine: Coordinator, clock: HostClock) -> Self {
+    pub(crate) fn new(machine: Coordinator, clock: HostClock, disk: Disk) -> Self {
         Self {
             machine,
             life: 0,
@@ -40,7 +40,7 @@ impl CoordinatorHost {
             wake_at: None,
             asked: BTreeMap::new(),
             questions: 0,
-            disk: Disk::default(),
+            disk,
             store: BTreeMap::new(),
         }
     }

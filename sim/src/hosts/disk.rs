@@ -13,12 +13,19 @@ pub(crate) struct Disk {
     waiting: VecDeque<CoordinatorOutput>,
     /// How many of these are in the batch that is being synced.
     syncing: Option<usize>,
+    /// Whether what follows a record is done before the record is safe: a mistake that the checks must see.
+    is_hasty: bool,
 }
 
 impl Disk {
+    pub(crate) fn new(is_hasty: bool) -> Self {
+        Self { is_hasty, ..Self::default() }
+    }
+
     /// What of an output may be done at once: all but records, and what follows a record that isn't safe.
     pub(crate) fn pass(&mut self, output: CoordinatorOutput) -> Option<CoordinatorOutput> {
-        let waits = !self.waiting.is_empty() || matches!(output, CoordinatorOutput::Persist(_));
+        let follows = !self.waiting.is_empty() && !self.is_hasty;
+        let waits = follows || matches!(output, CoordinatorOutput::Persist(_));
         if !waits {
             return Some(output);
         }

@@ -333,6 +333,7 @@ fn scenario() -> Scenario {
         players: 1,
         npcs_per_node: 1,
         coordinator: CoordinatorConfig { world, nodes_min: NODES, ..CoordinatorConfig::default() },
+        hasty_disk: false,
         node: NodeConfig { dwell_min: Duration::ZERO, ..NodeConfig::default() },
         client: ClientConfig::default(),
         faults: Faults::NONE,

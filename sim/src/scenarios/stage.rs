@@ -320,6 +320,7 @@ fn scenario(setting: &Setting) -> Scenario {
             suspect_after: Duration::from_secs(400),
             ..CoordinatorConfig::default()
         },
+        hasty_disk: false,
         node,
         client: ClientConfig::default(),
         faults: Faults::NONE,

@@ -23,6 +23,8 @@ use crate::trace::Said;
 
 /// How long the coordinator's disk takes to sync.
 const SYNC_US: (u64, u64) = (200, 8_000);
+/// The same where nobody waits for it: whenever the operating system pleases.
+const LAZY_SYNC_US: (u64, u64) = (100_000, 5_000_000);
 
 impl World {
     pub(super) fn on_node_starts(&mut self, node: usize) {
@@ -311,7 +313,8 @@ impl World {
 
     fn sync_disk(&mut self) {
         if self.coordinator.disk.begin_sync() {
-            let at = self.now + self.chance.micros(SYNC_US);
+            let sync_us = if self.scenario.hasty_disk { LAZY_SYNC_US } else { SYNC_US };
+            let at = self.now + self.chance.micros(sync_us);
             self.queue.push(at, Event::DiskSynced { process: self.coordinator.life });
         }
     }

@@ -32,7 +32,7 @@ use selvedge_protocol::time::Time;
 use crate::connections::Connections;
 use crate::dice::Dice;
 use crate::event::{Event, Process};
-use crate::hosts::{CoordinatorHost, HostClock, NodeHost, PlayerHost};
+use crate::hosts::{CoordinatorHost, Disk, HostClock, NodeHost, PlayerHost};
 use crate::invariant::{self, Fact, Invariant, Step, Violation};
 use crate::network::Network;
 use crate::queue::Queue;
@@ -109,7 +109,7 @@ impl World {
             queue: Queue::default(),
             network: Network::new(scenario.nodes, scenario.faults.clone(), Dice::new(seed, 2)),
             connections: Connections::new(scenario.faults.clone(), Dice::new(seed, 3)),
-            coordinator: CoordinatorHost::new(machine, clock),
+            coordinator: CoordinatorHost::new(machine, clock, Disk::new(scenario.hasty_disk)),
             nodes,
             players: (0..scenario.players).map(player).collect(),
             dice,

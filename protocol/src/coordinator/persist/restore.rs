@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::image::{CoordinatorImage, ImageError};
 use super::record::{LifeImage, Record, WorldImage};
 use crate::config::{ConfigError, CoordinatorConfig};
+use crate::coordinator::recovery::keeper;
 use crate::coordinator::{Coordinator, CoordinatorOutput};
 use crate::id::{Peer, Term};
-use crate::recovery::RoundKeeper;
 use crate::time::Time;
 use crate::wire::Round;
 
@@ -42,7 +42,7 @@ impl Coordinator {
         let mut machine = Self::bare(config, term, seed)?;
         let map = image.check(&machine.config, &machine.grid)?;
         machine.last_incarnation = image.incarnation;
-        machine.rounds = RoundKeeper::new(Round { term, number: image.round }, machine.config.retry);
+        machine.rounds = keeper(&machine.config, Round { term, number: image.round });
         machine.map = Arc::new(map);
         machine.persist(Record::Term(term));
         machine.persist(Record::Incarnation(image.incarnation));

@@ -80,6 +80,11 @@ impl Client {
                 if entity != world.entity {
                     return;
                 }
+                #[cfg(feature = "planted-bugs")]
+                let durable = match self.config.planted_bug {
+                    Some(crate::config::PlantedBug::ForgetApplied) => applied,
+                    Some(_) | None => durable,
+                };
                 if world.former == Some(connection) && epoch < world.epoch {
                     self.log.hear(applied, durable);
                 } else if !self.follow(connection, Word { epoch, applied, durable }, now) {

@@ -29,6 +29,9 @@ pub struct ClientConfig {
     pub door_retry_max: Duration,
     /// How long an answer of the door is waited for. Default: 6 s, a little more than the door takes to give up.
     pub door_patience: Duration,
+    /// A known bug to build in, so that a checker can prove that it sees it.
+    #[cfg(feature = "planted-bugs")]
+    pub planted_bug: Option<crate::config::PlantedBug>,
 }
 
 impl Default for ClientConfig {
@@ -40,6 +43,8 @@ impl Default for ClientConfig {
             door_retry: Duration::from_millis(500),
             door_retry_max: Duration::from_secs(4),
             door_patience: Duration::from_secs(6),
+            #[cfg(feature = "planted-bugs")]
+            planted_bug: None,
         }
     }
 }
