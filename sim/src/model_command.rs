@@ -56,8 +56,19 @@ fn run_planted(name: &str, threads: usize) -> anyhow::Result<ExitCode> {
     use selvedge_sim::model::{PLANTS, Plant};
 
     if name == "all" {
-        let unseen: Vec<&str> =
-            PLANTS.iter().filter(|plant| tell(&plant.explore(threads))).map(|plant| plant.name).collect();
+        let mut unseen = Vec::new();
+        for (number, plant) in PLANTS.iter().enumerate() {
+            show(&format!("{:>2} of {}: {}", number + 1, PLANTS.len(), plant.name));
+            let Explored { states, depth, elapsed, violation, .. } = plant.explore(threads);
+            let seconds = elapsed.as_secs_f64();
+            let seen = if let Some(violation) = violation {
+                format!("breaks {:?} in {} steps", violation.property, violation.steps.len())
+            } else {
+                unseen.push(plant.name);
+                "is not seen".to_owned()
+            };
+            show(&format!("{states:>10} states, depth {depth:>3}, {seconds:>7.1} s   {seen}"));
+        }
         show(&format!("{} bugs planted; not seen: {unseen:?}", PLANTS.len()));
         return Ok(if unseen.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
