@@ -2,6 +2,9 @@
 //!
 //! Everything else only moves bytes. Nothing in here waits but for the next thing to happen.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

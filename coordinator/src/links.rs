@@ -35,7 +35,7 @@ impl Lives {
         }
     }
 
-    fn judge(&self, node: NodeId, process: u64) -> Result<(), String> {
+    pub(crate) fn judge(&self, node: NodeId, process: u64) -> Result<(), String> {
         let lives = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lives.get(&node).map_or(Ok(()), |live| live.judge(process))
     }

@@ -37,6 +37,12 @@ pub(super) struct SealedFile {
 }
 
 impl SealedFile {
+    /// A new one on a disk of the test's own.
+    #[cfg(test)]
+    pub(super) fn on(disk: impl redb::StorageBackend) -> Self {
+        Self { database: Database::builder().create_with_backend(disk).unwrap() }
+    }
+
     /// Opens the file and checks it as a whole, or makes it. Says whether it was there.
     pub(super) fn open(path: &Path, kind: Kind, world: &str) -> Result<(Self, bool), DiskError> {
         let failed = |source| DiskError::Path { path: path.to_owned(), source };

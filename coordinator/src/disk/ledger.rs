@@ -34,6 +34,14 @@ impl Ledger {
         Self { kept: None, under_way: None }
     }
 
+    /// A new one on a disk of the test's own; the folder is only named.
+    #[cfg(test)]
+    pub(crate) fn on(disk: impl redb::StorageBackend, folder: Folder) -> Self {
+        let path = KIND.path(folder.path());
+        let kept = Kept { file: Arc::new(SealedFile::on(disk)), folder, path };
+        Self { kept: Some(kept), under_way: None }
+    }
+
     /// Opens the file, or makes it, and reads what is in it. Where nothing is remembered the image begins at `floor`.
     pub(crate) fn open(folder: Folder, floor: u64) -> Result<(Self, CoordinatorImage), DiskError> {
         let path = KIND.path(folder.path());
