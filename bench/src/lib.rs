@@ -5,7 +5,10 @@
 //! [`app`] is the command line around it (`mesh-bench`, `selvedge bench`), [`Observer`] reads what the coordinator
 //! knows over HTTP.
 //!
-//! Deliberately absent: starting a mesh (`selvedge up` does), and figures that only nodes can measure: those come from
+//! [`local`] starts a mesh of real processes on this machine for those who judge one: `selvedge up` and `mesh-bench
+//! chaos`.
+//!
+//! Deliberately absent: figures that only nodes can measure: those come from
 //! the nodes' reports.
 
 pub mod app;
@@ -16,8 +19,10 @@ mod figures;
 mod flood;
 mod handoff;
 mod http;
+pub mod local;
 mod observer;
 mod report;
+mod size;
 mod table;
 mod transport;
 
@@ -28,7 +33,5 @@ pub use bots::{
 pub use census::{Judgement, judge};
 pub use figures::{Figures, figures, milliseconds};
 pub use http::{HttpError, RESPONSE_BYTES_MAX};
-pub use observer::{
-    CellsView, CensusView, Epoch, HeldView, NodeView, Observer, ObserverError, Standing, StatusView,
-};
+pub use observer::{CellsView, CensusView, Epoch, HeldView, Observer, ObserverError, Standing};
 pub use table::Table;

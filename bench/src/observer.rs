@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use selvedge_node::NodeReport;
+use selvedge_protocol::coordinator::CoordinatorStatus;
 use selvedge_protocol::grid::CellId;
 use selvedge_protocol::id::{EntityId, NodeId, SessionId};
 use serde::{Deserialize, Serialize};
@@ -35,58 +36,6 @@ pub enum ObserverError {
         /// What is wrong.
         cause: String,
     },
-}
-
-/// A node as the coordinator sees it.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-pub struct NodeView {
-    /// Its id.
-    pub node: NodeId,
-    /// Whether its lease runs.
-    pub alive: bool,
-    /// Whether a link to it is up.
-    pub linked: bool,
-    /// Where other nodes reach it.
-    pub mesh_addr: String,
-    /// Where clients reach it.
-    pub client_addr: String,
-    /// Cells that it owns.
-    pub cells: usize,
-    /// Entities that it holds.
-    pub entities: u32,
-    /// Of these, players.
-    pub players: u32,
-    /// Ghosts that it keeps.
-    pub ghosts: u32,
-    /// Its client connections.
-    pub clients: u32,
-    /// Handoffs that it received since its start.
-    pub handoffs_in: u64,
-}
-
-/// The coordinator at a glance.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-pub struct StatusView {
-    /// Cells of the base grid.
-    pub cells: usize,
-    /// Of these, without an owner.
-    pub cells_without_owner: usize,
-    /// The cell map's version.
-    pub map_version: u64,
-    /// The nodes.
-    pub nodes: Vec<NodeView>,
-    /// Sessions that are open.
-    pub sessions: usize,
-    /// Entities in the directory.
-    pub entities: usize,
-    /// Preparations notified since the start.
-    pub prepares_notified: u64,
-    /// Preparations refused since the start.
-    pub prepares_refused: u64,
-    /// Changes of authority reported since the start.
-    pub authority_changes: u64,
-    /// Breaches of A1 seen in those reports.
-    pub authority_violations: u64,
 }
 
 /// Who owns which cell.
@@ -156,7 +105,7 @@ impl Observer {
     ///
     /// # Errors
     /// [`ObserverError`].
-    pub fn status(&self) -> Result<StatusView, ObserverError> {
+    pub fn status(&self) -> Result<CoordinatorStatus, ObserverError> {
         self.ask("GET", "/status")
     }
 

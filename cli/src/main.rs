@@ -10,7 +10,6 @@
 
 mod certs;
 mod out;
-mod size;
 mod status;
 mod up;
 

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use selvedge_bench::{Observer, StatusView, Table, milliseconds};
+use selvedge_bench::{Observer, Table, milliseconds};
+use selvedge_protocol::coordinator::CoordinatorStatus;
 
 use crate::out;
 
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn nodes(status: &StatusView) -> Table {
+fn nodes(status: &CoordinatorStatus) -> Table {
     let mut table = Table::new([
         "node",
         "alive",
@@ -72,7 +73,7 @@ fn nodes(status: &StatusView) -> Table {
     table
 }
 
-fn summary(status: &StatusView) -> String {
+fn summary(status: &CoordinatorStatus) -> String {
     format!(
         "{} cells ({} without owner), map version {}; {} sessions, {} entities known; prepares: {} notified, {} \
          refused; authority violations: {}",

@@ -6,27 +6,35 @@ mod support;
 
 use std::time::Duration;
 
-use selvedge_client::{ClientConfig, ClientEvent, Link};
+use selvedge_client::{Client, ClientConfig, ClientEvent, Link};
 use selvedge_protocol::id::{AuthorityEpoch, InputSeq};
 use selvedge_protocol::wire::{ServerMessage, SessionRequest};
 
-use support::{ENTITY, SECRET, SESSION, World, epoch, soon, wait_for, wait_for_tick, wait_until_entered};
+use support::{
+    ENTITY, SECRET, SESSION, Seat, Server, World, epoch, soon, wait_for, wait_for_tick, wait_until_entered,
+};
 
 const RESTORED: AuthorityEpoch = AuthorityEpoch { generation: 1, step: 0 };
 
-#[tokio::test(flavor = "current_thread")]
-async fn an_acknowledged_input_survives_the_death_of_the_node_that_applied_it() {
-    let world = World::new();
-    let (mut door, mut a, mut b) = (world.server("door"), world.server("a"), world.server("b"));
+/// A player at a server, who soon takes silence for its death.
+async fn enter(world: &World, door: &mut Server, at: &mut Server) -> (Client, Seat) {
     let machine = ClientConfig {
         silence_patience: Duration::from_millis(500),
         door_retry: Duration::from_millis(20),
         ..ClientConfig::default()
     };
-    let mut client = world.endpoint_with(&door, machine).enter("ada", *b"credential");
-    door.answer(&a, 1).await;
-    let at_a = a.greet(1).await;
-    at_a.attach(1, 0);
+    let client = world.endpoint_with(door, machine).enter("ada", *b"credential");
+    door.answer(at, 1).await;
+    let seat = at.greet(1).await;
+    seat.attach(1, 0);
+    (client, seat)
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_acknowledged_input_survives_the_death_of_the_node_that_applied_it() {
+    let world = World::new();
+    let (mut door, mut a, mut b) = (world.server("door"), world.server("a"), world.server("b"));
+    let (mut client, at_a) = enter(&world, &mut door, &mut a).await;
     wait_until_entered(&mut client).await;
     for input in 1..=9u8 {
         client.act(&[input]).unwrap();
@@ -73,15 +81,7 @@ async fn an_acknowledged_input_survives_the_death_of_the_node_that_applied_it() 
 async fn a_node_that_nobody_can_reach_holds_up_neither_the_door_nor_the_next_invitation() {
     let world = World::new();
     let (mut door, mut a, mut b) = (world.server("door"), world.server("a"), world.server("b"));
-    let machine = ClientConfig {
-        silence_patience: Duration::from_millis(500),
-        door_retry: Duration::from_millis(20),
-        ..ClientConfig::default()
-    };
-    let mut client = world.endpoint_with(&door, machine).enter("ada", *b"credential");
-    door.answer(&a, 1).await;
-    let at_a = a.greet(1).await;
-    at_a.attach(1, 0);
+    let (mut client, at_a) = enter(&world, &mut door, &mut a).await;
     at_a.show_durable(epoch(1), 7, 0, 0);
     wait_for_tick(&mut client, 7).await;
     // The door still believes in a node that answers no packet.

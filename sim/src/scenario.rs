@@ -345,21 +345,12 @@ fn draw_faults(dice: &mut Dice, profile: Profile, transfer_patience: Duration) -
     let calm = Faults {
         delay_us: (200, delay_high),
         jitter_us: dice.whole(100, 10_000),
-        loss: 0.0,
-        duplicate: 0.0,
-        reorder: 0.0,
         reorder_us: (5_000, 150_000),
-        replay: 0.0,
         replay_us: (1_000_000, 8_000_000),
-        weather_every: None,
         burst_us: (200_000, 1_000_000),
         cut_us: (200_000, 2_000_000),
         pause_us: (50_000, 1_000_000),
-        connect_fails: 0.0,
-        door_fails: 0.0,
-        door_answer_lost: 0.0,
-        store_fails: 0.0,
-        stolen_token: 0.0,
+        ..Faults::NONE
     };
     match profile {
         Profile::Calm => calm,

@@ -26,6 +26,19 @@ pub(crate) enum Spec {
     },
 }
 
+impl Spec {
+    /// The command line that makes this program be it.
+    ///
+    /// # Errors
+    /// If a path is no text.
+    pub(crate) fn command(&self) -> anyhow::Result<Vec<String>> {
+        let spec = serde_json::to_string(self)?;
+        // In `selvedge` the commands of this crate stand below `bench`.
+        let below = std::env::args().nth(1).filter(|first| first == "bench");
+        Ok(below.into_iter().chain([CHILD_COMMAND.to_owned(), spec]).collect())
+    }
+}
+
 /// Is what it is told to be until it is killed, or its standard input ends.
 ///
 /// # Errors

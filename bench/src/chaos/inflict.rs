@@ -8,11 +8,12 @@ use selvedge_protocol::id::EntityId;
 use serde::Serialize;
 
 use super::args::ChaosArgs;
-use super::mesh::{Mesh, is_whole};
+use super::mesh::Mesh;
 use super::plan::{Fault, place_name};
 use super::proxy::{COORDINATOR, Place};
 use super::watch::{Held, Watch};
 use super::wire::Weather;
+use crate::local::is_whole;
 use crate::{Bots, Sight};
 
 const LOOK: Duration = Duration::from_millis(40);
@@ -79,7 +80,7 @@ impl<'a> Fury<'a> {
         };
         let watch = match fault.loses_lease() {
             Some(place) => {
-                let held = Held::by(self.mesh.home.nodes[place - 1], &self.mesh.observer.census()?);
+                let held = Held::by(self.mesh.home.folder.nodes()[place - 1], &self.mesh.observer.census()?);
                 aftermath.entities = held.len();
                 Some(held)
             }
@@ -98,8 +99,8 @@ impl<'a> Fury<'a> {
     /// Does it. Gives the moment from which on it counts.
     fn begin(&mut self, fault: Fault) -> anyhow::Result<Instant> {
         match fault {
-            Fault::Kill { place, .. } => return self.mesh.process(place).kill(),
-            Fault::Pause { node, .. } => return self.mesh.process(node).pause(),
+            Fault::Kill { place, .. } => return self.mesh.process(place)?.kill(),
+            Fault::Pause { node, .. } => return self.mesh.process(node)?.pause(),
             Fault::Partition { .. } | Fault::Isolation { .. } => {
                 for (from, to) in self.cuts(fault) {
                     self.mesh.proxy.cut(from, to);
@@ -113,7 +114,7 @@ impl<'a> Fury<'a> {
     fn end(&mut self, fault: Fault) -> anyhow::Result<()> {
         match fault {
             Fault::Kill { place, .. } => return self.mesh.restart(place),
-            Fault::Pause { node, .. } => return self.mesh.process(node).resume(),
+            Fault::Pause { node, .. } => return self.mesh.process(node)?.resume(),
             Fault::Partition { .. } | Fault::Isolation { .. } => {
                 for (from, to) in self.cuts(fault) {
                     self.mesh.proxy.mend(from, to);
@@ -130,7 +131,7 @@ impl<'a> Fury<'a> {
             Fault::Partition { from, to, one_way: true, .. } => vec![(from, to)],
             Fault::Partition { from, to, one_way: false, .. } => vec![(from, to), (to, from)],
             Fault::Isolation { node, .. } => {
-                let others = (COORDINATOR..=self.args.nodes).filter(|&other| other != node);
+                let others = (COORDINATOR..=self.args.local.nodes).filter(|&other| other != node);
                 others.flat_map(|other| [(node, other), (other, node)]).collect()
             }
             Fault::Kill { .. } | Fault::Pause { .. } | Fault::Loss { .. } => Vec::new(),
@@ -197,7 +198,7 @@ impl<'a> Fury<'a> {
     /// Whether every node is there, and the one that was away has cells.
     fn is_whole(&self, fault: Fault) -> bool {
         let Some(status) = self.mesh.status() else { return false };
-        is_whole(&status, self.args.nodes)
+        is_whole(&status, self.args.local.nodes)
             && fault.loses_lease().is_none_or(|place| self.mesh.has_cells(&status, place))
     }
 
@@ -236,7 +237,7 @@ impl<'a> Fury<'a> {
         for (sight, then) in restored {
             affected.insert(sight.entity);
             aftermath.recovery_ms.push(millis(then - at));
-            aftermath.rolled_back_ms.push(millis(of_inputs(sight.rolled_back, self.args.tick_hz)));
+            aftermath.rolled_back_ms.push(millis(of_inputs(sight.rolled_back, self.args.local.tick_hz)));
         }
         aftermath.affected = affected.len();
         if aftermath.entities > 0 {

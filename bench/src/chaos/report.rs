@@ -107,7 +107,7 @@ impl<'a> Report<'a> {
     }
 
     fn expected(&self) -> usize {
-        self.args.players * self.runs.len()
+        self.args.local.players * self.runs.len()
     }
 
     /// The report for people.

@@ -5,24 +5,21 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
-use selvedge_client::ClientSettings;
+use anyhow::ensure;
 use selvedge_node::NodeReport;
-use selvedge_protocol::grid::{Grid, GridConfig};
+use selvedge_protocol::coordinator::CoordinatorStatus;
 use selvedge_protocol::id::EntityId;
 
 use super::args::{ChaosArgs, FaultKind};
 use super::home::Home;
 use super::inflict::{Aftermath, Fury, names};
 use super::judge::{Items, judge_inputs, judge_items, npcs};
-use super::mesh::{Mesh, is_whole};
+use super::mesh::Mesh;
 use super::plan::{Fault, Plan};
 use super::proxy::{COORDINATOR, Carried};
-use crate::{
-    Bots, BotsReport, BotsSettings, Inventory, Judgement, Manner, Observer, Plain, StatusView, judge,
-};
+use crate::local::{ENTRIES_PER_SECOND, is_whole};
+use crate::{Bots, BotsReport, Inventory, Judgement, Observer, judge};
 
-const ENTRIES_PER_SECOND: u32 = 100;
 /// Beyond the plain pace: how long all players may take to enter.
 const ENTRY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long reading all inventories may take; each input shows one item.
@@ -44,7 +41,7 @@ pub(crate) struct Outcome {
     pub(crate) played: Duration,
     pub(crate) bots: BotsReport,
     pub(crate) nodes: NodeReport,
-    pub(crate) status: Option<StatusView>,
+    pub(crate) status: Option<CoordinatorStatus>,
     pub(crate) judgement: Judgement,
     pub(crate) npcs_before: usize,
     pub(crate) npcs_missing: usize,
@@ -67,11 +64,12 @@ pub(crate) fn run(
     let home = Home::make(args, dir)?;
     say(&format!(
         "seed {seed}: starting a coordinator and {} nodes; logs in {}",
-        args.nodes,
-        home.dir().display()
+        args.local.nodes,
+        home.folder.dir().display()
     ));
     let mut mesh = Mesh::start(args, seed, home)?;
-    let bots = Bots::start(&bots_settings(args, seed, &mesh)?)?;
+    let bots =
+        Bots::start(&mesh.home.folder.bots(&args.local, seed, mesh.home.addresses.door, mesh.observer)?)?;
     let begun = Instant::now();
     enter(args, &bots)?;
     let before = read_items(&bots);
@@ -79,7 +77,7 @@ pub(crate) fn run(
     let npcs_before = stage.count_npcs(mesh.observer)?;
     say(&format!(
         "{} players and {} NPCs are in; faults for {:?}",
-        args.players,
+        args.local.players,
         npcs_before.len(),
         args.duration
     ));
@@ -112,7 +110,7 @@ pub(crate) fn run(
         carried,
         problems: stage.problems,
     };
-    let broken = outcome.broken(args.players);
+    let broken = outcome.broken(args.local.players);
     outcome.problems.splice(0..0, broken);
     Ok(outcome)
 }
@@ -164,7 +162,7 @@ impl Stage<'_> {
         bots: &Bots,
     ) -> anyhow::Result<Vec<(FaultKind, Aftermath)>> {
         let args = self.args;
-        let plan = Plan::new(seed, &args.faults, args.nodes, args.lease);
+        let plan = Plan::new(seed, &args.faults, args.local.nodes, args.lease);
         let mut faults = Vec::new();
         let mut fury = Fury::new(args, mesh, bots);
         fury.rest()?;
@@ -189,7 +187,7 @@ impl Stage<'_> {
 
     fn await_whole(&mut self, mesh: &Mesh) {
         let until = Instant::now() + CALM_PATIENCE;
-        while !mesh.status().is_some_and(|status| is_whole(&status, self.args.nodes)) {
+        while !mesh.status().is_some_and(|status| is_whole(&status, self.args.local.nodes)) {
             if Instant::now() >= until {
                 self.problems.push(format!(
                     "{CALM_PATIENCE:?} after the last fault a node is not linked or a cell has no owner"
@@ -213,9 +211,14 @@ impl Stage<'_> {
         let until = Instant::now() + CENSUS_PATIENCE;
         let mut seen = BTreeSet::new();
         // One that changes hands shows in the next census.
-        while seen.len() < usize::try_from(self.args.npcs)? {
+        while seen.len() < usize::try_from(self.args.local.npcs)? {
             seen.extend(npcs(&observer.census()?));
-            ensure!(Instant::now() < until, "only {} of {} NPCs came to life", seen.len(), self.args.npcs);
+            ensure!(
+                Instant::now() < until,
+                "only {} of {} NPCs came to life",
+                seen.len(),
+                self.args.local.npcs
+            );
             sleep(LOOK);
         }
         Ok(seen)
@@ -288,11 +291,11 @@ fn in_words(aftermath: &Aftermath) -> String {
 }
 
 fn enter(args: &ChaosArgs, bots: &Bots) -> anyhow::Result<()> {
-    let entering = Duration::from_secs(u64::try_from(args.players)? / u64::from(ENTRIES_PER_SECOND));
+    let entering = Duration::from_secs(u64::try_from(args.local.players)? / u64::from(ENTRIES_PER_SECOND));
     let until = Instant::now() + entering * 2 + ENTRY_PATIENCE;
     loop {
         let now = bots.snapshot();
-        if now.entered == args.players {
+        if now.entered == args.local.players {
             return Ok(());
         }
         let why = || now.last_refusal.clone().unwrap_or_else(|| "no answer".to_owned());
@@ -300,7 +303,7 @@ fn enter(args: &ChaosArgs, bots: &Bots) -> anyhow::Result<()> {
             Instant::now() < until,
             "only {} of {} players came in: {}",
             now.entered,
-            args.players,
+            args.local.players,
             why()
         );
         sleep(LOOK);
@@ -318,23 +321,4 @@ fn read_items(bots: &Bots) -> Vec<(EntityId, Inventory)> {
         }
         sleep(LOOK);
     }
-}
-
-fn bots_settings(args: &ChaosArgs, seed: u64, mesh: &Mesh) -> anyhow::Result<BotsSettings> {
-    let [x, y] = args.cells;
-    let grid =
-        Grid::new(GridConfig { cell_edge_m: args.cell_edge, cells: [x, y, 1], ..GridConfig::default() })?;
-    let owners = mesh.observer.cells().context("the cells' owners are not known")?.cells;
-    let home = &mesh.home;
-    Ok(BotsSettings {
-        client: ClientSettings::new(home.addresses.door, home.door_name.clone(), home.ca_pem.clone()),
-        players: args.players,
-        tick_hz: args.tick_hz,
-        plain: Plain { grid, owners },
-        manner: Manner::Roam,
-        speed_mps: args.speed,
-        entries_per_second: ENTRIES_PER_SECOND,
-        seed,
-        name: "bot".to_owned(),
-    })
 }

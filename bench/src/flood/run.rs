@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use selvedge_certs::{Role, Uuid};
 use selvedge_client::ClientSettings;
+use selvedge_protocol::coordinator::{CoordinatorStatus, NodeStatus};
 use selvedge_protocol::id::NodeId;
 use serde::Deserialize;
 
@@ -18,8 +19,9 @@ use super::home::{Home, NODES};
 use super::measure::{MemoryWatch, Ticks, fresh_reports};
 use super::report::{Phase, Report};
 use super::witness::Witnesses;
-use crate::chaos::{ChildSpec, Process};
-use crate::{NodeView, Observer, StatusView};
+use crate::Observer;
+use crate::chaos::ChildSpec;
+use crate::local::{Processes, is_whole};
 
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
@@ -39,7 +41,7 @@ struct Addresses {
 /// The mesh's processes, the coordinator first. Killed when dropped, before their folder goes.
 #[derive(Debug)]
 struct Mesh {
-    processes: Vec<Process>,
+    processes: Processes,
     addresses: Addresses,
     observer: Observer,
     home: Home,
@@ -60,7 +62,7 @@ pub(super) fn run(args: &FloodArgs, say: &dyn Fn(&str)) -> anyhow::Result<Report
         let spec = mesh.spec(attack, args.duration, number)?;
         attacks.push((attack, mesh.phase(&witnesses, args.duration, Some(&spec))?));
         thread::sleep(PAUSE);
-        if let Some(death) = mesh.processes.iter_mut().find_map(Process::death) {
+        if let Some(death) = mesh.processes.deaths().pop() {
             bail!("{attack:?} brought a process down: {death}");
         }
     }
@@ -71,20 +73,19 @@ pub(super) fn run(args: &FloodArgs, say: &dyn Fn(&str)) -> anyhow::Result<Report
 impl Mesh {
     fn start(args: &FloodArgs) -> anyhow::Result<Self> {
         let home = Home::make(args.keep_dir.as_deref())?;
-        let mut coordinator = Process::new("coordinator".to_owned(), home.log("coordinator"));
-        coordinator.start(&ChildSpec::Coordinator { config: home.coordinator_file()? })?;
-        let mut processes = vec![coordinator];
+        let mut processes = Processes::default();
+        let coordinator = ChildSpec::Coordinator { config: home.coordinator_file()? };
+        processes.add("coordinator", home.log("coordinator")).start(&coordinator.command()?)?;
         let addresses = await_addresses(&home.addresses_file(), &mut processes)?;
         for name in NODES {
-            let mut node = Process::new(name.to_owned(), home.log(name));
             let config = home.node_file(name, args, addresses.mesh)?;
-            node.start(&ChildSpec::Node { config, set: Vec::new() })?;
-            processes.push(node);
+            let node = ChildSpec::Node { config, set: Vec::new() };
+            processes.add(name, home.log(name)).start(&node.command()?)?;
         }
         let mut mesh = Self { processes, addresses, observer: Observer::new(addresses.http), home };
         let until = Instant::now() + START_PATIENCE;
-        while !mesh.observer.status().is_ok_and(|status| is_whole(&status)) {
-            if let Some(death) = mesh.processes.iter_mut().find_map(Process::death) {
+        while !mesh.observer.status().is_ok_and(|status| is_whole(&status, NODES.len())) {
+            if let Some(death) = mesh.processes.deaths().pop() {
                 bail!("the mesh could not be started: {death}");
             }
             anyhow::ensure!(Instant::now() < until, "the nodes had not registered within {START_PATIENCE:?}");
@@ -101,7 +102,7 @@ impl Mesh {
         attack: Option<&Spec>,
     ) -> anyhow::Result<Phase> {
         let before = fresh_reports(&self.observer, &self.home.ids)?;
-        let victim = self.processes.get(1).and_then(Process::id).context("the first node is gone")?;
+        let victim = self.processes.id(1).context("the first node is gone")?;
         let memory = MemoryWatch::start(victim)?;
         drop(witnesses.take());
         let deeds = match attack {
@@ -151,23 +152,18 @@ impl Mesh {
     }
 }
 
-fn node_of(status: &StatusView, id: NodeId) -> Option<&NodeView> {
+fn node_of(status: &CoordinatorStatus, id: NodeId) -> Option<&NodeStatus> {
     status.nodes.iter().find(|node| node.node == id)
 }
 
-fn is_whole(status: &StatusView) -> bool {
-    let alive = status.nodes.iter().filter(|node| node.alive && node.linked).count();
-    alive == NODES.len() && status.cells_without_owner == 0
-}
-
-fn await_addresses(path: &PathBuf, processes: &mut [Process]) -> anyhow::Result<Addresses> {
+fn await_addresses(path: &PathBuf, processes: &mut Processes) -> anyhow::Result<Addresses> {
     let until = Instant::now() + START_PATIENCE;
     loop {
         if let Ok(text) = fs::read_to_string(path) {
             return serde_json::from_str(&text)
                 .context("the coordinator wrote other addresses than expected");
         }
-        if let Some(death) = processes.iter_mut().find_map(Process::death) {
+        if let Some(death) = processes.deaths().pop() {
             bail!("the coordinator could not be started: {death}");
         }
         anyhow::ensure!(Instant::now() < until, "the coordinator was not there within {START_PATIENCE:?}");

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::elsewhere::ElsewhereArgs;
+use crate::size::parse_bytes;
 
 /// Largest snapshot that a node takes, with room for what stands beside the component.
 const SNAPSHOT_BYTES_MAX: usize = 900 << 10;
@@ -26,7 +27,7 @@ const PLAYERS_CROSSINGS_PER_S: u32 = 200;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct HandoffArgs {
     /// Sizes of an entity's snapshot, in bytes; k is 1024
-    #[arg(long, value_delimiter = ',', default_value = "1k,4k,16k,64k,256k", value_parser = parse_bytes, value_name = "BYTES,...")]
+    #[arg(long, value_delimiter = ',', default_value = "1k,4k,16k,64k,256k", value_parser = parse_snapshot_bytes, value_name = "BYTES,...")]
     pub(crate) snapshot_bytes: Vec<usize>,
     /// Entities that hop between the nodes at once
     #[arg(long, value_delimiter = ',', default_value = "1,64", value_parser = parse_concurrency, value_name = "N,...")]
@@ -206,17 +207,12 @@ pub(crate) enum Pace {
     Free,
 }
 
-/// Reads `4096`, `4k` or `1m`.
-fn parse_bytes(text: &str) -> Result<usize, String> {
-    let lower = text.trim().to_ascii_lowercase();
-    let (number, unit) = match lower.strip_suffix('k') {
-        Some(number) => (number, 1 << 10),
-        None => (lower.as_str(), 1),
-    };
-    let bytes = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
-    bytes
-        .filter(|bytes| (256..=SNAPSHOT_BYTES_MAX).contains(bytes))
-        .ok_or_else(|| format!("{text:?}: write bytes such as 4096 or 4k, from 256 to {SNAPSHOT_BYTES_MAX}"))
+/// Reads a size that a snapshot may have.
+fn parse_snapshot_bytes(text: &str) -> Result<usize, String> {
+    let bytes = parse_bytes(text)?;
+    let sizes = 256..=SNAPSHOT_BYTES_MAX;
+    let range = || format!("{text:?}: choose from 256 to {SNAPSHOT_BYTES_MAX} bytes");
+    if sizes.contains(&bytes) { Ok(bytes) } else { Err(range()) }
 }
 
 fn parse_concurrency(text: &str) -> Result<usize, String> {
@@ -246,10 +242,10 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_and_without_a_unit() {
-        assert_eq!(parse_bytes("1k"), Ok(1024));
-        assert_eq!(parse_bytes("4096"), Ok(4096));
+        assert_eq!(parse_snapshot_bytes("1k"), Ok(1024));
+        assert_eq!(parse_snapshot_bytes("4096"), Ok(4096));
         for text in ["", "k", "1", "-4k", "2g", "999999k", "99999999999999999999k"] {
-            assert!(parse_bytes(text).is_err(), "{text}");
+            assert!(parse_snapshot_bytes(text).is_err(), "{text}");
         }
     }
 }

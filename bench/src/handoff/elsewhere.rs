@@ -15,6 +15,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use selvedge_client::ClientSettings;
 use selvedge_node::NodeReport;
+use selvedge_protocol::coordinator::CoordinatorStatus;
 use selvedge_protocol::grid::{CellId, Grid, GridConfig};
 use selvedge_protocol::id::NodeId;
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ use super::difference::Difference;
 use super::players::PlayersSeen;
 use super::rows::{Row, RowPath, Seen};
 use crate::app::parse_cells;
-use crate::{Bots, BotsSettings, BotsSnapshot, Manner, Observer, Plain, StatusView, figures};
+use crate::{Bots, BotsSettings, BotsSnapshot, Manner, Observer, Plain, figures};
 
 /// Nodes report once a second: one that is silent for so long is gone.
 const REPORT_PATIENCE: Duration = Duration::from_secs(6);
@@ -148,7 +149,7 @@ pub(super) fn run(
 /// Whether anything can cross there.
 fn check(
     coordinator: SocketAddr,
-    status: &StatusView,
+    status: &CoordinatorStatus,
     owners: &BTreeMap<CellId, NodeId>,
     cells: usize,
 ) -> anyhow::Result<()> {
@@ -381,14 +382,15 @@ mod tests {
 
     fn node(number: u128, alive: bool) -> Value {
         json!({
-            "node": NodeId::from_u128(number), "alive": alive, "linked": alive, "mesh_addr": "", "client_addr": "",
-            "cells": 1, "entities": 0, "players": 0, "ghosts": 0, "clients": 0, "handoffs_in": 0,
+            "node": NodeId::from_u128(number), "incarnation": 1, "alive": alive, "linked": alive, "last_heard_us": 0,
+            "mesh_addr": "", "client_addr": "", "cells": 1, "entities": 0, "players": 0, "ghosts": 0, "clients": 0, "handoffs_in": 0,
         })
     }
 
-    fn status(nodes: &[Value]) -> StatusView {
+    fn status(nodes: &[Value]) -> CoordinatorStatus {
         let status = json!({
-            "cells": 4, "cells_without_owner": 0, "map_version": 1, "nodes": nodes, "sessions": 0, "entities": 0,
+            "term": 1, "mesh_time_us": 0, "map_version": 1, "cells": 4, "cells_without_owner": 0, "nodes": nodes,
+            "sessions": 0, "entities": 0, "directory_whole": true,
             "prepares_notified": 0, "prepares_refused": 0, "authority_changes": 0, "authority_violations": 0,
         });
         serde_json::from_value(status).unwrap()

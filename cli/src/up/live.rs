@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use selvedge_bench::{BotsSnapshot, NodeView, StatusView, figures, milliseconds};
+use selvedge_bench::{BotsSnapshot, figures, milliseconds};
+use selvedge_protocol::coordinator::{CoordinatorStatus, NodeStatus};
 
 use crate::out;
 
@@ -23,7 +24,7 @@ pub(super) struct Live {
 #[derive(Debug)]
 pub(super) struct Moment<'a> {
     pub(super) bots: &'a BotsSnapshot,
-    pub(super) status: Option<&'a StatusView>,
+    pub(super) status: Option<&'a CoordinatorStatus>,
     /// Of all nodes, in microseconds.
     pub(super) cutover_us: Option<&'a hdrhistogram::Histogram<u64>>,
     /// Handoffs of players and NPCs so far.
@@ -119,8 +120,8 @@ fn bar() -> ProgressBar {
     bar
 }
 
-fn of_node(number: usize, node: &NodeView) -> String {
-    let NodeView { cells, players, entities, ghosts, clients, handoffs_in, .. } = node;
+fn of_node(number: usize, node: &NodeStatus) -> String {
+    let NodeStatus { cells, players, entities, ghosts, clients, handoffs_in, .. } = node;
     let lost = if node.alive { "" } else { "  LOST" };
     format!(
         "  node {number:>2}  cells {cells:>4}  players {players:>5}  entities {entities:>6}  ghosts {ghosts:>6}  \

@@ -4,13 +4,12 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use selvedge_bench::{Observer, StatusView};
+use selvedge_bench::Observer;
+use selvedge_bench::local::{Folder, Processes, Signals, is_whole, node_name};
 use selvedge_coordinator::Addresses;
+use selvedge_protocol::coordinator::CoordinatorStatus;
 
 use super::args::UpArgs;
-use super::children::Children;
-use super::home::{Home, node_name};
-use super::signals::Signals;
 use crate::out;
 
 /// How long the processes may take until every cell has an owner. On a busy machine a start takes some seconds.
@@ -22,51 +21,49 @@ const WORD_PERIOD: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Mesh {
     // Before the folder: processes end first.
-    pub(super) children: Children,
+    pub(super) processes: Processes,
     pub(super) addresses: Addresses,
     pub(super) observer: Observer,
-    pub(super) home: Home,
+    pub(super) folder: Folder,
 }
 
 impl Mesh {
     /// Starts everything and waits until every cell has an owner. None if somebody asked to end before.
-    pub(super) fn start(args: &UpArgs, home: Home, signals: &Signals) -> anyhow::Result<Option<Self>> {
+    pub(super) fn start(args: &UpArgs, folder: Folder, signals: &Signals) -> anyhow::Result<Option<Self>> {
         let mut starting =
-            Starting { children: Children::default(), signals, until: Instant::now() + START_PATIENCE };
-        let config = path_text(&home.coordinator_config())?;
-        starting.children.start(
-            "coordinator",
-            &["coordinator", "--config", &config],
-            &home.log("coordinator"),
-        )?;
+            Starting { processes: Processes::default(), signals, until: Instant::now() + START_PATIENCE };
+        let local = &args.local;
+        let addresses_file = folder.dir().join("addresses.json");
+        let mut file = folder.coordinator(local);
+        file.addresses_file = Some(addresses_file.clone());
+        let config = path_text(&folder.configure("coordinator", &file)?)?;
+        let coordinator = starting.processes.add("coordinator", folder.log("coordinator"));
+        coordinator.start(&["coordinator", "--config", &config])?;
         let addresses =
-            || -> Option<Addresses> { serde_json::from_slice(&fs::read(home.addresses_file()).ok()?).ok() };
+            || -> Option<Addresses> { serde_json::from_slice(&fs::read(&addresses_file).ok()?).ok() };
         let Some(addresses) = starting.wait("the coordinator to open its ports", addresses)? else {
             return Ok(None);
         };
-        for number in 1..=args.nodes {
-            let config = path_text(&home.node_config(args, number, addresses.mesh)?)?;
+        for number in 1..=local.nodes {
+            let mut file = folder.node(local, number, addresses.mesh);
+            file.arena.seed = args.seed.wrapping_mul(1000).wrapping_add(number as u64);
             let name = node_name(number);
-            let command = ["node", "--config", &config, "--die-with-parent"];
-            starting.children.start(&name, &command, &home.log(&name))?;
+            let config = path_text(&folder.configure(&name, &file)?)?;
+            let node = starting.processes.add(&name, folder.log(&name));
+            node.start(&["node", "--config", &config, "--die-with-parent"])?;
         }
         let observer = Observer::new(addresses.http);
-        let ready = || observer.status().ok().filter(|status| is_whole(status, args.nodes)).map(drop);
+        let ready = || observer.status().ok().filter(|status| is_whole(status, local.nodes)).map(drop);
         let waited =
             starting.wait("every node to register and every cell to have an owner", ready).with_context(
                 || observer.status().map_or_else(|error| error.to_string(), |status| so_far(&status)),
             )?;
-        let Starting { children, .. } = starting;
-        Ok(waited.map(|()| Self { children, addresses, observer, home }))
+        let Starting { processes, .. } = starting;
+        Ok(waited.map(|()| Self { processes, addresses, observer, folder }))
     }
 }
 
-fn is_whole(status: &StatusView, nodes: usize) -> bool {
-    let alive = status.nodes.iter().filter(|node| node.alive && node.linked).count();
-    alive == nodes && status.cells > 0 && status.cells_without_owner == 0
-}
-
-fn so_far(status: &StatusView) -> String {
+fn so_far(status: &CoordinatorStatus) -> String {
     format!("{} nodes are there, {} cells have no owner", status.nodes.len(), status.cells_without_owner)
 }
 
@@ -75,7 +72,7 @@ fn path_text(path: &std::path::Path) -> anyhow::Result<String> {
 }
 
 struct Starting<'a> {
-    children: Children,
+    processes: Processes,
     signals: &'a Signals,
     until: Instant,
 }
@@ -88,7 +85,7 @@ impl Starting<'_> {
             if let Some(answer) = ask() {
                 return Ok(Some(answer));
             }
-            let deaths = self.children.deaths();
+            let deaths = self.processes.deaths();
             if !deaths.is_empty() {
                 bail!("the mesh could not be started: {}", deaths.join("\n"));
             }
@@ -96,7 +93,7 @@ impl Starting<'_> {
                 return Ok(None);
             }
             if Instant::now() >= self.until {
-                bail!("waited {START_PATIENCE:?} in vain for {what}\n{}", self.children.tails());
+                bail!("waited {START_PATIENCE:?} in vain for {what}\n{}", self.processes.tails());
             }
             if said.elapsed() >= WORD_PERIOD {
                 said = Instant::now();

@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use selvedge_bench::{Bots, Judgement, StatusView, judge};
+use selvedge_bench::local::{ENTRIES_PER_SECOND, Signals};
+use selvedge_bench::{Bots, Judgement, judge};
 use selvedge_node::NodeReport;
+use selvedge_protocol::coordinator::CoordinatorStatus;
 
 use super::args::UpArgs;
 use super::live::{Live, Moment};
 use super::mesh::Mesh;
-use super::signals::Signals;
 
-/// Bots that knock at the door a second.
-pub(super) const ENTRIES_PER_SECOND: u32 = 100;
 /// How long the log-outs may take.
 pub(super) const LOGOUT_PATIENCE: Duration = Duration::from_secs(20);
 /// The same, once somebody has asked twice.
@@ -49,7 +48,7 @@ pub(super) struct Settled {
     pub(super) judgement: Judgement,
     pub(super) expected: usize,
     pub(super) nodes: NodeReport,
-    pub(super) status: Option<StatusView>,
+    pub(super) status: Option<CoordinatorStatus>,
     pub(super) played: Duration,
     pub(super) errors: Vec<String>,
 }
@@ -72,13 +71,13 @@ impl<'a> Play<'a> {
     /// Lets them play until the time is over, somebody asks to end, or a process dies.
     pub(super) fn run(&mut self) {
         let entering =
-            Duration::from_secs(1).mul_f64(to_f64(self.args.players) / f64::from(ENTRIES_PER_SECOND));
+            Duration::from_secs(1).mul_f64(to_f64(self.args.local.players) / f64::from(ENTRIES_PER_SECOND));
         let mut all_in = None;
         loop {
             sleep(LOOK);
             if all_in.is_none() {
                 let entered = self.bots.snapshot().entered;
-                if entered == self.args.players {
+                if entered == self.args.local.players {
                     self.all_expected = true;
                     all_in = Some(Instant::now());
                 } else if self.begun.elapsed() > entering * 2 + ENTRY_PATIENCE {
@@ -119,7 +118,7 @@ impl<'a> Play<'a> {
         let entered = self.bots.snapshot().entered;
         Settled {
             judgement,
-            expected: if self.all_expected { self.args.players } else { entered },
+            expected: if self.all_expected { self.args.local.players } else { entered },
             nodes,
             status,
             played: self.played,
@@ -129,11 +128,11 @@ impl<'a> Play<'a> {
 
     fn tell_who_is_out(&self, entered: usize) {
         let why = self.bots.snapshot().last_refusal.unwrap_or_else(|| "no answer".to_owned());
-        self.live.say(&format!("only {entered} of {} players came in: {why}", self.args.players));
+        self.live.say(&format!("only {entered} of {} players came in: {why}", self.args.local.players));
     }
 
     fn somebody_died(&mut self) -> bool {
-        let deaths = self.mesh.children.deaths();
+        let deaths = self.mesh.processes.deaths();
         let any = !deaths.is_empty();
         for death in &deaths {
             self.live.say(&format!("ERROR: {death}"));

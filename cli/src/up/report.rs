@@ -5,8 +5,9 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use selvedge_bench::{BotsReport, Figures, Judgement, StatusView, Table, figures, milliseconds};
+use selvedge_bench::{BotsReport, Figures, Judgement, Table, figures, milliseconds};
 use selvedge_node::NodeReport;
+use selvedge_protocol::coordinator::{CoordinatorStatus, NodeStatus};
 use serde::Serialize;
 
 use super::args::UpArgs;
@@ -20,7 +21,7 @@ pub(super) struct Evidence<'a> {
     pub(super) args: &'a UpArgs,
     pub(super) bots: &'a BotsReport,
     pub(super) nodes: NodeReport,
-    pub(super) status: Option<StatusView>,
+    pub(super) status: Option<CoordinatorStatus>,
     pub(super) judgement: Judgement,
     /// Players that should be there.
     pub(super) expected: usize,
@@ -60,7 +61,7 @@ pub(super) struct Report {
     tick_us: Figures,
     tick_late_us: Figures,
     faults: Faults,
-    nodes: Vec<selvedge_bench::NodeView>,
+    nodes: Vec<NodeStatus>,
 }
 
 #[derive(Debug, Serialize)]
@@ -231,7 +232,7 @@ impl Report {
                 missing: expected.saturating_sub(judgement.present),
                 logged_out: sums.logged_out,
             },
-            npcs: Npcs { expected: args.npcs, seen: judgement.npcs },
+            npcs: Npcs { expected: args.local.npcs, seen: judgement.npcs },
             inputs: Inputs {
                 sent: sums.sent,
                 applied: sums.applied,

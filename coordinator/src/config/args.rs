@@ -9,7 +9,7 @@ use clap::Args;
 use selvedge_certs::WorldName;
 use selvedge_protocol::grid::CellId;
 use selvedge_protocol::id::NodeId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The coordinator's command line. Embed it with `#[command(flatten)]` and give it to [`run`](crate::app::run).
 #[derive(Debug, Clone, Default, Args)]
@@ -102,8 +102,8 @@ pub struct CoordinatorArgs {
 }
 
 /// A folder, or `none`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "PathBuf")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "PathBuf", into = "PathBuf")]
 pub enum StoreArg {
     /// Nothing is kept: who restarts begins anew.
     None,
@@ -114,6 +114,15 @@ pub enum StoreArg {
 impl From<PathBuf> for StoreArg {
     fn from(path: PathBuf) -> Self {
         if path.as_os_str() == "none" { Self::None } else { Self::Folder(path) }
+    }
+}
+
+impl From<StoreArg> for PathBuf {
+    fn from(store: StoreArg) -> Self {
+        match store {
+            StoreArg::None => "none".into(),
+            StoreArg::Folder(path) => path,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use selvedge_certs::WorldName;
 use selvedge_protocol::grid::CellId;
 use selvedge_protocol::id::NodeId;
 use selvedge_transport::{ClientLimits, MeshLimits, Tuning};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::args::StoreArg;
 use super::error::SettingError;
@@ -35,7 +35,7 @@ use super::error::SettingError;
 /// cell = "L0(3,2,0)"
 /// node = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FileConfig {
     /// Name of the world. No default.
@@ -104,7 +104,7 @@ pub struct FileConfig {
 }
 
 /// The shape of the world, as it is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GridSection {
     /// Lowest corner of the world in metres. Default 0, 0, 0.
@@ -116,7 +116,7 @@ pub struct GridSection {
 }
 
 /// What must survive a restart, as it is written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreSection {
     /// Folder, or "none". Default: see `--store`.
@@ -124,7 +124,7 @@ pub struct StoreSection {
 }
 
 /// A cell pinned to a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PinnedEntry {
     /// The cell, such as `L0(3,2,0)`.

@@ -1,7 +1,7 @@
 //! What goes into a `Coordinator` and what comes out of it.
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{EntityId, Incarnation, NodeId, Peer, SessionId, Term};
 use crate::time::Time;
@@ -234,7 +234,7 @@ pub enum CoordinatorEvent {
 }
 
 /// A node as the coordinator sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// Its id.
     pub node: NodeId,
@@ -265,7 +265,7 @@ pub struct NodeStatus {
 }
 
 /// The coordinator at a glance.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CoordinatorStatus {
     /// Its term.
     pub term: Term,

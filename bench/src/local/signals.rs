@@ -8,13 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// How often somebody asked this process to end.
 #[derive(Debug, Clone)]
-pub(super) struct Signals {
+pub struct Signals {
     seen: Arc<AtomicUsize>,
 }
 
 impl Signals {
     /// Watches from now on; the process no longer dies of SIGINT and SIGTERM.
-    pub(super) fn watch() -> anyhow::Result<Self> {
+    pub fn watch() -> anyhow::Result<Self> {
         let seen = Arc::new(AtomicUsize::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -49,12 +49,12 @@ impl Signals {
     }
 
     /// Whether this process should end in order.
-    pub(super) fn asked(&self) -> bool {
+    pub fn asked(&self) -> bool {
         self.seen.load(Ordering::Relaxed) > 0
     }
 
     /// Whether somebody has lost patience: no more waiting.
-    pub(super) fn asked_again(&self) -> bool {
+    pub fn asked_again(&self) -> bool {
         self.seen.load(Ordering::Relaxed) > 1
     }
 }
