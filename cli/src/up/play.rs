@@ -8,6 +8,7 @@ use selvedge_bench::local::{ENTRIES_PER_SECOND, Signals};
 use selvedge_bench::{Bots, Judgement, judge};
 use selvedge_node::NodeReport;
 use selvedge_protocol::coordinator::CoordinatorStatus;
+use selvedge_protocol::id::EntityId;
 
 use super::args::UpArgs;
 use super::live::{Live, Moment};
@@ -106,7 +107,9 @@ impl<'a> Play<'a> {
         self.live.say("the bots stand still; counting");
         self.bots.stop_inputs();
         self.drain();
-        let judgement = self.count();
+        // Who comes in from here on is not counted.
+        let entered: BTreeSet<_> = self.bots.accounts().into_iter().filter_map(|bot| bot.entity).collect();
+        let judgement = self.count(&entered);
         self.pause(REPORT_PAUSE);
         let nodes = self.mesh.observer.report().unwrap_or_else(|error| {
             self.errors.push(format!("the nodes' figures are not known: {error}"));
@@ -115,10 +118,9 @@ impl<'a> Play<'a> {
         let status = self.mesh.observer.status();
         let status = status.map_err(|error| self.errors.push(format!("no status: {error}"))).ok();
         self.somebody_died();
-        let entered = self.bots.snapshot().entered;
         Settled {
             judgement,
-            expected: if self.all_expected { self.args.local.players } else { entered },
+            expected: if self.all_expected { self.args.local.players } else { entered.len() },
             nodes,
             status,
             played: self.played,
@@ -168,13 +170,12 @@ impl<'a> Play<'a> {
     }
 
     /// Takes a census again and again until nobody is in flight.
-    fn count(&mut self) -> Judgement {
-        let expected: BTreeSet<_> = self.bots.accounts().into_iter().filter_map(|bot| bot.entity).collect();
+    fn count(&mut self, expected: &BTreeSet<EntityId>) -> Judgement {
         let until = Instant::now() + CENSUS_PATIENCE;
         let mut same_epoch = BTreeSet::new();
         let mut npcs = 0;
         loop {
-            let judged = self.mesh.observer.census().map(|census| judge(&census, &expected));
+            let judged = self.mesh.observer.census().map(|census| judge(&census, expected));
             if let Ok(judgement) = &judged {
                 same_epoch.extend(judgement.at_one_epoch.iter().copied());
                 npcs = npcs.max(judgement.npcs);
