@@ -1,6 +1,8 @@
 //! The few figures of a histogram that people read.
 
+use anyhow::Context;
 use hdrhistogram::Histogram;
+use selvedge_node::HistogramText;
 use serde::{Deserialize, Serialize};
 
 /// What a histogram says, in the unit that its name carries. All 0 if nothing was measured.
@@ -39,6 +41,28 @@ pub fn figures(histogram: &Histogram<u64>, unit: f64) -> Figures {
 #[must_use]
 pub fn milliseconds(histogram: &Histogram<u64>) -> Figures {
     figures(histogram, 1000.0)
+}
+
+/// A histogram that takes every value.
+pub(crate) fn empty() -> Histogram<u64> {
+    match Histogram::new(3) {
+        Ok(histogram) => histogram,
+        Err(error) => unreachable!("the digits are a constant: {error}"),
+    }
+}
+
+/// What a counter counted between two looks.
+pub(crate) fn grown(before: u64, after: u64) -> anyhow::Result<u64> {
+    after.checked_sub(before).context("a node's counter has shrunk: its process was started anew")
+}
+
+/// What a histogram counted between two looks.
+pub(crate) fn difference(before: &HistogramText, after: &HistogramText) -> anyhow::Result<Histogram<u64>> {
+    let mut difference = after.decode()?;
+    difference
+        .subtract(before.decode()?)
+        .context("a node's histogram has shrunk: its process was started anew")?;
+    Ok(difference)
 }
 
 #[cfg(test)]

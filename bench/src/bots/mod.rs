@@ -114,7 +114,7 @@ impl Bots {
             return Err(BotsError::Setting("nobody could enter: the entries a second must be above 0"));
         }
         let (phase, watching) = watch::channel(Phase::Play);
-        let gaps: SharedGaps = Arc::new(Mutex::new(report::empty_gaps()));
+        let gaps: SharedGaps = Arc::new(Mutex::new(crate::figures::empty()));
         let accounts: Vec<SharedAccount> = (0..settings.players)
             .map(|number| Arc::new(Mutex::new(Account::new(format!("{}-{number}", settings.name)))))
             .collect();

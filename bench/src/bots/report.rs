@@ -9,13 +9,7 @@ use serde::Serialize;
 
 use super::SharedAccount;
 use super::account::{Account, lock};
-
-pub(super) fn empty_gaps() -> Histogram<u64> {
-    match Histogram::new(3) {
-        Ok(histogram) => histogram,
-        Err(error) => unreachable!("the digits are a constant: {error}"),
-    }
-}
+use crate::figures::empty;
 
 /// One bot's result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -151,7 +145,7 @@ impl BotsSnapshot {
             two_authorities: 0,
             epochs_back: 0,
             ticks_back: 0,
-            client_gap_us: empty_gaps(),
+            client_gap_us: empty(),
         }
     }
 

@@ -2,7 +2,7 @@
 //! it and what that undid, and what is in its inventory.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use selvedge_node::arena::AvatarState;
 use selvedge_protocol::id::{AuthorityEpoch, EntityId};
@@ -56,6 +56,8 @@ pub struct Sight {
     pub seen_at: Option<Instant>,
     /// When the first state came after the last time that another node restored the entity.
     pub restored_at: Option<Instant>,
+    /// How long nothing had been shown then.
+    pub silent_for: Duration,
     /// Inputs that this restoration took back: applied by the dead node, and sent again.
     pub rolled_back: u64,
 }
@@ -66,6 +68,7 @@ pub(super) struct Watch {
     epoch: AuthorityEpoch,
     seen_at: Option<Instant>,
     restored_at: Option<Instant>,
+    silent_for: Duration,
     rolled_back: u64,
     inventory: Inventory,
 }
@@ -74,8 +77,11 @@ impl Watch {
     /// Enters a state that is newer than all before.
     pub(super) fn on_state(&mut self, epoch: AuthorityEpoch, state: &AvatarState) {
         let now = Instant::now();
-        if epoch.generation > self.epoch.generation && self.seen_at.is_some() {
+        if epoch.generation > self.epoch.generation
+            && let Some(seen_at) = self.seen_at
+        {
             self.restored_at = Some(now);
+            self.silent_for = now - seen_at;
         }
         self.epoch = epoch;
         self.seen_at = Some(now);
@@ -95,8 +101,8 @@ impl Watch {
 impl Account {
     /// None before the bot was in the world.
     pub(super) fn sight(&self) -> Option<Sight> {
-        let Watch { seen_at, restored_at, rolled_back, .. } = self.watch;
-        Some(Sight { entity: self.entity?, seen_at, restored_at, rolled_back })
+        let Watch { seen_at, restored_at, silent_for, rolled_back, .. } = self.watch;
+        Some(Sight { entity: self.entity?, seen_at, restored_at, silent_for, rolled_back })
     }
 
     /// What its entity carries. None before the bot was in the world.

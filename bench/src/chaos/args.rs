@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use crate::local::{LocalArgs, choose};
 
+/// Longer than anybody waits for a process to come back.
+const DOWN_MAX: Duration = Duration::from_secs(600);
 /// Processes that one machine is asked to run at most.
 const NODES_MAX: usize = 16;
 /// The shortest lease that a busy machine's stalls leave to its nodes.
@@ -44,9 +46,15 @@ pub(crate) struct ChaosArgs {
     /// At most this many faults in a run
     #[arg(long, value_name = "N")]
     pub(crate) faults_max: Option<usize>,
-    /// Let partitions of two nodes and bad weather go on while the next fault comes
+    /// Let what takes no node its lease go on while the next faults come: a dead coordinator, bad weather, partitions of
+    /// two nodes or of a node and its players
     #[arg(long)]
     pub(crate) overlap: bool,
+    /// How long a killed process stays dead [default: 200ms to 6s, as the seed says]. With it, the time before the
+    /// coordinator is killed is measured, too, and compared
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    #[serde(skip)]
+    pub(crate) down: Option<Duration>,
     /// How long the mesh is left alone after each recovery, for new standby copies
     #[arg(long, default_value = "4s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     #[serde(skip)]
@@ -63,6 +71,29 @@ pub(crate) struct ChaosArgs {
     pub(crate) lease: Duration,
 }
 
+impl Default for ChaosArgs {
+    fn default() -> Self {
+        Self {
+            local: LocalArgs::default(),
+            duration: Duration::from_secs(120),
+            faults: vec![
+                FaultKind::Kill,
+                FaultKind::Pause,
+                FaultKind::Partition,
+                FaultKind::Loss,
+                FaultKind::Coordinator,
+            ],
+            faults_max: None,
+            overlap: false,
+            down: None,
+            spacing: Duration::from_secs(4),
+            seed: 1,
+            runs: 1,
+            lease: Duration::from_secs(3),
+        }
+    }
+}
+
 impl ChaosArgs {
     /// Checks what a single value doesn't show.
     pub(crate) fn check(&self) -> Result<(), String> {
@@ -71,6 +102,14 @@ impl ChaosArgs {
         choose("players", self.local.players, self.local.players > 0, "1 to 10000")?;
         let lease = humantime::format_duration(self.lease);
         choose("lease", lease, self.lease >= LEASE_MIN, &format!("{LEASE_MIN:?} or more"))?;
+        if let Some(down) = self.down {
+            choose(
+                "down",
+                humantime::format_duration(down),
+                down <= DOWN_MAX,
+                &format!("up to {DOWN_MAX:?}"),
+            )?;
+        }
         choose("runs", self.runs, self.runs > 0, "1 or more")
     }
 }
@@ -90,6 +129,7 @@ mod tests {
     #[test]
     fn the_defaults_are_possible_and_nonsense_is_not() {
         let args = Line::parse_from(["chaos"]).args;
+        assert_eq!(args, ChaosArgs::default());
         assert_eq!(args.check(), Ok(()));
         for wrong in [
             ChaosArgs { local: LocalArgs { nodes: 1, ..args.local.clone() }, ..args.clone() },

@@ -21,12 +21,10 @@ const PORT_TRIES: usize = 10_000;
 pub(crate) struct Addresses {
     /// The mesh addresses, the coordinator's first.
     pub(crate) mesh: Vec<Ends>,
-    /// Where players knock.
-    pub(crate) door: SocketAddr,
+    /// Where players knock, and where they reach each node, from the first on.
+    pub(crate) doors: Vec<Ends>,
     /// The coordinator's status.
     pub(crate) http: SocketAddr,
-    /// Where players reach each node, from the first on.
-    clients: Vec<SocketAddr>,
 }
 
 /// The folder of one run, with every configuration file written.
@@ -51,7 +49,7 @@ impl Home {
         let mut file = folder.coordinator(local);
         file.bind_mesh = Some(coordinator.home);
         file.advertise_mesh = Some(coordinator.front);
-        file.bind_door = Some(addresses.door);
+        file.bind_door = Some(addresses.doors[COORDINATOR].home);
         file.bind_http = Some(addresses.http);
         file.lease = Some(args.lease);
         let mut configs = vec![folder.configure(&name(COORDINATOR), &file)?];
@@ -59,7 +57,8 @@ impl Home {
             let mut file = folder.node(local, place, coordinator.front);
             file.mesh.bind = Some(addresses.mesh[place].home);
             file.mesh.advertise = Some(addresses.mesh[place].front);
-            file.clients.bind = Some(addresses.clients[place - 1]);
+            file.clients.bind = Some(addresses.doors[place].home);
+            file.clients.advertise = Some(addresses.doors[place].front);
             file.arena.seed = arena_seed(args.seed, place, 0);
             configs.push(folder.configure(&name(place), &file)?);
         }
@@ -76,11 +75,10 @@ impl Addresses {
     fn find(nodes: usize) -> anyhow::Result<Self> {
         let mut taken = BTreeSet::new();
         let mut port = || free_port(&mut taken);
-        let mesh = (0..=nodes)
-            .map(|_| Ok(Ends { home: port()?, front: port()? }))
-            .collect::<anyhow::Result<Vec<Ends>>>()?;
-        let clients = (0..nodes).map(|_| port()).collect::<anyhow::Result<Vec<SocketAddr>>>()?;
-        Ok(Self { mesh, clients, door: port()?, http: port()? })
+        let mut ends =
+            || (0..=nodes).map(|_| Ok(Ends { home: port()?, front: port()? })).collect::<anyhow::Result<_>>();
+        let (mesh, doors) = (ends()?, ends()?);
+        Ok(Self { mesh, doors, http: port()? })
     }
 }
 

@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use selvedge_protocol::id::EntityId;
-use serde::Serialize;
+use selvedge_protocol::id::{EntityId, Incarnation};
 
+use super::aftermath::{Aftermath, millis, names};
 use super::args::ChaosArgs;
+use super::judge::{allowed_back_ms, checkpoint_age_ms, judge_taken_back};
 use super::mesh::Mesh;
+use super::phase::{Phase, Phases, Reports, Seen, reports};
 use super::plan::{Fault, place_name};
-use super::proxy::{COORDINATOR, Place};
+use super::proxy::{COORDINATOR, PLAYERS, Place};
 use super::watch::{Held, Watch};
 use super::wire::Weather;
-use crate::local::is_whole;
+use crate::local::{Signals, is_whole};
 use crate::{Bots, Sight};
 
 const LOOK: Duration = Duration::from_millis(40);
@@ -24,28 +26,8 @@ const SILENCE: Duration = Duration::from_millis(500);
 const SHOW: Duration = Duration::from_secs(1);
 /// Beyond the fault and a lease: how long a recovery may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What a fault led to.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Aftermath {
-    pub(crate) fault: String,
-    /// When it began, in seconds after the first one could.
-    pub(crate) at_s: f64,
-    /// Players who were shown nothing for a while, or whose entity another node restored.
-    pub(crate) affected: usize,
-    /// Of these, the restored: from the fault to the first state of the new authority, as the player saw it.
-    pub(crate) recovery_ms: Vec<f64>,
-    /// What the restorations took back, in milliseconds of inputs.
-    pub(crate) rolled_back_ms: Vec<f64>,
-    /// Entities that the node held, players and NPCs.
-    pub(crate) entities: usize,
-    /// Until all of them were simulated again, as censuses saw it.
-    pub(crate) all_back_ms: Option<f64>,
-    /// From the end of the fault until the node had cells again.
-    pub(crate) rejoined_ms: Option<f64>,
-    /// What went wrong.
-    pub(crate) problem: Option<String>,
-}
+/// How long a busy coordinator is asked who holds whom, or what the nodes have measured.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who inflicts.
 #[derive(Debug)]
@@ -53,14 +35,28 @@ pub(crate) struct Fury<'a> {
     args: &'a ChaosArgs,
     mesh: &'a mut Mesh,
     bots: &'a Bots,
+    signals: &'a Signals,
     begun: Instant,
     /// Faults that end while others come.
     pending: Vec<(Instant, Fault)>,
+    /// The oldest that any node's newest safe checkpoint was, as far as is known.
+    checkpoint_age_ms: f64,
+}
+
+/// What must be known of the time before a fault.
+#[derive(Debug, Default)]
+struct Before {
+    /// What the node held whose lease is lost; none if nobody could be asked.
+    held: Option<Held>,
+    /// Its life.
+    life: Option<Incarnation>,
+    /// Of the quiet time, where it is to be compared: its beginning and its end.
+    quiet: Option<[(Seen, Reports); 2]>,
 }
 
 impl<'a> Fury<'a> {
-    pub(crate) fn new(args: &'a ChaosArgs, mesh: &'a mut Mesh, bots: &'a Bots) -> Self {
-        Self { args, mesh, bots, begun: Instant::now(), pending: Vec::new() }
+    pub(crate) fn new(args: &'a ChaosArgs, mesh: &'a mut Mesh, bots: &'a Bots, signals: &'a Signals) -> Self {
+        Self { args, mesh, bots, signals, begun: Instant::now(), pending: Vec::new(), checkpoint_age_ms: 0.0 }
     }
 
     /// How long it has gone on.
@@ -73,27 +69,70 @@ impl<'a> Fury<'a> {
     /// # Errors
     /// If a process can't be dealt with as the fault asks.
     pub(crate) fn inflict(&mut self, fault: Fault) -> anyhow::Result<Aftermath> {
-        let mut aftermath = Aftermath {
-            fault: fault.to_string(),
-            at_s: self.elapsed().as_secs_f64(),
-            ..Aftermath::default()
-        };
-        let watch = match fault.loses_lease() {
-            Some(place) => {
-                let held = Held::by(self.mesh.home.folder.nodes()[place - 1], &self.mesh.observer.census()?);
-                aftermath.entities = held.len();
-                Some(held)
-            }
-            None => None,
-        };
+        let beside = self.pending.iter().map(|(_, other)| other.to_string()).collect();
+        let mut aftermath = Aftermath::new(fault, self.elapsed(), beside);
+        let mut before = self.before(fault)?;
+        if self.signals.asked() {
+            aftermath.interrupted = true;
+            return Ok(aftermath);
+        }
+        aftermath.entities = before.held.as_ref().map_or(0, Held::len);
         let at = self.begin(fault)?;
-        let watch = watch.map(|held| Watch::start(self.mesh.observer, held));
         if self.args.overlap && fault.may_overlap() {
             self.pending.push((at + fault.length(), fault));
             return Ok(aftermath);
         }
-        self.wait(fault, at, watch.as_ref(), &mut aftermath)?;
+        let watch = before.held.take().map(|held| Watch::start(self.mesh.observer, held));
+        self.wait(fault, at, before, watch.as_ref(), &mut aftermath)?;
         Ok(aftermath)
+    }
+
+    fn before(&mut self, fault: Fault) -> anyhow::Result<Before> {
+        let mut before = Before::default();
+        if matches!(fault, Fault::Kill { place: COORDINATOR, .. }) && self.args.down.is_some() {
+            let begin = (Seen::now(self.bots), self.reports(fault)?);
+            self.pause(fault.length())?;
+            before.quiet = Some([begin, (Seen::now(self.bots), self.reports(fault)?)]);
+        }
+        if let Some(known) = reports(self.mesh.observer, self.args.local.nodes) {
+            self.checkpoint_age_ms = self.checkpoint_age_ms.max(checkpoint_age_ms(&known));
+        }
+        let Some(place) = fault.loses_lease() else { return Ok(before) };
+        // A dead coordinator can't be asked: then what the node held is not watched.
+        let until = Instant::now() + if self.is_headless() { Duration::ZERO } else { ANSWER_PATIENCE };
+        loop {
+            match self.mesh.observer.census() {
+                Ok(census) => before.held = Some(Held::by(self.mesh.id(place), &census)),
+                Err(error) if Instant::now() >= until && !self.is_headless() => return Err(error.into()),
+                Err(_) if Instant::now() >= until => {}
+                Err(_) => {
+                    sleep(LOOK);
+                    continue;
+                }
+            }
+            before.life = self.mesh.status().and_then(|status| self.mesh.life(&status, place));
+            return Ok(before);
+        }
+    }
+
+    /// Whether the coordinator is dead, or was when this was last looked at.
+    fn is_headless(&self) -> bool {
+        self.pending.iter().any(|(_, fault)| matches!(fault, Fault::Kill { place: COORDINATOR, .. }))
+    }
+
+    /// What all nodes have measured, each asked anew.
+    fn reports(&self, fault: Fault) -> anyhow::Result<Reports> {
+        let until = Instant::now() + ANSWER_PATIENCE;
+        loop {
+            if let Some(reports) = reports(self.mesh.observer, self.args.local.nodes) {
+                return Ok(reports);
+            }
+            anyhow::ensure!(
+                Instant::now() < until,
+                "{fault}: a node has not said within {ANSWER_PATIENCE:?} what it has measured"
+            );
+            sleep(LOOK);
+        }
     }
 
     /// Does it. Gives the moment from which on it counts.
@@ -130,8 +169,9 @@ impl<'a> Fury<'a> {
         match fault {
             Fault::Partition { from, to, one_way: true, .. } => vec![(from, to)],
             Fault::Partition { from, to, one_way: false, .. } => vec![(from, to), (to, from)],
-            Fault::Isolation { node, .. } => {
+            Fault::Isolation { node, players, .. } => {
                 let others = (COORDINATOR..=self.args.local.nodes).filter(|&other| other != node);
+                let others = others.chain(players.then_some(PLAYERS));
                 others.flat_map(|other| [(node, other), (other, node)]).collect()
             }
             Fault::Kill { .. } | Fault::Pause { .. } | Fault::Loss { .. } => Vec::new(),
@@ -151,11 +191,13 @@ impl<'a> Fury<'a> {
         &mut self,
         fault: Fault,
         at: Instant,
+        before: Before,
         watch: Option<&Watch>,
         aftermath: &mut Aftermath,
     ) -> anyhow::Result<()> {
-        let until = at + fault.length() + self.args.lease + PATIENCE;
-        let mut ended: Option<Instant> = None;
+        let last = self.pending.iter().map(|(end, _)| *end).max();
+        let until = last.unwrap_or(at).max(at + fault.length()) + self.args.lease + PATIENCE;
+        let mut ended: Option<(Instant, Seen)> = None;
         let mut asked = at;
         let mut whole = false;
         let mut silent = BTreeSet::new();
@@ -163,43 +205,70 @@ impl<'a> Fury<'a> {
             sleep(LOOK);
             let now = Instant::now();
             self.end_pending(false)?;
-            if ended.is_none() && now >= at + fault.length() {
+            let interrupted = self.signals.asked();
+            if ended.is_none() && (now >= at + fault.length() || interrupted) {
+                aftermath.interrupted = interrupted;
+                let seen = Seen::now(self.bots);
                 self.end(fault)?;
-                ended = Some(now);
+                ended = Some((now, seen));
             }
             let sights = self.bots.sights();
             let quiet = silent_since(&sights, now);
             silent.extend(quiet.iter().copied());
-            if let Some(ended) = ended
+            let ended_at = ended.as_ref().map(|(at, _)| *at);
+            if let Some(ended_at) = ended_at
                 && now.duration_since(asked) >= STATUS_PERIOD
             {
                 asked = now;
-                whole = self.is_whole(fault);
+                whole = self.is_whole(fault, before.life);
                 if whole && aftermath.rejoined_ms.is_none() && fault.loses_lease().is_some() {
-                    aftermath.rejoined_ms = Some(millis(now - ended));
+                    aftermath.rejoined_ms = Some(millis(now - ended_at));
                 }
             }
             let back = watch.is_none_or(|watch| watch.all_back().is_some());
-            let shown = ended.is_some_and(|ended| now.duration_since(ended) >= SHOW);
+            let shown = ended_at.is_some_and(|ended| now.duration_since(ended) >= SHOW);
             let good = shown && whole && back && quiet.is_empty();
             let deaths = self.mesh.deaths();
             if !deaths.is_empty() {
-                aftermath.problem = Some(deaths.join("\n"));
+                aftermath.complain(deaths.join("\n"));
             } else if !good && now >= until {
-                aftermath.problem = Some(self.what_is_missing(fault, watch, whole, &quiet));
+                aftermath.complain(self.what_is_missing(fault, watch, whole, &quiet));
             }
-            if good || aftermath.problem.is_some() {
-                self.sum_up(at, &sights, &silent, watch, aftermath);
+            if good || aftermath.problem.is_some() || self.signals.asked_again() {
+                self.sum_up(fault, at, &sights, &silent, aftermath);
+                let all_back = watch.and_then(Watch::all_back).flatten();
+                aftermath.all_back_ms = all_back.map(|then| millis(then - at));
+                if let (Some(quiet), Some((_, seen)), true) = (before.quiet, ended, good) {
+                    aftermath.phases = Some(self.compare(fault, quiet, &seen)?);
+                }
+                judge_notice(fault, aftermath);
                 return Ok(());
             }
         }
     }
 
-    /// Whether every node is there, and the one that was away has cells.
-    fn is_whole(&self, fault: Fault) -> bool {
+    /// What it was like without the coordinator, beside the quiet time before.
+    fn compare(
+        &self,
+        fault: Fault,
+        [begin, dead]: [(Seen, Reports); 2],
+        ended: &Seen,
+    ) -> anyhow::Result<Phases> {
+        let after = self.reports(fault)?;
+        Ok(Phases {
+            quiet: Phase::between(&begin.0, &dead.0, &begin.1, &dead.1)?,
+            down: Phase::between(&dead.0, ended, &dead.1, &after)?,
+        })
+    }
+
+    /// Whether every node is there, and the one that was away has cells in a new life.
+    fn is_whole(&self, fault: Fault, life: Option<Incarnation>) -> bool {
         let Some(status) = self.mesh.status() else { return false };
         is_whole(&status, self.args.local.nodes)
-            && fault.loses_lease().is_none_or(|place| self.mesh.has_cells(&status, place))
+            && fault.loses_lease().is_none_or(|place| {
+                let new = self.mesh.life(&status, place).is_some_and(|now| Some(now) != life);
+                new && self.mesh.has_cells(&status, place)
+            })
     }
 
     fn what_is_missing(
@@ -225,33 +294,40 @@ impl<'a> Fury<'a> {
 
     fn sum_up(
         &self,
+        fault: Fault,
         at: Instant,
         sights: &[Sight],
         silent: &BTreeSet<EntityId>,
-        watch: Option<&Watch>,
         aftermath: &mut Aftermath,
     ) {
-        let restored =
-            sights.iter().filter_map(|sight| Some((sight, sight.restored_at.filter(|&then| then > at)?)));
+        let tick_hz = self.args.local.tick_hz;
         let mut affected = silent.clone();
-        for (sight, then) in restored {
-            affected.insert(sight.entity);
-            aftermath.recovery_ms.push(millis(then - at));
-            aftermath.rolled_back_ms.push(millis(of_inputs(sight.rolled_back, self.args.local.tick_hz)));
+        for sight in sights {
+            if let Some(then) = sight.restored_at.filter(|&then| then > at) {
+                affected.insert(sight.entity);
+                aftermath.restored(sight, at, then, tick_hz);
+            }
         }
         aftermath.affected = affected.len();
-        if aftermath.entities > 0 {
-            aftermath.all_back_ms = watch.and_then(Watch::all_back).flatten().map(|then| millis(then - at));
+        let beside = !aftermath.beside.is_empty();
+        let allowed = allowed_back_ms(fault, self.args.lease, tick_hz, self.checkpoint_age_ms, beside);
+        aftermath.rolled_back_max_ms = allowed;
+        if let Some(problem) = judge_taken_back(&aftermath.rolled_back_ms, allowed) {
+            aftermath.complain(problem);
         }
     }
 
-    /// Leaves the mesh alone for a while.
+    /// Leaves the mesh alone for a while, or until somebody interrupts.
     ///
     /// # Errors
     /// If a process can't be dealt with as a fault that ends asks.
     pub(crate) fn rest(&mut self) -> anyhow::Result<()> {
-        let until = Instant::now() + self.args.spacing;
-        while Instant::now() < until {
+        self.pause(self.args.spacing)
+    }
+
+    fn pause(&mut self, length: Duration) -> anyhow::Result<()> {
+        let until = Instant::now() + length;
+        while Instant::now() < until && !self.signals.asked() {
             self.end_pending(false)?;
             sleep(LOOK);
         }
@@ -273,22 +349,17 @@ fn silent_since(sights: &[Sight], now: Instant) -> Vec<EntityId> {
     sights.iter().filter(|sight| !seen(sight)).map(|sight| sight.entity).collect()
 }
 
-/// A few of them by name.
-pub(crate) fn names(entities: &[EntityId]) -> String {
-    const SHOWN: usize = 5;
-    let mut text = entities.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if entities.len() > SHOWN {
-        text += ", …";
+/// Says what players noticed that they were not to notice.
+fn judge_notice(fault: Fault, aftermath: &mut Aftermath) {
+    let headless = matches!(fault, Fault::Kill { place: COORDINATOR, .. });
+    if !headless || !aftermath.beside.is_empty() {
+        return;
     }
-    text
-}
-
-/// How long a player takes to send so many.
-fn of_inputs(inputs: u64, tick_hz: u32) -> Duration {
-    let inputs = u32::try_from(inputs).unwrap_or(u32::MAX);
-    (Duration::from_secs(1) * inputs) / tick_hz.max(1)
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    if aftermath.affected > 0 {
+        let affected = aftermath.affected;
+        aftermath.complain(format!("{affected} players noticed that the coordinator was away"));
+    }
+    if let Some(phases) = aftermath.phases.clone() {
+        phases.noticed().into_iter().for_each(|noticed| aftermath.complain(noticed));
+    }
 }

@@ -1,10 +1,14 @@
 //! Whether anything was lost or doubled, once everything stands still.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use selvedge_protocol::id::EntityId;
 use serde::Serialize;
 
+use super::phase::Reports;
+use super::plan::Fault;
+use crate::figures::figures;
 use crate::{BotAccount, CensusView, Inventory, Standing};
 
 /// What became of the items.
@@ -62,6 +66,48 @@ pub(crate) fn npcs(census: &CensusView) -> BTreeSet<EntityId> {
         .collect()
 }
 
+/// How far apart checkpoints are, in milliseconds.
+pub(crate) const CHECKPOINT_MS: f64 = 1000.0;
+/// Nodes report so often: a checkpoint may have grown older since by so much, in milliseconds.
+const REPORT_MS: f64 = 1000.0;
+
+/// The oldest that any node's newest safe checkpoint ever was, in milliseconds.
+pub(crate) fn checkpoint_age_ms(reports: &Reports) -> f64 {
+    let ages = reports.values().filter_map(|report| report.histograms.checkpoint_age_us.decode().ok());
+    ages.map(|ages| figures(&ages, 1000.0).max).fold(0.0, f64::max)
+}
+
+/// How much of what players did a recovery from this fault may take back: one checkpoint interval, or what the nodes
+/// measured where copies took longer. Who is cut off from everybody goes on for up to a lease and reaches no buddy.
+pub(crate) fn allowed_back_ms(
+    fault: Fault,
+    lease: Duration,
+    tick_hz: u32,
+    checkpoint_age_ms: f64,
+    beside: bool,
+) -> f64 {
+    let alone = match fault {
+        Fault::Isolation { .. } => lease.as_secs_f64() * 1000.0,
+        Fault::Kill { .. } | Fault::Pause { .. } | Fault::Partition { .. } | Fault::Loss { .. } => 0.0,
+    };
+    // What goes on beside it may have held copies up since the last report.
+    let held_up = if beside { REPORT_MS } else { 0.0 };
+    let ticks_ms = 2.0 * 1000.0 / f64::from(tick_hz.max(1));
+    CHECKPOINT_MS.max(checkpoint_age_ms) + ticks_ms + alone + held_up
+}
+
+/// What is wrong if a recovery took back more of what some players did, in milliseconds each, than it may.
+pub(crate) fn judge_taken_back(taken_back_ms: &[f64], allowed_ms: f64) -> Option<String> {
+    let most = taken_back_ms.iter().copied().max_by(f64::total_cmp)?;
+    let count = taken_back_ms.iter().filter(|&&taken| taken > allowed_ms).count();
+    (count > 0).then(|| {
+        format!(
+            "{count} players were restored from copies older than one checkpoint interval: {most:.0} ms of inputs were \
+             taken back, {allowed_ms:.0} may be"
+        )
+    })
+}
+
 /// What is wrong with the inputs of all bots, bot by bot: a lost one isn't made up for by another's doubled one.
 pub(crate) fn judge_inputs(bots: &[BotAccount]) -> Vec<String> {
     let wrong = bots.iter().filter(|bot| bot.lost() > 0 || bot.doubled_in_all() > 0 || bot.over_unasked);
@@ -76,9 +122,11 @@ pub(crate) fn judge_inputs(bots: &[BotAccount]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use selvedge_node::{HistogramText, NodeReport};
     use selvedge_protocol::id::{NodeId, SessionId};
 
     use super::*;
+    use crate::figures::empty;
     use crate::{Epoch, HeldView, judge};
 
     fn inventories(of: &[&[u128]]) -> Vec<(EntityId, Inventory)> {
@@ -133,6 +181,39 @@ mod tests {
         assert_eq!(judge_inputs(&[bot(9, 9, 2)]), ["bot-1: 0 inputs lost, 2 doubled"]);
         let over = BotAccount { over_unasked: true, ..bot(9, 9, 0) };
         assert_eq!(judge_inputs(&[over]), ["bot-1: 0 inputs lost, 0 doubled, its session ended"]);
+    }
+
+    #[test]
+    fn a_copy_that_is_older_than_one_checkpoint_interval_is_told() {
+        let lease = Duration::from_secs(3);
+        let allowed = |fault, age_ms, beside| allowed_back_ms(fault, lease, 20, age_ms, beside);
+        let kill = Fault::Kill { place: 1, down: lease };
+        let isolation = Fault::Isolation { node: 1, players: false, length: lease };
+        assert_eq!(allowed(kill, 400.0, false), 1100.0, "an interval and two ticks");
+        assert_eq!(allowed(kill, 1700.0, false), 1800.0, "as the nodes measured");
+        assert_eq!(allowed(kill, 400.0, true), 2100.0);
+        assert_eq!(allowed(isolation, 400.0, false), 4100.0, "it goes on for a lease");
+        assert_eq!(judge_taken_back(&[], 1100.0), None);
+        assert_eq!(judge_taken_back(&[0.0, 1100.0], 1100.0), None);
+        let told = judge_taken_back(&[1150.0, 3000.0, 20.0], 1100.0).unwrap();
+        assert!(told.starts_with("2 players") && told.contains("3000 ms"), "{told}");
+    }
+
+    #[test]
+    fn the_oldest_checkpoint_of_any_node_counts() {
+        let report = |ages_us: &[u64]| {
+            let mut histogram = empty();
+            ages_us.iter().for_each(|&age| histogram.record(age).unwrap());
+            let mut report = NodeReport::default();
+            report.histograms.checkpoint_age_us = HistogramText::encode(&histogram);
+            report
+        };
+        let reports = Reports::from([
+            (NodeId::from_u128(1), report(&[300_000, 1_500_000])),
+            (NodeId::from_u128(2), report(&[900_000])),
+            (NodeId::from_u128(3), NodeReport::default()),
+        ]);
+        assert!((checkpoint_age_ms(&reports) - 1500.0).abs() < 2.0);
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use selvedge_protocol::coordinator::CoordinatorStatus;
+use selvedge_protocol::id::{Incarnation, NodeId};
 
 use super::args::ChaosArgs;
 use super::child::Spec;
 use super::home::{Home, arena_seed, name};
 use super::proxy::{COORDINATOR, Place, Proxy};
 use crate::Observer;
-use crate::local::{Process, Processes, is_whole};
+use crate::local::{Process, Processes, Signals, is_whole};
 
 /// How long the processes may take until every cell has an owner. On a busy machine a start takes some seconds.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -29,11 +30,16 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// Starts everything and waits until every cell has an owner.
+    /// Starts everything and waits until every cell has an owner. None if somebody interrupts before.
     ///
     /// # Errors
     /// If a process can't be started, ends, or takes too long.
-    pub(crate) fn start(args: &ChaosArgs, seed: u64, home: Home) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        args: &ChaosArgs,
+        seed: u64,
+        home: Home,
+        signals: &Signals,
+    ) -> anyhow::Result<Option<Self>> {
         let places = 0..=args.local.nodes;
         let mut processes = Processes::default();
         for name in places.clone().map(name) {
@@ -43,7 +49,7 @@ impl Mesh {
             processes,
             lives: places.clone().map(|_| 0).collect(),
             seed,
-            proxy: Proxy::start(&home.addresses.mesh, seed)?,
+            proxy: Proxy::start(&home.addresses.mesh, &home.addresses.doors, seed)?,
             observer: Observer::new(home.addresses.http),
             home,
         };
@@ -55,12 +61,15 @@ impl Mesh {
             if let Some(death) = mesh.deaths().pop() {
                 bail!("the mesh could not be started: {death}");
             }
+            if signals.asked() {
+                return Ok(None);
+            }
             if Instant::now() >= until {
                 bail!("not every node had registered within {START_PATIENCE:?}\n{}", mesh.processes.tails());
             }
             std::thread::sleep(LOOK);
         }
-        Ok(mesh)
+        Ok(Some(mesh))
     }
 
     fn launch(&mut self, place: Place) -> anyhow::Result<()> {
@@ -92,9 +101,20 @@ impl Mesh {
         self.observer.status().ok()
     }
 
+    /// A node's id.
+    pub(crate) fn id(&self, place: Place) -> NodeId {
+        self.home.folder.nodes()[place - 1]
+    }
+
+    /// The newest life of a node that is registered.
+    pub(crate) fn life(&self, status: &CoordinatorStatus, place: Place) -> Option<Incarnation> {
+        let id = self.id(place);
+        status.nodes.iter().find(|node| node.node == id).map(|node| node.incarnation)
+    }
+
     /// Whether a node is registered and has cells.
     pub(crate) fn has_cells(&self, status: &CoordinatorStatus, place: Place) -> bool {
-        let id = self.home.folder.nodes()[place - 1];
+        let id = self.id(place);
         status.nodes.iter().any(|node| node.node == id && node.alive && node.linked && node.cells > 0)
     }
 

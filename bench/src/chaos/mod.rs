@@ -4,15 +4,17 @@
 //! Which faults come is drawn from a seed ([`plan`]); what the network does between the processes is the work of a
 //! proxy ([`proxy`]) and takes no privileges. The same seed gives the same faults, not the same run.
 //!
-//! Deliberately absent: faults between players and nodes, full disks, clocks that run wrong: the simulator has those
+//! Deliberately absent: full disks, clocks that run wrong: the simulator has those
 //! that it can.
 
+mod aftermath;
 mod args;
 mod child;
 mod home;
 mod inflict;
 mod judge;
 mod mesh;
+mod phase;
 mod plan;
 mod proxy;
 mod report;
@@ -29,7 +31,7 @@ pub(crate) use args::ChaosArgs;
 pub(crate) use child::{CHILD_COMMAND, Spec as ChildSpec, run as run_child};
 use report::Report;
 
-use crate::local::log_to;
+use crate::local::{Signals, log_to};
 
 /// Runs as often as asked, and prints the report.
 ///
@@ -46,18 +48,27 @@ pub(crate) fn run(args: &ChaosArgs) -> anyhow::Result<ExitCode> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         log_to(&dir.join("bots.log"), &local.log)?;
     }
+    let signals = Signals::watch()?;
     let mut outcomes = Vec::new();
     for number in 0..args.runs {
+        if signals.asked() {
+            break;
+        }
         let seed = args.seed.wrapping_add(u64::from(number));
         let dir = local.keep_dir.as_ref().map(|dir| dir.join(format!("seed-{seed}")));
-        let outcome = run::run(args, seed, dir.as_deref(), &|text| eprintln!("{text}"))
-            .with_context(|| format!("the run with seed {seed} could not be carried out"))?;
+        let outcome = run::run(args, seed, dir.as_deref(), &signals, &|text| eprintln!("{text}"))
+            .with_context(|| format!("the run with seed {seed} could not be carried out"));
+        let Some(outcome) = outcome? else { break };
         for problem in &outcome.problems {
             eprintln!("seed {seed}: {problem}");
         }
         outcomes.push(outcome);
     }
-    let report = Report::new(args, &outcomes);
+    if outcomes.is_empty() {
+        eprintln!("interrupted before all players were in: everything ended, nothing to report");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = Report::new(args, &outcomes, signals.asked());
     println!("{}", report.table());
     if let Some(path) = &local.json {
         let json = serde_json::to_string_pretty(&report.json())?;

@@ -7,9 +7,10 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::args::FaultKind;
-use super::proxy::{COORDINATOR, Place};
+use super::args::{ChaosArgs, FaultKind};
+use super::proxy::{COORDINATOR, PLAYERS, Place};
 use super::wire::Weather;
+use crate::local::node_name;
 
 /// How long a dead process stays away: shorter and longer than a lease.
 const DOWN_MS: std::ops::Range<u64> = 200..6000;
@@ -26,10 +27,10 @@ pub(crate) enum Fault {
     Kill { place: Place, down: Duration },
     /// SIGSTOP, and SIGCONT after longer than a lease.
     Pause { node: Place, length: Duration },
-    /// Nothing gets from one to the other, nor back if it is not of one way only.
+    /// Nothing gets from one to the other, nor back if it is not of one way only. One of them may be all players.
     Partition { from: Place, to: Place, one_way: bool, length: Duration },
-    /// A node reaches nobody for longer than a lease.
-    Isolation { node: Place, length: Duration },
+    /// A node reaches no other process for longer than a lease, nor any player if they are cut off as well.
+    Isolation { node: Place, players: bool, length: Duration },
     /// Bad weather everywhere.
     Loss { weather: Weather, length: Duration },
 }
@@ -57,14 +58,23 @@ impl Fault {
 
     /// Whether another fault may come while this one lasts.
     pub(crate) const fn may_overlap(&self) -> bool {
-        matches!(self, Self::Loss { .. })
-            || matches!(*self, Self::Partition { from, to, .. } if from != COORDINATOR && to != COORDINATOR)
+        match *self {
+            Self::Loss { .. } => true,
+            Self::Kill { place, .. } => place == COORDINATOR,
+            // A node that the coordinator doesn't hear loses its lease: no second one may be lost meanwhile.
+            Self::Partition { from, to, .. } => from != COORDINATOR && to != COORDINATOR,
+            Self::Pause { .. } | Self::Isolation { .. } => false,
+        }
     }
 }
 
 /// The name of a process.
 pub(crate) fn place_name(place: Place) -> String {
-    if place == COORDINATOR { "the coordinator".to_owned() } else { format!("node-{place}") }
+    match place {
+        COORDINATOR => "the coordinator".to_owned(),
+        PLAYERS => "the players".to_owned(),
+        node => node_name(node),
+    }
 }
 
 impl fmt::Display for Fault {
@@ -80,8 +90,9 @@ impl fmt::Display for Fault {
                 let arrow = if one_way { "->" } else { "<->" };
                 write!(f, "cut {from} {arrow} {to} for {seconds:.1} s")
             }
-            Self::Isolation { node, .. } => {
-                write!(f, "cut {} off from all for {seconds:.1} s", place_name(node))
+            Self::Isolation { node, players, .. } => {
+                let all = if players { "all" } else { "all but its players" };
+                write!(f, "cut {} off from {all} for {seconds:.1} s", place_name(node))
             }
             Self::Loss { weather, .. } => write!(
                 f,
@@ -102,18 +113,26 @@ pub(crate) struct Plan {
     round: Vec<FaultKind>,
     nodes: usize,
     lease: Duration,
+    /// How long killed processes stay away, if that isn't drawn.
+    down: Option<Duration>,
 }
 
 impl Plan {
-    pub(crate) fn new(seed: u64, kinds: &[FaultKind], nodes: usize, lease: Duration) -> Self {
-        let mut kinds = kinds.to_vec();
+    pub(crate) fn new(seed: u64, args: &ChaosArgs) -> Self {
+        let mut kinds = args.faults.clone();
         kinds.sort_unstable();
         kinds.dedup();
-        Self { chance: ChaCha8Rng::seed_from_u64(seed), kinds, round: Vec::new(), nodes, lease }
+        let (nodes, lease, down) = (args.local.nodes, args.lease, args.down);
+        Self { chance: ChaCha8Rng::seed_from_u64(seed), kinds, round: Vec::new(), nodes, lease, down }
     }
 
     fn span(&mut self, millis: std::ops::Range<u64>) -> Duration {
         Duration::from_millis(self.chance.random_range(millis))
+    }
+
+    fn down(&mut self) -> Duration {
+        let drawn = self.span(DOWN_MS);
+        self.down.unwrap_or(drawn)
     }
 
     fn node(&mut self) -> Place {
@@ -122,8 +141,8 @@ impl Plan {
 
     fn draw(&mut self, kind: FaultKind) -> Fault {
         match kind {
-            FaultKind::Kill => Fault::Kill { place: self.node(), down: self.span(DOWN_MS) },
-            FaultKind::Coordinator => Fault::Kill { place: COORDINATOR, down: self.span(DOWN_MS) },
+            FaultKind::Kill => Fault::Kill { place: self.node(), down: self.down() },
+            FaultKind::Coordinator => Fault::Kill { place: COORDINATOR, down: self.down() },
             FaultKind::Pause => {
                 Fault::Pause { node: self.node(), length: self.lease + self.span(BEYOND_LEASE_MS) }
             }
@@ -141,10 +160,14 @@ impl Plan {
 
     fn partition(&mut self) -> Fault {
         let node = self.node();
-        // A third each: a node alone, a node and the coordinator, two nodes.
-        match self.chance.random_range(0..3) {
-            0 => Fault::Isolation { node, length: self.lease + self.span(BEYOND_LEASE_MS) },
+        // A quarter each: a node alone, a node and the coordinator, a node and its players, two nodes.
+        match self.chance.random_range(0..4) {
+            0 => {
+                let players = self.chance.random_bool(0.5);
+                Fault::Isolation { node, players, length: self.lease + self.span(BEYOND_LEASE_MS) }
+            }
             1 => self.parted(node, COORDINATOR),
+            2 => self.parted(node, PLAYERS),
             _ => {
                 let step = self.chance.random_range(1..self.nodes);
                 self.parted(node, (node - 1 + step) % self.nodes + 1)
@@ -179,8 +202,26 @@ mod tests {
     const ALL: [FaultKind; 5] =
         [FaultKind::Kill, FaultKind::Pause, FaultKind::Partition, FaultKind::Loss, FaultKind::Coordinator];
 
+    fn args(kinds: &[FaultKind]) -> ChaosArgs {
+        ChaosArgs { faults: kinds.to_vec(), lease: LEASE, ..ChaosArgs::default() }
+    }
+
     fn plan(seed: u64, kinds: &[FaultKind]) -> Vec<Fault> {
-        Plan::new(seed, kinds, 4, LEASE).take(500).collect()
+        Plan::new(seed, &args(kinds)).take(2000).collect()
+    }
+
+    #[test]
+    fn who_is_killed_stays_away_for_as_long_as_was_asked_for_and_nothing_else_changes() {
+        let down = Duration::from_secs(30);
+        let asked = ChaosArgs { down: Some(down), ..args(&ALL) };
+        for (drawn, asked) in plan(4, &ALL).into_iter().zip(Plan::new(4, &asked)) {
+            match (drawn, asked) {
+                (Fault::Kill { place: before, .. }, Fault::Kill { place, down: length }) => {
+                    assert_eq!((place, length), (before, down));
+                }
+                (drawn, asked) => assert_eq!(drawn, asked),
+            }
+        }
     }
 
     #[test]
@@ -210,16 +251,17 @@ mod tests {
         for fault in plan(5, &ALL) {
             match fault {
                 Fault::Kill { place, .. } => assert!(place <= 4),
-                Fault::Pause { node, length } | Fault::Isolation { node, length } => {
+                Fault::Pause { node, length } | Fault::Isolation { node, length, .. } => {
                     assert!((1..=4).contains(&node) && length > LEASE, "{fault}");
                 }
                 Fault::Partition { from, to, .. } => {
-                    assert!(from != to && from <= 4 && to <= 4, "{fault}");
+                    let there = |place| place <= 4 || place == PLAYERS;
+                    assert!(from != to && there(from) && there(to), "{fault}");
                     pairs.insert((from, to));
                 }
                 Fault::Loss { weather, .. } => assert!((0.01..0.05).contains(&weather.loss)),
             }
         }
-        assert_eq!(pairs.len(), 5 * 4, "every pair in both directions: {pairs:?}");
+        assert_eq!(pairs.len(), 6 * 5 - 2, "all pairs but door and players, in both directions: {pairs:?}");
     }
 }

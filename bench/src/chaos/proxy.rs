@@ -9,7 +9,8 @@
 //! A's address <- front of B <- socket for (A, B) <- B's address
 //! ```
 //!
-//! Deliberately absent: the way between players and nodes.
+//! Players reach nodes and the door in the same way, at fronts of their own. Their addresses aren't known before, so the
+//! socket that stands for one is opened when it first sends something; to partitions they are all one place.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::io::ErrorKind;
@@ -37,11 +38,15 @@ const SOCKET_BYTES: usize = 4 * 1024 * 1024;
 const LOOK: Duration = Duration::from_millis(20);
 /// Datagrams under way at most; more are lost.
 const UNDER_WAY_MAX: usize = 100_000;
+/// Sockets for players' addresses at most, one for each server that they speak to. Bots share few; more are refused.
+const GUESTS_MAX: usize = 512;
 
 /// A process: 0 is the coordinator, nodes count from 1.
 pub(crate) type Place = usize;
 /// The coordinator's place.
 pub(crate) const COORDINATOR: Place = 0;
+/// The place of everybody who plays.
+pub(crate) const PLAYERS: Place = Place::MAX;
 
 /// Where a process is, and where the others think it is.
 #[derive(Debug, Clone, Copy)]
@@ -78,13 +83,13 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Opens the fronts. The place of a process is its index in `ends`.
+    /// Opens the fronts. The place of a process is its index in `mesh`, and in `doors`, where players reach it.
     ///
     /// # Errors
     /// If a socket can't be opened.
-    pub(crate) fn start(ends: &[Ends], seed: u64) -> anyhow::Result<Self> {
+    pub(crate) fn start(mesh: &[Ends], doors: &[Ends], seed: u64) -> anyhow::Result<Self> {
         let (conditions, over) = (Arc::new(Mutex::default()), Arc::new(AtomicBool::new(false)));
-        let carrier = Carrier::open(ends, seed, Arc::clone(&conditions))?;
+        let carrier = Carrier::open(mesh, doors, seed, Arc::clone(&conditions))?;
         let ended = Arc::clone(&over);
         let thread = thread::Builder::new()
             .name("proxy".to_owned())
@@ -132,14 +137,19 @@ enum Part {
     Front(Place),
     /// To the second, this socket is the first.
     Stands(Place, Place),
+    /// Players reach this process here.
+    Door(Place),
+    /// To this process, this socket is the player at this address.
+    Guest(Place, SocketAddr),
 }
 
-/// The way of a datagram: from whom to whom, through which socket.
+/// The way of a datagram: from whom to whom, through which socket to which address.
 #[derive(Debug, Clone, Copy)]
 struct Way {
     from: Place,
     to: Place,
     socket: usize,
+    address: SocketAddr,
 }
 
 /// A datagram under way. The earliest is the greatest: that is what a heap gives first.
@@ -171,6 +181,10 @@ struct Carrier {
     /// The index of the socket that is the front of a place, and of the one that stands for a pair.
     fronts: Vec<usize>,
     stands: BTreeMap<(Place, Place), usize>,
+    /// Where players are let in, and the index of the socket that is the front of it.
+    doors: Vec<(SocketAddr, usize)>,
+    /// The index of the socket that stands for a player at a place.
+    guests: BTreeMap<(Place, SocketAddr), usize>,
     wires: BTreeMap<(Place, Place), Wire>,
     under_way: BinaryHeap<UnderWay>,
     number: u64,
@@ -178,26 +192,48 @@ struct Carrier {
 }
 
 impl Carrier {
-    fn open(ends: &[Ends], seed: u64, conditions: Arc<Mutex<Conditions>>) -> anyhow::Result<Self> {
+    fn open(
+        mesh: &[Ends],
+        doors: &[Ends],
+        seed: u64,
+        conditions: Arc<Mutex<Conditions>>,
+    ) -> anyhow::Result<Self> {
         let mut sockets = Vec::new();
         let mut stands = BTreeMap::new();
-        for (place, end) in ends.iter().enumerate() {
+        for (place, end) in mesh.iter().enumerate() {
             sockets.push((Part::Front(place), open(end.front)?));
         }
-        let fronts = (0..ends.len()).collect();
-        let pairs = (0..ends.len())
-            .flat_map(|from| (0..ends.len()).map(move |to| (from, to)))
-            .filter(|(a, b)| a != b);
-        let mut wires = BTreeMap::new();
-        for (stream, (from, to)) in (0..).zip(pairs) {
-            wires.insert((from, to), Wire::new(seed, stream));
+        let fronts = (0..mesh.len()).collect();
+        let all = || 0..mesh.len();
+        let pairs: Vec<_> =
+            all().flat_map(|from| all().map(move |to| (from, to))).filter(|(a, b)| a != b).collect();
+        for &(from, to) in &pairs {
             stands.insert((from, to), sockets.len());
-            sockets.push((Part::Stands(from, to), open(SocketAddr::new(ends[to].front.ip(), 0))?));
+            sockets.push((Part::Stands(from, to), open(SocketAddr::new(mesh[to].front.ip(), 0))?));
         }
-        let homes: Vec<SocketAddr> = ends.iter().map(|end| end.home).collect();
+        let mut entrances = Vec::new();
+        for (place, end) in doors.iter().enumerate() {
+            entrances.push((end.home, sockets.len()));
+            sockets.push((Part::Door(place), open(end.front)?));
+        }
+        let of_players = (0..doors.len()).flat_map(|place| [(PLAYERS, place), (place, PLAYERS)]);
+        let ways = (0..).zip(pairs.into_iter().chain(of_players));
+        let wires = ways.map(|(stream, way)| (way, Wire::new(seed, stream))).collect();
+        let homes: Vec<SocketAddr> = mesh.iter().map(|end| end.home).collect();
         let places = homes.iter().copied().zip(0..).collect();
-        let under_way = BinaryHeap::new();
-        Ok(Self { sockets, homes, places, fronts, stands, wires, under_way, number: 0, conditions })
+        Ok(Self {
+            sockets,
+            homes,
+            places,
+            fronts,
+            stands,
+            doors: entrances,
+            guests: BTreeMap::new(),
+            wires,
+            under_way: BinaryHeap::new(),
+            number: 0,
+            conditions,
+        })
     }
 
     fn run(mut self, over: &AtomicBool) {
@@ -247,20 +283,48 @@ impl Carrier {
     }
 
     /// Whose a datagram is and where it goes.
-    fn way(&self, part: Part, source: SocketAddr) -> Option<Way> {
-        let from = *self.places.get(&source)?;
+    fn way(&mut self, part: Part, source: SocketAddr) -> Option<Way> {
+        let sender = self.places.get(&source).copied();
         match part {
-            Part::Front(to) => Some(Way { from, to, socket: *self.stands.get(&(from, to))? }),
+            Part::Front(to) => {
+                let from = sender?;
+                let socket = *self.stands.get(&(from, to))?;
+                Some(Way { from, to, socket, address: *self.homes.get(to)? })
+            }
             // What `from` answers to the one for whom this socket stands comes from its front.
-            Part::Stands(asker, asked) if asked == from => {
-                Some(Way { from, to: asker, socket: *self.fronts.get(asked)? })
+            Part::Stands(to, from) if sender == Some(from) => {
+                let socket = *self.fronts.get(from)?;
+                Some(Way { from, to, socket, address: *self.homes.get(to)? })
+            }
+            Part::Door(to) => {
+                let socket = self.guest(to, source)?;
+                Some(Way { from: PLAYERS, to, socket, address: self.doors.get(to)?.0 })
+            }
+            Part::Guest(from, address) => {
+                let &(home, socket) = self.doors.get(from)?;
+                (source == home).then_some(Way { from, to: PLAYERS, socket, address })
             }
             Part::Stands(..) => None,
         }
     }
 
+    /// The socket that stands for a player at a place; opened when that player comes first.
+    fn guest(&mut self, place: Place, player: SocketAddr) -> Option<usize> {
+        if let Some(&known) = self.guests.get(&(place, player)) {
+            return Some(known);
+        }
+        if self.guests.len() >= GUESTS_MAX {
+            return None;
+        }
+        let socket = open(SocketAddr::new(player.ip(), 0)).ok()?;
+        let index = self.sockets.len();
+        self.sockets.push((Part::Guest(place, player), socket));
+        self.guests.insert((place, player), index);
+        Some(index)
+    }
+
     fn admit(&mut self, way: Way, bytes: &[u8], news: &mut Carried) {
-        let Way { from, to, socket } = way;
+        let Way { from, to, socket, address } = way;
         let weather = {
             let conditions = lock(&self.conditions);
             if conditions.cut.contains(&(from, to)) {
@@ -269,7 +333,7 @@ impl Carrier {
             }
             conditions.weather
         };
-        let (Some(wire), Some(&home)) = (self.wires.get_mut(&(from, to)), self.homes.get(to)) else {
+        let Some(wire) = self.wires.get_mut(&(from, to)) else {
             news.refused += 1;
             return;
         };
@@ -282,7 +346,13 @@ impl Carrier {
             return;
         };
         self.number += 1;
-        self.under_way.push(UnderWay { due, number: self.number, socket, to: home, bytes: bytes.to_vec() });
+        self.under_way.push(UnderWay {
+            due,
+            number: self.number,
+            socket,
+            to: address,
+            bytes: bytes.to_vec(),
+        });
     }
 
     fn deliver(&mut self, now: Instant) {

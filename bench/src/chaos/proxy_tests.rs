@@ -1,10 +1,11 @@
 use super::*;
 
-/// Two processes and the proxy between them.
+/// Two processes and the proxy between them. Players reach the second.
 struct Pair {
     proxy: Proxy,
     sockets: [UdpSocket; 2],
     ends: [Ends; 2],
+    doors: [Ends; 2],
 }
 
 fn free() -> SocketAddr {
@@ -17,8 +18,10 @@ fn pair() -> Pair {
         socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         socket
     });
-    let ends = sockets.each_ref().map(|socket| Ends { home: socket.local_addr().unwrap(), front: free() });
-    Pair { proxy: Proxy::start(&ends, 1).unwrap(), sockets, ends }
+    let fronts =
+        || sockets.each_ref().map(|socket| Ends { home: socket.local_addr().unwrap(), front: free() });
+    let (ends, doors) = (fronts(), fronts());
+    Pair { proxy: Proxy::start(&ends, &doors, 1).unwrap(), sockets, ends, doors }
 }
 
 impl Pair {
@@ -96,6 +99,40 @@ fn a_longer_delay_takes_longer() {
     let quickest = |delay| (0..5).map(|_| time(delay)).min().unwrap();
     let (short, long) = (quickest(Duration::ZERO), quickest(Duration::from_millis(60)));
     assert!(long >= Duration::from_millis(60) && long > short, "{short:?}, {long:?}");
+}
+
+#[test]
+fn players_are_told_apart_at_a_door_and_can_be_cut_off_from_it() {
+    let pair = pair();
+    let players = [0; 2].map(|_| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        socket
+    });
+    let (server, mut bytes) = (&pair.sockets[1], [0; 8]);
+    let mut sources = Vec::new();
+    for (player, name) in players.iter().zip(["one", "two"]) {
+        player.send_to(name.as_bytes(), pair.doors[1].front).unwrap();
+        let (length, source) = server.recv_from(&mut bytes).unwrap();
+        assert_eq!(&bytes[..length], name.as_bytes());
+        sources.push(source);
+    }
+    for (source, name) in sources.iter().zip(["to one", "to two"]) {
+        server.send_to(name.as_bytes(), source).unwrap();
+    }
+    for (player, name) in players.iter().zip(["to one", "to two"]) {
+        let (length, from) = player.recv_from(&mut bytes).unwrap();
+        assert_eq!((&bytes[..length], from), (name.as_bytes(), pair.doors[1].front));
+    }
+    pair.proxy.cut(1, PLAYERS);
+    server.send_to(b"lost", sources[0]).unwrap();
+    assert!(players[0].recv_from(&mut bytes).is_err());
+    players[0].send_to(b"heard", pair.doors[1].front).unwrap();
+    assert!(server.recv_from(&mut bytes).is_ok(), "the other way is open");
+    pair.proxy.cut(PLAYERS, 1);
+    players[0].send_to(b"lost", pair.doors[1].front).unwrap();
+    assert!(server.recv_from(&mut bytes).is_err());
+    assert_eq!(pair.proxy.carried().cut, 2);
 }
 
 #[test]

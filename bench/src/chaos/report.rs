@@ -7,15 +7,16 @@ use selvedge_node::{HistogramText, NodeReport};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::aftermath::Aftermath;
 use super::args::{ChaosArgs, FaultKind};
-use super::inflict::Aftermath;
+use super::judge::CHECKPOINT_MS;
+use super::phase::{Phase, Phases};
 use super::run::Outcome;
+use crate::figures::empty;
 use crate::{BotsSnapshot, Figures, Table, figures, milliseconds};
 
 /// What the design asks of a recovery after a kill, beyond the lease, in milliseconds.
 const TARGET_BEYOND_LEASE_MS: f64 = 500.0;
-/// How far apart checkpoints are, in milliseconds.
-const CHECKPOINT_MS: f64 = 1000.0;
 /// The reason under which nodes count transfers that were cancelled because nobody answered.
 const SILENCE: &str = "silence";
 
@@ -27,6 +28,7 @@ pub(crate) struct Report<'a> {
     nodes: NodeReport,
     gaps: Histogram<u64>,
     problems: Vec<String>,
+    interrupted: bool,
 }
 
 /// A few figures of exact values.
@@ -59,9 +61,9 @@ impl Spread {
 }
 
 impl<'a> Report<'a> {
-    pub(crate) fn new(args: &'a ChaosArgs, runs: &'a [Outcome]) -> Self {
-        let mut report =
-            Self { args, runs, nodes: NodeReport::default(), gaps: empty(), problems: Vec::new() };
+    pub(crate) fn new(args: &'a ChaosArgs, runs: &'a [Outcome], interrupted: bool) -> Self {
+        let (nodes, gaps, problems) = (NodeReport::default(), empty(), Vec::new());
+        let mut report = Self { args, runs, nodes, gaps, problems, interrupted };
         for run in runs {
             let of_run = |problem: &str| format!("seed {}: {problem}", run.seed);
             report.problems.extend(run.problems.iter().map(|problem| of_run(problem)));
@@ -89,9 +91,20 @@ impl<'a> Report<'a> {
         Spread::of(self.of(kind).flat_map(|aftermath| aftermath.recovery_ms.iter().copied()))
     }
 
+    fn all(&self) -> impl Iterator<Item = &Aftermath> {
+        self.runs.iter().flat_map(|run| &run.faults).map(|(_, aftermath)| aftermath)
+    }
+
     fn rolled_back(&self) -> Spread {
-        let all = self.runs.iter().flat_map(|run| &run.faults);
-        Spread::of(all.flat_map(|(_, aftermath)| aftermath.rolled_back_ms.iter().copied()))
+        Spread::of(self.all().flat_map(|aftermath| aftermath.rolled_back_ms.iter().copied()))
+    }
+
+    fn silence(&self) -> Spread {
+        Spread::of(self.all().flat_map(|aftermath| aftermath.silence_ms.iter().copied()))
+    }
+
+    fn phases(&self) -> impl Iterator<Item = &Phases> {
+        self.all().filter_map(|aftermath| aftermath.phases.as_ref())
     }
 
     fn sum(&self, of: impl Fn(&BotsSnapshot) -> u64) -> u64 {
@@ -150,6 +163,7 @@ impl<'a> Report<'a> {
         let (lost, doubled) = (self.sum(|sums| sums.lost), self.sum(|sums| sums.doubled));
         row("inputs", format!("{sent} sent, {applied} applied, {lost} lost, {doubled} doubled"));
         row("replayed", format!("{} inputs", self.sum(|sums| sums.replayed)));
+        row("shown nothing", spread(&self.silence(), "ms, by restored player"));
         row("taken back", spread(&self.rolled_back(), "ms of inputs, replayed"));
         row("authority violations", self.violations().to_string());
         let kills = self.recovery(FaultKind::Kill);
@@ -160,7 +174,8 @@ impl<'a> Report<'a> {
             let met = if kills.p99 <= target { "met" } else { "MISSED" };
             row("target", format!("{target:.0} ms at p99: {met}"));
         }
-        format!("{by_kind}\n{table}\n{}", self.verdict())
+        let compared: String = self.phases().map(|phases| format!("{}\n", beside(phases))).collect();
+        format!("{by_kind}\n{table}\n{compared}{}", self.verdict())
     }
 
     fn all_back(&self, kind: FaultKind) -> Spread {
@@ -168,6 +183,10 @@ impl<'a> Report<'a> {
     }
 
     fn verdict(&self) -> String {
+        if self.interrupted && self.good() {
+            return "GOOD until it was interrupted: nobody and nothing was lost, doubled or in two hands"
+                .to_owned();
+        }
         if self.good() {
             return "GOOD: nobody and nothing was lost, doubled or in two hands".to_owned();
         }
@@ -207,7 +226,7 @@ impl<'a> Report<'a> {
             },
             "config": self.args,
             "duration_s": seconds,
-            "interrupted": false,
+            "interrupted": self.interrupted,
             "good": self.good(),
             "problems": self.problems,
             "lease_ms": self.lease_ms(),
@@ -220,6 +239,8 @@ impl<'a> Report<'a> {
             },
             "recovery_all_ms": self.all_back(FaultKind::Kill),
             "rolled_back_ms": self.rolled_back(),
+            "silence_ms": self.silence(),
+            "checkpoint_age_ms": ms(&histograms.checkpoint_age_us),
             "handoffs": {
                 "completed": counted.handoffs_in_players,
                 "refused": refused,
@@ -297,6 +318,7 @@ impl<'a> Report<'a> {
             "peers_misbehaved": counted.peers_misbehaved,
             "fenced": counted.fenced,
         });
+        report["coordinator_down"] = self.phases().map(|phases| json!(phases)).collect();
         report["runs"] = self.runs.iter().map(of_run).collect();
         report["nodes"] =
             json!(self.runs.last().and_then(|run| run.status.as_ref()).map(|status| &status.nodes));
@@ -312,6 +334,34 @@ const KINDS: [(FaultKind, &str); 5] = [
     (FaultKind::Loss, "bad weather"),
     (FaultKind::Coordinator, "coordinator killed"),
 ];
+
+/// The time without a coordinator beside the one before.
+fn beside(phases: &Phases) -> Table {
+    let mut table = Table::new(["without a coordinator", "before", "meanwhile"]);
+    let mut row = |name: &str, of: &dyn Fn(&Phase) -> String| {
+        table.row([name.to_owned(), of(&phases.quiet), of(&phases.down)]);
+    };
+    row("seconds", &|phase| format!("{:.1}", phase.seconds));
+    row("handoffs a second, as players saw", &|phase| format!("{:.2}", phase.switches_per_s));
+    row("of these prepared", &|phase| format!("{:.1} %", phase.prepared_share * 100.0));
+    row("with a tick never shown", &|phase| format!("{:.1} %", phase.unseen_share * 100.0));
+    row("client_gap p50 / p99 / max ms", &|phase| {
+        let gap = phase.client_gap_ms;
+        format!("{:.1} / {:.1} / {:.1}", gap.p50, gap.p99, gap.max)
+    });
+    row("states a second and player", &|phase| format!("{:.2}", phase.states_per_player_s));
+    row("connections lost / silent", &|phase| format!("{} / {}", phase.lost_connections, phase.silent));
+    row("inputs not taken", &|phase| phase.inputs_not_taken.to_string());
+    row("seconds, as nodes count", &|phase| format!("{:.1}", phase.nodes.seconds));
+    row("handoffs of players", &|phase| {
+        format!("{}, {:.2} a second", phase.nodes.handoffs, phase.nodes.handoffs_per_s)
+    });
+    row("of these with missed ticks", &|phase| {
+        format!("{:.1} %, up to {}", phase.nodes.missed_share * 100.0, phase.nodes.missed_max)
+    });
+    row("ticks run / skipped", &|phase| format!("{} / {}", phase.nodes.ticks_run, phase.nodes.ticks_skipped));
+    table
+}
 
 fn of_run(run: &Outcome) -> Value {
     let faults: Vec<Value> =
@@ -330,13 +380,6 @@ fn missed_ticks(text: &HistogramText) -> Value {
     let histogram = text.decode().unwrap_or_else(|_| empty());
     let zero_share = if histogram.is_empty() { 1.0 } else { rate_of(histogram.count_at(0), histogram.len()) };
     json!({ "count": histogram.len(), "zero_share": zero_share, "max": histogram.max() })
-}
-
-fn empty() -> Histogram<u64> {
-    match Histogram::new(3) {
-        Ok(histogram) => histogram,
-        Err(error) => unreachable!("the digits are a constant: {error}"),
-    }
 }
 
 fn spread(spread: &Spread, what: &str) -> String {

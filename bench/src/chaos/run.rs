@@ -10,14 +10,15 @@ use selvedge_node::NodeReport;
 use selvedge_protocol::coordinator::CoordinatorStatus;
 use selvedge_protocol::id::EntityId;
 
+use super::aftermath::{Aftermath, names};
 use super::args::{ChaosArgs, FaultKind};
 use super::home::Home;
-use super::inflict::{Aftermath, Fury, names};
+use super::inflict::Fury;
 use super::judge::{Items, judge_inputs, judge_items, npcs};
 use super::mesh::Mesh;
 use super::plan::{Fault, Plan};
 use super::proxy::{COORDINATOR, Carried};
-use crate::local::{ENTRIES_PER_SECOND, is_whole};
+use crate::local::{ENTRIES_PER_SECOND, Signals, is_whole};
 use crate::{Bots, BotsReport, Inventory, Judgement, Observer, judge};
 
 /// Beyond the plain pace: how long all players may take to enter.
@@ -51,7 +52,7 @@ pub(crate) struct Outcome {
     pub(crate) problems: Vec<String>,
 }
 
-/// Carries out one run.
+/// Carries out one run. None if somebody interrupted it before all players were in; later, what it has shown until then.
 ///
 /// # Errors
 /// If the mesh can't be started, or a fault can't be inflicted.
@@ -59,21 +60,28 @@ pub(crate) fn run(
     args: &ChaosArgs,
     seed: u64,
     dir: Option<&Path>,
+    signals: &Signals,
     say: &dyn Fn(&str),
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<Option<Outcome>> {
     let home = Home::make(args, dir)?;
     say(&format!(
         "seed {seed}: starting a coordinator and {} nodes; logs in {}",
         args.local.nodes,
         home.folder.dir().display()
     ));
-    let mut mesh = Mesh::start(args, seed, home)?;
-    let bots =
-        Bots::start(&mesh.home.folder.bots(&args.local, seed, mesh.home.addresses.door, mesh.observer)?)?;
+    let Some(mut mesh) = Mesh::start(args, seed, home, signals)? else { return Ok(None) };
+    let bots = Bots::start(&mesh.home.folder.bots(
+        &args.local,
+        seed,
+        mesh.home.addresses.doors[COORDINATOR].front,
+        mesh.observer,
+    )?)?;
     let begun = Instant::now();
-    enter(args, &bots)?;
-    let before = read_items(&bots);
-    let mut stage = Stage { args, say, problems: Vec::new() };
+    if !enter(args, &bots, signals)? {
+        return Ok(None);
+    }
+    let before = read_items(&bots, signals);
+    let mut stage = Stage { args, signals, say, problems: Vec::new() };
     let npcs_before = stage.count_npcs(mesh.observer)?;
     say(&format!(
         "{} players and {} NPCs are in; faults for {:?}",
@@ -84,17 +92,21 @@ pub(crate) fn run(
     let faults = stage.inflict(seed, &mut mesh, &bots)?;
     stage.await_whole(&mesh);
     let played = begun.elapsed();
-    let items = judge_items(&before, &read_items(&bots));
+    let items = judge_items(&before, &read_items(&bots, signals));
     stage.stand_still(&bots);
     let (judgement, npcs_missing) = stage.count(mesh.observer, &bots, &npcs_before);
-    sleep(REPORT_PAUSE);
+    if signals.asked_again() {
+        stage.problems.push("interrupted twice: nobody waited for what is to be judged".to_owned());
+    } else {
+        sleep(REPORT_PAUSE);
+    }
     let nodes = mesh.observer.report().unwrap_or_else(|error| {
         stage.problems.push(format!("the nodes' figures are not known: {error}"));
         NodeReport::default()
     });
     let status = mesh.status();
     let carried = mesh.proxy.carried();
-    let bots = bots.logout_all(LOGOUT_PATIENCE);
+    let bots = bots.logout_all(if signals.asked_again() { LOOK } else { LOGOUT_PATIENCE });
     stage.problems.extend(mesh.stop());
     let mut outcome = Outcome {
         seed,
@@ -112,7 +124,7 @@ pub(crate) fn run(
     };
     let broken = outcome.broken(args.local.players);
     outcome.problems.splice(0..0, broken);
-    Ok(outcome)
+    Ok(Some(outcome))
 }
 
 impl Outcome {
@@ -150,6 +162,7 @@ impl Outcome {
 
 struct Stage<'a> {
     args: &'a ChaosArgs,
+    signals: &'a Signals,
     say: &'a dyn Fn(&str),
     problems: Vec<String>,
 }
@@ -162,17 +175,17 @@ impl Stage<'_> {
         bots: &Bots,
     ) -> anyhow::Result<Vec<(FaultKind, Aftermath)>> {
         let args = self.args;
-        let plan = Plan::new(seed, &args.faults, args.local.nodes, args.lease);
+        let plan = Plan::new(seed, args);
         let mut faults = Vec::new();
-        let mut fury = Fury::new(args, mesh, bots);
+        let mut fury = Fury::new(args, mesh, bots, self.signals);
         fury.rest()?;
         for fault in plan.take(args.faults_max.unwrap_or(usize::MAX)) {
-            if fury.elapsed() >= args.duration {
+            if fury.elapsed() >= args.duration || self.signals.asked() {
                 break;
             }
             (self.say)(&format!("{:>5.0} s  {fault}", fury.elapsed().as_secs_f64()));
             let aftermath = fury.inflict(fault)?;
-            (self.say)(&in_words(&aftermath));
+            (self.say)(&aftermath.in_words());
             let failed = aftermath.problem.is_some();
             faults.push((kind_of(fault), aftermath));
             if failed {
@@ -188,6 +201,9 @@ impl Stage<'_> {
     fn await_whole(&mut self, mesh: &Mesh) {
         let until = Instant::now() + CALM_PATIENCE;
         while !mesh.status().is_some_and(|status| is_whole(&status, self.args.local.nodes)) {
+            if self.signals.asked_again() {
+                return;
+            }
             if Instant::now() >= until {
                 self.problems.push(format!(
                     "{CALM_PATIENCE:?} after the last fault a node is not linked or a cell has no owner"
@@ -201,8 +217,13 @@ impl Stage<'_> {
     fn stand_still(&mut self, bots: &Bots) {
         (self.say)("the bots stand still; counting");
         bots.stop_inputs();
-        if let Err(undrained) = bots.drain(DRAIN_PATIENCE) {
-            self.problems.push(undrained.to_string());
+        let until = Instant::now() + DRAIN_PATIENCE;
+        while let Err(undrained) = bots.drain(LOOK) {
+            if Instant::now() >= until || self.signals.asked_again() {
+                let bots = undrained.bots;
+                self.problems.push(format!("{bots} players did not see their last input applied"));
+                return;
+            }
         }
     }
 
@@ -245,7 +266,7 @@ impl Stage<'_> {
                 at_one_epoch.extend(judgement.at_one_epoch.iter().copied());
             }
             let settled = judged.as_ref().is_ok_and(|judgement| judgement.settled) && lost.is_empty();
-            if !settled && Instant::now() < until {
+            if !settled && Instant::now() < until && !self.signals.asked_again() {
                 sleep(LOOK);
                 continue;
             }
@@ -273,30 +294,14 @@ fn kind_of(fault: Fault) -> FaultKind {
     }
 }
 
-fn in_words(aftermath: &Aftermath) -> String {
-    let mut text = format!("         {} players affected", aftermath.affected);
-    if let Some(last) = aftermath.recovery_ms.iter().copied().max_by(f64::total_cmp) {
-        text += &format!(", {} restored, the last after {last:.0} ms", aftermath.recovery_ms.len());
-    }
-    if let Some(back) = aftermath.all_back_ms {
-        text += &format!("; all {} entities back after {back:.0} ms", aftermath.entities);
-    }
-    if let Some(rejoined) = aftermath.rejoined_ms {
-        text += &format!("; the node has cells again {rejoined:.0} ms after its return");
-    }
-    if let Some(problem) = &aftermath.problem {
-        text += &format!("; FAILED: {problem}");
-    }
-    text
-}
-
-fn enter(args: &ChaosArgs, bots: &Bots) -> anyhow::Result<()> {
+/// Waits until everybody is in. False if somebody interrupts before.
+fn enter(args: &ChaosArgs, bots: &Bots, signals: &Signals) -> anyhow::Result<bool> {
     let entering = Duration::from_secs(u64::try_from(args.local.players)? / u64::from(ENTRIES_PER_SECOND));
     let until = Instant::now() + entering * 2 + ENTRY_PATIENCE;
     loop {
         let now = bots.snapshot();
-        if now.entered == args.local.players {
-            return Ok(());
+        if now.entered == args.local.players || signals.asked() {
+            return Ok(now.entered == args.local.players);
         }
         let why = || now.last_refusal.clone().unwrap_or_else(|| "no answer".to_owned());
         ensure!(
@@ -311,12 +316,13 @@ fn enter(args: &ChaosArgs, bots: &Bots) -> anyhow::Result<()> {
 }
 
 /// Lets every bot read its inventory while it plays.
-fn read_items(bots: &Bots) -> Vec<(EntityId, Inventory)> {
+fn read_items(bots: &Bots, signals: &Signals) -> Vec<(EntityId, Inventory)> {
     bots.recount_items();
     let until = Instant::now() + ITEMS_PATIENCE;
     loop {
         let inventories = bots.inventories();
-        if inventories.iter().all(|(_, inventory)| inventory.is_complete()) || Instant::now() >= until {
+        let read = inventories.iter().all(|(_, inventory)| inventory.is_complete());
+        if read || Instant::now() >= until || signals.asked_again() {
             return inventories;
         }
         sleep(LOOK);

@@ -41,7 +41,7 @@ pub(super) struct Seen {
 
 impl Seen {
     fn empty() -> Self {
-        let empty = crate::handoff::difference::empty;
+        let empty = crate::figures::empty;
         Self { state_gap_us: empty(), round_trip_us: empty(), entry_us: empty(), kept_out: 0, lost: 0 }
     }
 }

@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
-use selvedge_node::{HistogramText, NodeReport};
+use selvedge_node::NodeReport;
+
+use crate::figures::{difference, empty, grown};
 
 /// What was measured apart for each path.
 #[derive(Debug)]
@@ -30,14 +32,6 @@ pub(super) struct Difference {
     pub(super) refused: u64,
     pub(super) ticks: u64,
     pub(super) ticks_skipped: u64,
-}
-
-/// A histogram that takes every value.
-pub(crate) fn empty() -> Histogram<u64> {
-    match Histogram::new(3) {
-        Ok(histogram) => histogram,
-        Err(error) => unreachable!("the digits are a constant: {error}"),
-    }
 }
 
 impl Default for OfPath {
@@ -97,19 +91,6 @@ impl Difference {
     }
 }
 
-fn grown(before: u64, after: u64) -> anyhow::Result<u64> {
-    after.checked_sub(before).context("a node's counter has shrunk: its process was started anew")
-}
-
-/// What a histogram counted between two looks.
-pub(super) fn difference(before: &HistogramText, after: &HistogramText) -> anyhow::Result<Histogram<u64>> {
-    let mut difference = after.decode()?;
-    difference
-        .subtract(before.decode()?)
-        .context("a node's histogram has shrunk: its process was started anew")?;
-    Ok(difference)
-}
-
 /// Adds all but a part.
 fn add_rest(sum: &mut Histogram<u64>, mut all: Histogram<u64>, part: &Histogram<u64>) -> anyhow::Result<()> {
     all.subtract(part).context("a node's part is more than its whole")?;
@@ -118,6 +99,8 @@ fn add_rest(sum: &mut Histogram<u64>, mut all: Histogram<u64>, part: &Histogram<
 
 #[cfg(test)]
 mod tests {
+    use selvedge_node::HistogramText;
+
     use super::*;
 
     fn text(values: &[u64]) -> HistogramText {

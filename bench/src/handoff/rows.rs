@@ -11,10 +11,11 @@ use serde_json::{Map, Value, json};
 
 use super::args::HopPath;
 use super::cpu::Spent;
-use super::difference::{Difference, OfPath, difference, empty};
+use super::difference::{Difference, OfPath};
 use super::players::PlayersSeen;
 use super::restless::Load;
 use super::spec::Floor;
+use crate::figures::{difference, empty};
 use crate::{Figures, figures};
 
 /// Nanoseconds in a microsecond: the floors count in those.

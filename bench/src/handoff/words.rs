@@ -276,7 +276,7 @@ mod tests {
             let doubts = doubts_of(&row);
             assert!(doubts.len() == 1 && doubts[0].contains(word), "{word}: {doubts:?}");
         };
-        said(|row| row.latency = super::super::difference::empty(), "0 values");
+        said(|row| row.latency = crate::figures::empty(), "0 values");
         said(|row| row.warm_up = 3, "3 handoffs in the warm-up");
         said(|row| row.cold = 2, "2 handoffs took the other path");
         said(|row| row.aborted = 1, "1 handoffs were aborted");
