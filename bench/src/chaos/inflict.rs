@@ -39,8 +39,8 @@ pub(crate) struct Fury<'a> {
     begun: Instant,
     /// Faults that end while others come.
     pending: Vec<(Instant, Fault)>,
-    /// The oldest that any node's newest safe checkpoint was, as far as is known.
-    checkpoint_age_ms: f64,
+    /// What the nodes had measured in the middle of the last rest: the copies that a recovery cost are made anew by then.
+    rested: Reports,
 }
 
 /// What must be known of the time before a fault.
@@ -52,11 +52,14 @@ struct Before {
     life: Option<Incarnation>,
     /// Of the quiet time, where it is to be compared: its beginning and its end.
     quiet: Option<[(Seen, Reports); 2]>,
+    /// The oldest that any node's newest safe checkpoint was since the last rest; 0 if nobody could be asked.
+    checkpoint_age_ms: f64,
 }
 
 impl<'a> Fury<'a> {
     pub(crate) fn new(args: &'a ChaosArgs, mesh: &'a mut Mesh, bots: &'a Bots, signals: &'a Signals) -> Self {
-        Self { args, mesh, bots, signals, begun: Instant::now(), pending: Vec::new(), checkpoint_age_ms: 0.0 }
+        let (begun, pending, rested) = (Instant::now(), Vec::new(), Reports::new());
+        Self { args, mesh, bots, signals, begun, pending, rested }
     }
 
     /// How long it has gone on.
@@ -94,8 +97,8 @@ impl<'a> Fury<'a> {
             self.pause(fault.length())?;
             before.quiet = Some([begin, (Seen::now(self.bots), self.reports(fault)?)]);
         }
-        if let Some(known) = reports(self.mesh.observer, self.args.local.nodes) {
-            self.checkpoint_age_ms = self.checkpoint_age_ms.max(checkpoint_age_ms(&known));
+        if let Some(now) = reports(self.mesh.observer, self.args.local.nodes) {
+            before.checkpoint_age_ms = checkpoint_age_ms(&self.rested, &now);
         }
         let Some(place) = fault.loses_lease() else { return Ok(before) };
         // A dead coordinator can't be asked: then what the node held is not watched.
@@ -235,7 +238,10 @@ impl<'a> Fury<'a> {
                 aftermath.complain(self.what_is_missing(fault, watch, whole, &quiet));
             }
             if good || aftermath.problem.is_some() || self.signals.asked_again() {
-                self.sum_up(fault, at, &sights, &silent, aftermath);
+                let oldest_ms = before.checkpoint_age_ms;
+                let beside = !aftermath.beside.is_empty();
+                aftermath.rolled_back_max_ms = allowed_back_ms(fault, self.args, oldest_ms, beside);
+                self.sum_up(at, &sights, &silent, aftermath);
                 let all_back = watch.and_then(Watch::all_back).flatten();
                 aftermath.all_back_ms = all_back.map(|then| millis(then - at));
                 if let (Some(quiet), Some((_, seen)), true) = (before.quiet, ended, good) {
@@ -292,14 +298,7 @@ impl<'a> Fury<'a> {
         format!("not over {PATIENCE:?} and a lease after its end: {}", missing.join("; "))
     }
 
-    fn sum_up(
-        &self,
-        fault: Fault,
-        at: Instant,
-        sights: &[Sight],
-        silent: &BTreeSet<EntityId>,
-        aftermath: &mut Aftermath,
-    ) {
+    fn sum_up(&self, at: Instant, sights: &[Sight], silent: &BTreeSet<EntityId>, aftermath: &mut Aftermath) {
         let tick_hz = self.args.local.tick_hz;
         let mut affected = silent.clone();
         for sight in sights {
@@ -309,10 +308,7 @@ impl<'a> Fury<'a> {
             }
         }
         aftermath.affected = affected.len();
-        let beside = !aftermath.beside.is_empty();
-        let allowed = allowed_back_ms(fault, self.args.lease, tick_hz, self.checkpoint_age_ms, beside);
-        aftermath.rolled_back_max_ms = allowed;
-        if let Some(problem) = judge_taken_back(&aftermath.rolled_back_ms, allowed) {
+        if let Some(problem) = judge_taken_back(&aftermath.rolled_back_ms, aftermath.rolled_back_max_ms) {
             aftermath.complain(problem);
         }
     }
@@ -322,7 +318,9 @@ impl<'a> Fury<'a> {
     /// # Errors
     /// If a process can't be dealt with as a fault that ends asks.
     pub(crate) fn rest(&mut self) -> anyhow::Result<()> {
-        self.pause(self.args.spacing)
+        self.pause(self.args.spacing / 2)?;
+        self.rested = reports(self.mesh.observer, self.args.local.nodes).unwrap_or_default();
+        self.pause(self.args.spacing / 2)
     }
 
     fn pause(&mut self, length: Duration) -> anyhow::Result<()> {

@@ -1,14 +1,15 @@
 //! Whether anything was lost or doubled, once everything stands still.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use selvedge_protocol::id::EntityId;
+use selvedge_node::NodeReport;
+use selvedge_protocol::id::{EntityId, NodeId};
 use serde::Serialize;
 
+use super::args::ChaosArgs;
 use super::phase::Reports;
 use super::plan::Fault;
-use crate::figures::figures;
+use crate::figures::{difference, figures};
 use crate::{BotAccount, CensusView, Inventory, Standing};
 
 /// What became of the items.
@@ -71,28 +72,29 @@ pub(crate) const CHECKPOINT_MS: f64 = 1000.0;
 /// Nodes report so often: a checkpoint may have grown older since by so much, in milliseconds.
 const REPORT_MS: f64 = 1000.0;
 
-/// The oldest that any node's newest safe checkpoint ever was, in milliseconds.
-pub(crate) fn checkpoint_age_ms(reports: &Reports) -> f64 {
-    let ages = reports.values().filter_map(|report| report.histograms.checkpoint_age_us.decode().ok());
-    ages.map(|ages| figures(&ages, 1000.0).max).fold(0.0, f64::max)
+/// The oldest that any node's newest safe checkpoint was since these reports, in milliseconds.
+pub(crate) fn checkpoint_age_ms(since: &Reports, now: &Reports) -> f64 {
+    let none = NodeReport::default();
+    let age = |(node, report): (&NodeId, &NodeReport)| {
+        let after = &report.histograms.checkpoint_age_us;
+        let before = &since.get(node).unwrap_or(&none).histograms.checkpoint_age_us;
+        // What shrank was started anew: all that it has measured is new.
+        let new = difference(before, after).or_else(|_| after.decode().map_err(anyhow::Error::from));
+        new.map_or(0.0, |ages| figures(&ages, 1000.0).max)
+    };
+    now.iter().map(age).fold(0.0, f64::max)
 }
 
 /// How much of what players did a recovery from this fault may take back: one checkpoint interval, or what the nodes
 /// measured where copies took longer. Who is cut off from everybody goes on for up to a lease and reaches no buddy.
-pub(crate) fn allowed_back_ms(
-    fault: Fault,
-    lease: Duration,
-    tick_hz: u32,
-    checkpoint_age_ms: f64,
-    beside: bool,
-) -> f64 {
+pub(crate) fn allowed_back_ms(fault: Fault, args: &ChaosArgs, checkpoint_age_ms: f64, beside: bool) -> f64 {
     let alone = match fault {
-        Fault::Isolation { .. } => lease.as_secs_f64() * 1000.0,
+        Fault::Isolation { .. } => args.lease.as_secs_f64() * 1000.0,
         Fault::Kill { .. } | Fault::Pause { .. } | Fault::Partition { .. } | Fault::Loss { .. } => 0.0,
     };
     // What goes on beside it may have held copies up since the last report.
     let held_up = if beside { REPORT_MS } else { 0.0 };
-    let ticks_ms = 2.0 * 1000.0 / f64::from(tick_hz.max(1));
+    let ticks_ms = 2.0 * 1000.0 / f64::from(args.local.tick_hz.max(1));
     CHECKPOINT_MS.max(checkpoint_age_ms) + ticks_ms + alone + held_up
 }
 
@@ -122,11 +124,12 @@ pub(crate) fn judge_inputs(bots: &[BotAccount]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_node::{HistogramText, NodeReport};
-    use selvedge_protocol::id::{NodeId, SessionId};
+    use selvedge_node::HistogramText;
+    use selvedge_protocol::id::SessionId;
 
     use super::*;
     use crate::figures::empty;
+    use crate::local::LocalArgs;
     use crate::{Epoch, HeldView, judge};
 
     fn inventories(of: &[&[u128]]) -> Vec<(EntityId, Inventory)> {
@@ -185,8 +188,10 @@ mod tests {
 
     #[test]
     fn a_copy_that_is_older_than_one_checkpoint_interval_is_told() {
-        let lease = Duration::from_secs(3);
-        let allowed = |fault, age_ms, beside| allowed_back_ms(fault, lease, 20, age_ms, beside);
+        let local = LocalArgs { tick_hz: 20, ..LocalArgs::default() };
+        let args = ChaosArgs { local, ..ChaosArgs::default() };
+        let lease = args.lease;
+        let allowed = |fault, age_ms, beside| allowed_back_ms(fault, &args, age_ms, beside);
         let kill = Fault::Kill { place: 1, down: lease };
         let isolation = Fault::Isolation { node: 1, players: false, length: lease };
         assert_eq!(allowed(kill, 400.0, false), 1100.0, "an interval and two ticks");
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_checkpoint_of_any_node_counts() {
+    fn the_oldest_checkpoint_of_any_node_since_the_last_look_counts() {
         let report = |ages_us: &[u64]| {
             let mut histogram = empty();
             ages_us.iter().for_each(|&age| histogram.record(age).unwrap());
@@ -213,7 +218,11 @@ mod tests {
             (NodeId::from_u128(2), report(&[900_000])),
             (NodeId::from_u128(3), NodeReport::default()),
         ]);
-        assert!((checkpoint_age_ms(&reports) - 1500.0).abs() < 2.0);
+        assert!((checkpoint_age_ms(&Reports::new(), &reports) - 1500.0).abs() < 2.0);
+        let since = Reports::from([(NodeId::from_u128(1), report(&[1_500_000]))]);
+        assert!((checkpoint_age_ms(&since, &reports) - 900.0).abs() < 2.0, "the old one is past");
+        let restarted = Reports::from([(NodeId::from_u128(2), report(&[2_000_000, 2_000_000]))]);
+        assert!((checkpoint_age_ms(&restarted, &reports) - 1500.0).abs() < 2.0);
     }
 
     #[test]

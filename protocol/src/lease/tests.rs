@@ -284,3 +284,40 @@ fn a_coordinator_that_hears_nobody_suspects_nobody_until_it_hears_the_others_aga
         assert_eq!(suspects(&mut warden, at(millis)), millis == 8000, "{millis} ms");
     }
 }
+
+/// When a life is over that the coordinator hears last at 0, and its other voters until then.
+fn over_at(witnessed_until: Time) -> Option<Time> {
+    let mut warden = warden(4);
+    let (of, mut now) = (peer(1), at(0));
+    while now < at(10_000) {
+        (2..=4).for_each(|n| assert!(warden.heard(peer(n), now)));
+        for action in warden.handle_due(now) {
+            if let WardenAction::AskPromise { voter, of } = action {
+                let answered_at = witnessed_until.min(now);
+                warden.promised(voter, of, Some(now.since(answered_at)), now);
+            } else if action == (WardenAction::Over { of }) {
+                return Some(now);
+            }
+        }
+        now = now + Duration::from_millis(50);
+    }
+    None
+}
+
+#[test]
+fn who_is_cut_off_from_all_is_over_a_lease_later_and_who_is_from_the_coordinator_alone_a_suspicion_later_still()
+ {
+    let waited_out = SETTINGS.lease + SETTINGS.margin;
+    assert_eq!(over_at(at(0)), Some(at(0) + waited_out), "suspicion and lease run at the same time");
+    assert_eq!(
+        over_at(at(1000)),
+        Some(at(1000) + waited_out),
+        "from the newest renewal that a voter answered"
+    );
+    let witnessed = over_at(at(9999));
+    assert_eq!(
+        witnessed,
+        Some(at(0) + SETTINGS.suspect_after + waited_out),
+        "others answer it until they are asked"
+    );
+}

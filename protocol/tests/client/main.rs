@@ -9,7 +9,7 @@ use selvedge_protocol::handoff::client::ClientOutput;
 use selvedge_protocol::token::Token;
 use selvedge_protocol::wire::{Invitation, ServerMessage};
 
-use player::{NEW, OLD, Player, TICK, attached, closes, gap, invitation, shows, state};
+use player::{NEW, OLD, Player, TICK, attached, closes, connection_of, gap, invitation, shows, state};
 
 #[test]
 fn the_old_nodes_last_tick_is_shown_though_the_new_node_has_greeted_already() {
@@ -46,4 +46,32 @@ fn a_node_that_is_given_the_player_back_at_once_is_connected_to_anew() {
             .iter()
             .any(|output| matches!(output, ClientOutput::Connect { invitation, .. } if *invitation == back))
     );
+}
+
+/// To the node that the player has a connection to.
+fn redirect() -> ServerMessage {
+    let invitation = Invitation { token: Token::from_bytes([7; 32]), ..invitation(2) };
+    ServerMessage::Redirect { epoch: NEW, invitation }
+}
+
+#[test]
+fn who_is_redirected_again_to_where_they_are_connected_connects_anew_and_once() {
+    let (mut player, old, new) = Player::prepared();
+    player.hear(old, state(OLD, 11));
+    // The node that the connection was prepared to has died, and another process has its address.
+    assert!(player.hear(old, redirect()).is_empty(), "it may be about to speak");
+    let anew = connection_of(&player.hear(old, redirect()));
+    assert_ne!(anew, new);
+    assert!(player.hear(old, redirect()).is_empty(), "its token is in use");
+    player.hear(anew, attached(NEW));
+    assert!(shows(&player.hear(anew, state(NEW, 12)), &state(NEW, 12)));
+}
+
+#[test]
+fn who_hears_from_the_new_node_meanwhile_takes_no_notice_of_further_redirects() {
+    let (mut player, old, new) = Player::prepared();
+    player.hear(old, state(OLD, 11));
+    assert!(player.hear(old, redirect()).is_empty());
+    player.hear(new, attached(NEW));
+    assert!(player.hear(old, redirect()).is_empty());
 }

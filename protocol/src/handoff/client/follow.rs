@@ -114,10 +114,17 @@ impl Client {
                 if epoch <= world.epoch {
                     return;
                 }
-                let known = world.connections.values().any(|held| held.invitation.addr == invitation.addr);
-                if known {
+                let (mut used, mut known) = (false, false);
+                for held in world.connections.values() {
+                    used |= held.invitation.token == invitation.token;
+                    known |= held.invitation.addr == invitation.addr;
+                }
+                // Told again, there is nobody at the other end of the connection that is known: it led to a process that
+                // died and was started again at the same address.
+                let again = world.redirect.as_ref().is_some_and(|told| told.token == invitation.token);
+                if known && !again {
                     world.redirect = Some(invitation);
-                } else {
+                } else if !used {
                     self.connect(invitation, false);
                 }
             }
