@@ -299,7 +299,7 @@ fn over_at(witnessed_until: Time) -> Option<Time> {
                 return Some(now);
             }
         }
-        now = now + Duration::from_millis(50);
+        now += Duration::from_millis(50);
     }
     None
 }
