@@ -225,7 +225,7 @@ impl<'a> Fury<'a> {
                 asked = now;
                 whole = self.is_whole(fault, before.life);
                 if whole && aftermath.rejoined_ms.is_none() && fault.loses_lease().is_some() {
-                    aftermath.rejoined_ms = Some(millis(now - ended_at));
+                    aftermath.rejoined_ms = Some(millis(ended_at.elapsed()));
                 }
             }
             let back = watch.is_none_or(|watch| watch.all_back().is_some());
