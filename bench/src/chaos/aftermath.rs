@@ -25,8 +25,8 @@ pub(crate) struct Aftermath {
     pub(crate) silence_ms: Vec<f64>,
     /// What the restorations took back, in milliseconds of inputs.
     pub(crate) rolled_back_ms: Vec<f64>,
-    /// How much they may take back.
-    pub(crate) rolled_back_max_ms: f64,
+    /// How much they may take back; none if nobody could say how old the copies were.
+    pub(crate) rolled_back_max_ms: Option<f64>,
     /// Entities that the node held, players and NPCs.
     pub(crate) entities: usize,
     /// Until all of them were simulated again, as censuses saw it.
@@ -70,8 +70,9 @@ impl Aftermath {
             text += &format!(", shown nothing for up to {silence:.0} ms");
         }
         if let Some(taken) = self.rolled_back_ms.iter().copied().max_by(f64::total_cmp) {
-            let allowed = self.rolled_back_max_ms;
-            text += &format!(", up to {taken:.0} ms taken back (of {allowed:.0} allowed)");
+            let allowed = self.rolled_back_max_ms.map(|allowed| format!("of {allowed:.0} allowed"));
+            let allowed = allowed.unwrap_or_else(|| "nobody could say how old the copies were".to_owned());
+            text += &format!(", up to {taken:.0} ms taken back ({allowed})");
         }
         if let Some(back) = self.all_back_ms {
             text += &format!("; all {} entities back after {back:.0} ms", self.entities);

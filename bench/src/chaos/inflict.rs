@@ -52,8 +52,8 @@ struct Before {
     life: Option<Incarnation>,
     /// Of the quiet time, where it is to be compared: its beginning and its end.
     quiet: Option<[(Seen, Reports); 2]>,
-    /// The oldest that any node's newest safe checkpoint was since the last rest; 0 if nobody could be asked.
-    checkpoint_age_ms: f64,
+    /// The oldest that any node's newest safe checkpoint was since the last rest; none if nobody could be asked.
+    checkpoint_age_ms: Option<f64>,
 }
 
 impl<'a> Fury<'a> {
@@ -97,9 +97,8 @@ impl<'a> Fury<'a> {
             self.pause(fault.length())?;
             before.quiet = Some([begin, (Seen::now(self.bots), self.reports(fault)?)]);
         }
-        if let Some(now) = reports(self.mesh.observer, self.args.local.nodes) {
-            before.checkpoint_age_ms = checkpoint_age_ms(&self.rested, &now);
-        }
+        let now = reports(self.mesh.observer, self.args.local.nodes);
+        before.checkpoint_age_ms = now.map(|now| checkpoint_age_ms(&self.rested, &now));
         let Some(place) = fault.loses_lease() else { return Ok(before) };
         // A dead coordinator can't be asked: then what the node held is not watched.
         let until = Instant::now() + if self.is_headless() { Duration::ZERO } else { ANSWER_PATIENCE };
@@ -238,9 +237,9 @@ impl<'a> Fury<'a> {
                 aftermath.complain(self.what_is_missing(fault, watch, whole, &quiet));
             }
             if good || aftermath.problem.is_some() || self.signals.asked_again() {
-                let oldest_ms = before.checkpoint_age_ms;
                 let beside = !aftermath.beside.is_empty();
-                aftermath.rolled_back_max_ms = allowed_back_ms(fault, self.args, oldest_ms, beside);
+                let allowed = |oldest_ms| allowed_back_ms(fault, self.args, oldest_ms, beside);
+                aftermath.rolled_back_max_ms = before.checkpoint_age_ms.map(allowed);
                 self.sum_up(at, &sights, &silent, aftermath);
                 let all_back = watch.and_then(Watch::all_back).flatten();
                 aftermath.all_back_ms = all_back.map(|then| millis(then - at));
@@ -308,7 +307,9 @@ impl<'a> Fury<'a> {
             }
         }
         aftermath.affected = affected.len();
-        if let Some(problem) = judge_taken_back(&aftermath.rolled_back_ms, aftermath.rolled_back_max_ms) {
+        let allowed = aftermath.rolled_back_max_ms;
+        let judge = |allowed| judge_taken_back(&aftermath.rolled_back_ms, allowed);
+        if let Some(problem) = allowed.and_then(judge) {
             aftermath.complain(problem);
         }
     }
