@@ -12,6 +12,7 @@ pub mod cell_map;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
+pub mod ghost;
 pub mod grid;
 pub mod handoff;
 pub mod id;

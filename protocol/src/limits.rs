@@ -28,6 +28,10 @@ pub const GHOSTS_PER_DATAGRAM: usize = 16;
 pub const GHOSTS_MAX: usize = 65_536;
 /// Of these, ghosts that one other node shows. Further ones of it are ignored: it leaves the rest to the others.
 pub const GHOSTS_OF_NODE_MAX: usize = GHOSTS_MAX / 8;
+/// Ghosts of one link whose appearing its peer hasn't acknowledged. Further ones appear once it has.
+pub const GHOSTS_UNCONFIRMED_MAX: usize = 16_384;
+/// Ghost datagrams, back from the newest, of which both ends of a link keep account. An older one counts as lost, or as taken.
+pub const GHOST_WINDOW: u64 = 1_024;
 /// Entities whose epochs a node remembers after they left. The oldest are forgotten first.
 pub const LEDGER_MAX: usize = 1_048_576;
 /// Tombstones that one node keeps; past it the oldest whose forwarding time is over goes first.
@@ -93,6 +97,8 @@ pub const SETTLED_PER_MESSAGE_MAX: usize = 1_024;
 /// Handoffs that a target must still settle. Past it the oldest is left to its source.
 pub const SETTLING_MAX: usize = TOMBSTONES_MAX;
 
+// The window is kept in words of 64 bits.
+const _: () = assert!(GHOST_WINDOW.is_multiple_of(64));
 const _: () = assert!(INPUT_WINDOW as usize <= INPUTS_PER_MESSAGE_MAX);
 // What is not applied is never among those that go.
 const _: () = assert!((INPUT_WINDOW as usize) < INPUTS_KEPT_MAX);

@@ -1,0 +1,470 @@
+//! One link's sending side: what the other end is shown, and with how few bytes.
+//!
+//! Each tick it foresees every ghost as the receiver does, and sends a sample of those that err by more than their bound.
+//! It *vouches* for all others, by lane of 64 net ids: "you need no sample, given that you have my last so many revisions of
+//! this lane". So a lost datagram is known to both ends: the receiver sees that it lacks a revision, the sender sees no
+//! acknowledgement, and sends what was lost as it is by then.
+//!
+//! Deliberately absent: sockets, and who is in sight ([`interest`](super::interest)).
+
+mod flight;
+mod pack;
+mod slot;
+
+use core::time::Duration;
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use self::flight::{Fate, Flight, Packet};
+use self::slot::Slot;
+use super::delta::Delta;
+use super::interest::Sight;
+use super::motion::predict;
+use super::quantize::Sample;
+use super::scene::{Actor, Scene};
+use super::settings::{DATAGRAM_BYTES_MIN, SenderSettings};
+use super::state::Changes;
+use super::wire::{self, Ack, Appear, Datagram, GhostWireError, LANE_IDS, NET_IDS_MAX, VanishReason};
+use crate::limits::GHOSTS_UNCONFIRMED_MAX;
+use crate::time::Time;
+
+pub(super) use self::pack::at_rest;
+pub(super) use self::slot::REMEMBERED;
+
+/// A piece of the stream is cut at this length, in bytes.
+const STREAM_BYTES_USUAL: usize = 16 * 1024;
+/// What a ghost's appearing takes in the stream, in bytes, with the state at its longest: more than it usually does.
+const APPEAR_BYTES_USUAL: usize = 64;
+/// Errors count for at most so many times their bound: what errs wildly must not starve the others.
+const URGENCY_MAX: f64 = 4.0;
+
+/// What an acknowledgement can be at fault for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum GhostError {
+    /// The bytes are none that this link sends.
+    #[error("not ghost replication: {0}")]
+    Wire(#[from] GhostWireError),
+    /// They are of another session of the link, which is over: drop them.
+    #[error("of session {got}, this is session {session}")]
+    Session {
+        /// The session found.
+        got: u32,
+        /// This link's.
+        session: u32,
+    },
+    /// It acknowledges what was never sent.
+    #[error("acknowledges what was never sent")]
+    NeverSent,
+    /// A tick that is farther ahead than any clock's error.
+    #[error("of tick {tick}, this is tick {now}")]
+    Ahead {
+        /// The tick found.
+        tick: u64,
+        /// This node's.
+        now: u64,
+    },
+}
+
+/// What a sender has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SenderStats {
+    /// Datagrams sent.
+    pub datagrams: u64,
+    /// Their bytes.
+    pub datagram_bytes: u64,
+    /// Bytes of the stream.
+    pub stream_bytes: u64,
+    /// Samples sent.
+    pub samples: u64,
+    /// Samples without a baseline.
+    pub keyframes: u64,
+    /// Entities in sight, summed over the ticks.
+    pub entity_ticks: u64,
+    /// Ghosts that needed a sample and had to wait, summed over the ticks.
+    pub deferred: u64,
+    /// Datagrams given up as lost.
+    pub lost: u64,
+}
+
+/// 64 net ids that are vouched for together.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Sections with samples so far.
+    revision: u16,
+    /// Those whose fate isn't known, in order.
+    flight: VecDeque<(u16, u64)>,
+    /// Net ids in use.
+    used: u32,
+    /// This tick's: net ids that need a sample that isn't sent yet, or of which nothing can be said.
+    exceptions: u64,
+}
+
+/// One link's sending side. See the module's page.
+#[derive(Debug)]
+pub struct GhostSender {
+    session: u32,
+    settings: SenderSettings,
+    /// By net id.
+    slots: Vec<Option<Slot>>,
+    free: BTreeSet<u32>,
+    usages: u32,
+    lanes: Vec<Lane>,
+    /// By place in the scene: the net id that shows it.
+    shown_as: Vec<u32>,
+    flight: Flight,
+    stream: Vec<u8>,
+    /// Records put on the stream.
+    records: u64,
+    /// Ghosts whose appearing isn't acknowledged, by the number of its record.
+    unconfirmed: VecDeque<(u64, u32, u32)>,
+    /// Net ids whose vanishing isn't acknowledged, by the number of its record: the receiver may still show them, so
+    /// nobody vouches for them.
+    vanishing: VecDeque<(u64, u32)>,
+    out_stream: VecDeque<Bytes>,
+    out_datagrams: VecDeque<Bytes>,
+    packing: pack::Packing,
+    stats: SenderStats,
+}
+
+const NOT_SHOWN: u32 = u32::MAX;
+
+impl GhostSender {
+    /// Makes the sender of a new link. `session` tells it from this pair's earlier ones.
+    #[must_use]
+    pub fn new(session: u32, settings: SenderSettings) -> Self {
+        let datagram_bytes_max = settings.datagram_bytes_max.max(DATAGRAM_BYTES_MIN);
+        Self {
+            session,
+            settings: SenderSettings { datagram_bytes_max, ..settings },
+            slots: Vec::new(),
+            free: BTreeSet::new(),
+            usages: 0,
+            lanes: Vec::new(),
+            shown_as: Vec::new(),
+            flight: Flight::new(),
+            stream: Vec::new(),
+            records: 0,
+            unconfirmed: VecDeque::new(),
+            vanishing: VecDeque::new(),
+            out_stream: VecDeque::new(),
+            out_datagrams: VecDeque::new(),
+            packing: pack::Packing::default(),
+            stats: SenderStats::default(),
+        }
+    }
+
+    /// The path takes datagrams of this size now.
+    pub fn set_datagram_bytes_max(&mut self, bytes: usize) {
+        self.settings.datagram_bytes_max = bytes.max(DATAGRAM_BYTES_MIN);
+    }
+
+    /// What may be sent in one tick from now on.
+    pub const fn set_budget_bytes(&mut self, bytes: usize) {
+        self.settings.budget_bytes = bytes;
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub const fn stats(&self) -> SenderStats {
+        self.stats
+    }
+
+    /// How many ghosts it shows.
+    #[must_use]
+    pub fn shown(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// The usual time from a datagram to its acknowledgement, once one was measured.
+    #[must_use]
+    pub const fn round_trip(&self) -> Option<Duration> {
+        self.flight.round_trip()
+    }
+
+    /// Shows a tick of the scene: what is in sight. Then drain [`poll_stream`](Self::poll_stream) and
+    /// [`poll_datagram`](Self::poll_datagram).
+    pub fn tick(&mut self, scene: &Scene, sights: &[Sight], now: Time) {
+        let tick = scene.tick().0;
+        let interval = Duration::from_secs_f64(scene.interval_s());
+        let (slots, lanes, stats) = (&mut self.slots, &mut self.lanes, &mut self.stats);
+        self.flight.expire(now, interval, |packet, fate| resolve(slots, lanes, stats, packet, fate));
+        self.lanes.iter_mut().for_each(|lane| lane.exceptions = 0);
+        self.shown_as.resize(scene.places().max(self.shown_as.len()), NOT_SHOWN);
+        self.packing.begin();
+        self.stats.entity_ticks += sights.len() as u64;
+
+        let mut coming = Vec::new();
+        for sight in sights {
+            let Some(actor) = scene.actor(sight.place) else {
+                continue;
+            };
+            if !self.look_at(actor, sight, scene) {
+                coming.push(*sight);
+            }
+        }
+        self.vanish_unseen(scene, tick);
+        for &(_, net) in &self.vanishing {
+            except(&mut self.lanes, net);
+        }
+        let stream_bytes = self.appear(scene, coming, tick);
+        self.pack(scene, tick, self.settings.budget_bytes.saturating_sub(stream_bytes), now);
+    }
+
+    /// The next piece for the ordered, reliable stream.
+    pub fn poll_stream(&mut self) -> Option<Bytes> {
+        self.out_stream.pop_front()
+    }
+
+    /// The next datagram.
+    pub fn poll_datagram(&mut self) -> Option<Bytes> {
+        self.out_datagrams.pop_front()
+    }
+
+    /// Takes the receiver's acknowledgement.
+    ///
+    /// # Errors
+    /// If it is malformed, of another session, or speaks of what was never sent; then nothing changes.
+    pub fn on_ack(&mut self, bytes: &[u8], now: Time) -> Result<(), GhostError> {
+        let Datagram::Ack(ack) = Datagram::read(bytes)? else {
+            return Err(GhostError::Wire(GhostWireError::Kind { kind: bytes.get(1).copied().unwrap_or(0) }));
+        };
+        self.take_ack(&ack, now)
+    }
+
+    fn take_ack(&mut self, ack: &Ack, now: Time) -> Result<(), GhostError> {
+        if ack.session != self.session {
+            return Err(GhostError::Session { got: ack.session, session: self.session });
+        }
+        if ack.stream > self.records {
+            return Err(GhostError::NeverSent);
+        }
+        let (slots, lanes, stats) = (&mut self.slots, &mut self.lanes, &mut self.stats);
+        // Before the first datagram there is nothing to acknowledge but the stream.
+        let heard = ack.mask.is_empty()
+            || self.flight.on_ack(ack, now, |packet, fate| resolve(slots, lanes, stats, packet, fate));
+        if !heard {
+            return Err(GhostError::NeverSent);
+        }
+        while self.vanishing.front().is_some_and(|(record, _)| *record <= ack.stream) {
+            self.vanishing.pop_front();
+        }
+        while let Some(&(record, net, usage)) = self.unconfirmed.front()
+            && record <= ack.stream
+        {
+            self.unconfirmed.pop_front();
+            if let Some(slot) = slot_of(&mut self.slots, net, usage) {
+                slot.confirmed = true;
+                // Only with a first sample does the receiver know from where on it is vouched for.
+                slot.forced = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges a ghost's error. False if the entity isn't shown yet.
+    fn look_at(&mut self, actor: &Actor, sight: &Sight, scene: &Scene) -> bool {
+        let tick = scene.tick();
+        let Some(net) = self.shown_as.get(sight.place as usize).copied() else {
+            return true;
+        };
+        let Some(slot) = self.slots.get_mut(net as usize).and_then(Option::as_mut) else {
+            return false;
+        };
+        if slot.life != actor.life || slot.place != sight.place {
+            return false;
+        }
+        slot.in_sight = tick.0;
+        slot.distance_m = sight.distance_m;
+        if slot.epoch != actor.subject.epoch {
+            slot.epoch = actor.subject.epoch;
+            wire::put_renew(&mut self.stream, net, slot.epoch);
+            self.records += 1;
+        }
+        slot.observe_state(actor);
+        // What wasn't published in this tick isn't known, and what hasn't appeared can't be told.
+        let known = actor.tick == tick;
+        if known && slot.confirmed {
+            let urgency = urgency_of(slot, actor, &self.settings, scene);
+            if urgency <= 1.0 && !slot.forced && !slot.state_due {
+                slot.priority = 0.0;
+                return true;
+            }
+            let rates = &self.settings.rates;
+            slot.priority += urgency.clamp(1.0, URGENCY_MAX) * rates.weight(sight.distance_m);
+            let waited = tick.0.saturating_sub(slot.newest().tick);
+            if slot.forced || slot.state_due || waited >= rates.ticks(sight.distance_m) {
+                self.packing.candidates.push((slot.priority, net));
+            }
+        }
+        except(&mut self.lanes, net);
+        true
+    }
+
+    fn vanish_unseen(&mut self, scene: &Scene, tick: u64) {
+        for (net, entry) in (0..).zip(&mut self.slots) {
+            let Some(slot) = entry.as_ref().filter(|slot| slot.in_sight != tick) else {
+                continue;
+            };
+            let actor = scene.actor(slot.place).filter(|actor| actor.life == slot.life);
+            let (why, epoch) = match (actor, scene.departure(slot.entity)) {
+                // It is somebody else's: this node shows it as its ghost.
+                (Some(actor), _) if !actor.subject.owned => (VanishReason::HandedOver, slot.epoch),
+                (Some(_), _) | (None, None) => (VanishReason::OutOfSight, slot.epoch),
+                (None, Some(departure)) => (departure.why, departure.epoch.max(slot.epoch)),
+            };
+            wire::put_vanish(&mut self.stream, net, epoch, why);
+            self.records += 1;
+            self.vanishing.push_back((self.records, net));
+            if let Some(shown_as) = self.shown_as.get_mut(slot.place as usize).filter(|as_| **as_ == net) {
+                *shown_as = NOT_SHOWN;
+            }
+            *entry = None;
+            self.free.insert(net);
+            if let Some(lane) = self.lanes.get_mut((net / LANE_IDS) as usize) {
+                lane.used -= 1;
+            }
+        }
+    }
+
+    /// Makes what came into sight appear, the nearest first, as far as half the budget goes. Returns the bytes of the
+    /// stream.
+    fn appear(&mut self, scene: &Scene, mut coming: Vec<Sight>, tick: u64) -> usize {
+        let room = self.settings.budget_bytes / 2;
+        if coming.len() * APPEAR_BYTES_USUAL > room {
+            coming.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m));
+        }
+        let mut bytes = 0;
+        for (nth, sight) in coming.iter().enumerate() {
+            // One at least, however small the budget.
+            let room_is_used = nth > 0 && bytes + self.stream.len() >= room;
+            if room_is_used || self.unconfirmed.len() >= GHOSTS_UNCONFIRMED_MAX {
+                break;
+            }
+            let Some(actor) = scene.actor(sight.place) else {
+                continue;
+            };
+            let Some(net) = self.net_id() else {
+                break;
+            };
+            self.put_appear(actor, sight, net, tick);
+            if self.stream.len() >= STREAM_BYTES_USUAL {
+                bytes += self.flush_stream();
+            }
+        }
+        bytes + self.flush_stream()
+    }
+
+    fn net_id(&mut self) -> Option<u32> {
+        if let Some(net) = self.free.pop_first() {
+            return Some(net);
+        }
+        let net = u32::try_from(self.slots.len()).ok().filter(|net| *net < NET_IDS_MAX)?;
+        self.slots.push(None);
+        if self.lanes.len() <= (net / LANE_IDS) as usize {
+            self.lanes.push(Lane::default());
+        }
+        Some(net)
+    }
+
+    fn put_appear(&mut self, actor: &Actor, sight: &Sight, net: u32, tick: u64) {
+        self.usages = self.usages.wrapping_add(1);
+        let slot = Slot::new(actor, sight.place, self.usages, tick, sight.distance_m);
+        let appear = Appear {
+            net,
+            entity: slot.entity,
+            epoch: slot.epoch,
+            class: actor.subject.class,
+            since: self.flight.next_seq(),
+            tick,
+            delta: Delta::between(&Sample::default(), &actor.sample, 0, 0.0),
+            state: Changes::default(),
+        };
+        wire::put_appear(&mut self.stream, &appear);
+        actor.subject.state.put_changes(&mut self.stream, actor.subject.state.mask());
+        self.records += 1;
+        self.unconfirmed.push_back((self.records, net, slot.usage));
+        if let Some(lane) = self.lanes.get_mut((net / LANE_IDS) as usize) {
+            lane.used += 1;
+        }
+        if let Some(shown_as) = self.shown_as.get_mut(sight.place as usize) {
+            *shown_as = net;
+        }
+        if let Some(entry) = self.slots.get_mut(net as usize) {
+            *entry = Some(slot);
+        }
+    }
+
+    /// Cuts the stream here; returns the bytes of the piece.
+    fn flush_stream(&mut self) -> usize {
+        if self.stream.is_empty() {
+            return 0;
+        }
+        let mut piece = Vec::with_capacity(wire::stream_head_len(self.session) + self.stream.len());
+        wire::put_stream_head(&mut piece, self.session);
+        piece.append(&mut self.stream);
+        let bytes = piece.len();
+        self.stats.stream_bytes += bytes as u64;
+        self.out_stream.push_back(piece.into());
+        bytes
+    }
+}
+
+/// How many times its bound a ghost errs at the receiver, as far as is known.
+fn urgency_of(slot: &Slot, actor: &Actor, settings: &SenderSettings, scene: &Scene) -> f64 {
+    let newest = slot.newest();
+    let shown = predict(&newest.sample, seconds_between(newest.tick, scene));
+    let is = actor.subject.motion.position.to_array();
+    let squared: f64 = (0..3).map(|axis| (shown.position[axis] - is[axis]).powi(2)).sum();
+    let error = squared.sqrt() / settings.position.at(slot.distance_m);
+    if shown.facing == actor.sample.facing {
+        return error;
+    }
+    error.max(shown.facing.angle_to(actor.sample.facing) / settings.facing.at(slot.distance_m))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "ticks between two samples are few")]
+fn seconds_between(tick: u64, scene: &Scene) -> f64 {
+    scene.tick().0.saturating_sub(tick) as f64 * scene.interval_s()
+}
+
+/// The tick's section doesn't vouch for this net id.
+fn except(lanes: &mut [Lane], net: u32) {
+    if let Some(lane) = lanes.get_mut((net / LANE_IDS) as usize) {
+        lane.exceptions |= 1 << (net % LANE_IDS);
+    }
+}
+
+fn slot_of(slots: &mut [Option<Slot>], net: u32, usage: u32) -> Option<&mut Slot> {
+    slots.get_mut(net as usize)?.as_mut().filter(|slot| slot.usage == usage)
+}
+
+fn resolve(
+    slots: &mut [Option<Slot>],
+    lanes: &mut [Lane],
+    stats: &mut SenderStats,
+    packet: &Packet,
+    fate: Fate,
+) {
+    for &(lane, revision) in &packet.sections {
+        if let Some(lane) = lanes.get_mut(lane as usize) {
+            lane.flight.retain(|entry| *entry != (revision, packet.seq));
+        }
+    }
+    stats.lost += u64::from(fate == Fate::Lost);
+    for carried in &packet.samples {
+        let Some(slot) = slot_of(slots, carried.net, carried.usage) else {
+            continue;
+        };
+        match fate {
+            Fate::Arrived => slot.on_arrived(carried),
+            Fate::Lost => slot.on_lost(carried),
+        }
+    }
+}
+
+/// Whether any of the bytes are an acknowledgement, rather than an update: which side of a link they are for.
+#[must_use]
+pub fn is_ack(bytes: &[u8]) -> bool {
+    wire::is_ack(bytes)
+}

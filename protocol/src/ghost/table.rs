@@ -1,0 +1,331 @@
+//! The ghosts of a node, or of a client: one for each entity, whichever link tells of it.
+//!
+//! An entity that changes hands is told of by one link and then by another, in any order and with a gap between. Its ghost
+//! stays: the higher epoch's word counts, and a vanish by one who tells of it no more is nobody's affair.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use super::quantize::{Facing, Sample};
+use super::scene::Subject;
+use super::settings::TableSettings;
+use super::state::{Changes, Merged};
+use super::track::{Shown, Track};
+use super::wire::{EntityClass, VanishReason};
+use crate::authority::AuthorityTable;
+use crate::id::{AuthorityEpoch, EntityId};
+use crate::limits::GHOSTS_MAX;
+use crate::time::{Tick, Time};
+
+/// Which entities may be shown as ghosts here.
+pub trait Floors {
+    /// The lowest epoch at which a ghost of the entity may be shown; none while the entity is held here.
+    fn floor(&self, entity: EntityId) -> Option<AuthorityEpoch>;
+}
+
+impl Floors for AuthorityTable {
+    fn floor(&self, entity: EntityId) -> Option<AuthorityEpoch> {
+        self.standing(entity).is_none().then(|| Self::floor(self, entity))
+    }
+}
+
+/// Everything may be shown: for a client, who holds nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NoFloors;
+
+impl Floors for NoFloors {
+    fn floor(&self, _entity: EntityId) -> Option<AuthorityEpoch> {
+        Some(AuthorityEpoch::default())
+    }
+}
+
+/// What a game is told of ghosts; where they are it asks for itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GhostEvent {
+    /// It came into sight.
+    Appeared {
+        /// Which entity.
+        entity: EntityId,
+    },
+    /// Its state has changed.
+    Changed {
+        /// Which entity.
+        entity: EntityId,
+    },
+    /// It went out of sight, or is no more.
+    Vanished {
+        /// Which entity.
+        entity: EntityId,
+    },
+}
+
+/// A track in the table, for a link that tells of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TrackKey {
+    place: u32,
+    life: u32,
+}
+
+/// What a link says when something appears, or goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Telling {
+    pub(super) link: u32,
+    pub(super) entity: EntityId,
+    pub(super) epoch: AuthorityEpoch,
+    pub(super) class: EntityClass,
+    pub(super) tick: u64,
+    pub(super) sample: Sample,
+    pub(super) vouched: u64,
+    /// It says so for the first time. If not, it doesn't take a ghost away from another link that says the same.
+    pub(super) fresh: bool,
+}
+
+/// All ghosts. See the module's page.
+#[derive(Debug)]
+pub struct GhostTable {
+    settings: TableSettings,
+    tracks: Vec<(u32, Option<Track>)>,
+    free: Vec<u32>,
+    by_entity: BTreeMap<EntityId, u32>,
+    events: Vec<GhostEvent>,
+    refused: u64,
+}
+
+impl GhostTable {
+    /// Makes an empty table.
+    #[must_use]
+    pub const fn new(settings: TableSettings) -> Self {
+        Self {
+            settings,
+            tracks: Vec::new(),
+            free: Vec::new(),
+            by_entity: BTreeMap::new(),
+            events: Vec::new(),
+            refused: 0,
+        }
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub const fn settings(&self) -> &TableSettings {
+        &self.settings
+    }
+
+    /// How many ghosts there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_entity.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_entity.is_empty()
+    }
+
+    /// Ghosts that were refused because there were too many.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// What has happened since this was last asked.
+    pub fn take_events(&mut self) -> Vec<GhostEvent> {
+        core::mem::take(&mut self.events)
+    }
+
+    /// The moment that is shown while mesh time is `now`: earlier by the display lag.
+    #[must_use]
+    pub fn display_time(&self, now: Time) -> Time {
+        now - self.display_lag()
+    }
+
+    /// How far behind ghosts are shown.
+    #[must_use]
+    pub fn display_lag(&self) -> Duration {
+        let ticks = u32::try_from(self.settings.display_lag_ticks).unwrap_or(u32::MAX);
+        self.settings.interval.saturating_mul(ticks)
+    }
+
+    /// Every ghost as it is at a moment of mesh time, in order of id: for the moment that is shown, give
+    /// [`display_time`](Self::display_time).
+    pub fn shown_at(&self, at: Time) -> impl Iterator<Item = Shown<'_>> {
+        let tracks = self.by_entity.values().filter_map(|&place| self.tracks.get(place as usize)?.1.as_ref());
+        tracks.map(move |track| track.shown_at(at, &self.settings))
+    }
+
+    /// One ghost as it is at a moment of mesh time.
+    #[must_use]
+    pub fn ghost_at(&self, entity: EntityId, at: Time) -> Option<Shown<'_>> {
+        Some(self.track_of(entity)?.shown_at(at, &self.settings))
+    }
+
+    /// Ticks since the newest one that the ghost's sender vouches for: DESIGN's `ghost_staleness`, in ticks.
+    #[must_use]
+    pub fn staleness_ticks(&self, entity: EntityId, now: Tick) -> Option<u64> {
+        Some(now.0.saturating_sub(self.track_of(entity)?.vouched))
+    }
+
+    /// Lets a tick pass: what nobody tells of any more vanishes.
+    pub fn tick(&mut self, now: Tick) {
+        let stale = self.settings.stale_ticks;
+        let is_over = |track: &Track| {
+            track.lingers_until.is_some_and(|until| until <= now.0)
+                || track.vouched.saturating_add(stale) <= now.0
+        };
+        let over: Vec<EntityId> = self
+            .tracks
+            .iter()
+            .filter_map(|(_, track)| track.as_ref())
+            .filter(|t| is_over(t))
+            .map(|t| t.entity)
+            .collect();
+        for entity in over {
+            self.vanish(entity);
+        }
+    }
+
+    /// The entity is held here from now on: its ghost is one no more, and the game, which has the entity itself, hears of
+    /// no vanishing. False if there was no ghost.
+    pub fn promote(&mut self, entity: EntityId) -> bool {
+        self.remove(entity).is_some()
+    }
+
+    /// The entity was held here until `tick` and is another's at `epoch`: it goes on as a ghost from where it was, and the
+    /// game hears of no appearing. Who holds it must tell of it within `linger_ticks`.
+    pub fn adopt(&mut self, subject: &Subject, epoch: AuthorityEpoch, tick: Tick) {
+        if self.track_of(subject.entity).is_some_and(|track| track.epoch >= epoch) {
+            return;
+        }
+        let sample = Sample::of(&subject.motion, Facing::of(subject.rotation));
+        self.remove(subject.entity);
+        let mut track = Track::new(subject.entity, epoch, subject.class, tick.0, sample);
+        track.lingers_until = Some(tick.0.saturating_add(self.settings.linger_ticks));
+        track.state.set(&subject.state, tick.0);
+        self.insert(track);
+    }
+
+    /// A link is gone: its ghosts linger, as another may tell of them.
+    pub fn on_link_lost(&mut self, link: u32, now: Tick) {
+        let until = now.0.saturating_add(self.settings.linger_ticks);
+        for track in self.tracks.iter_mut().filter_map(|(_, track)| track.as_mut()) {
+            if track.link == Some(link) {
+                track.link = None;
+                track.lingers_until = Some(until);
+            }
+        }
+    }
+
+    /// Forgets all ghosts; the game hears that they vanished.
+    pub fn clear(&mut self) {
+        let all: Vec<EntityId> = self.by_entity.keys().copied().collect();
+        for entity in all {
+            self.vanish(entity);
+        }
+    }
+
+    /// A link tells of an entity. None if somebody tells of it at a higher epoch, or if there is no room.
+    pub(super) fn tell(&mut self, telling: &Telling, state: &Merged) -> Option<TrackKey> {
+        let &Telling { link, entity, epoch, class, tick, sample, vouched, fresh } = telling;
+        let Some(&place) = self.by_entity.get(&entity) else {
+            let mut track = Track::new(entity, epoch, class, tick, sample);
+            (track.link, track.state) = (Some(link), state.clone());
+            track.vouch(vouched);
+            let key = self.insert(track)?;
+            self.events.push(GhostEvent::Appeared { entity });
+            return Some(key);
+        };
+        let (life, track) = self.tracks.get_mut(place as usize)?;
+        let track = track.as_mut()?;
+        let anothers = track.link.is_some_and(|teller| teller != link);
+        if epoch < track.epoch || (epoch == track.epoch && anothers && !fresh) {
+            return None;
+        }
+        (track.link, track.epoch, track.class) = (Some(link), epoch, class);
+        track.lingers_until = None;
+        track.add(tick, sample);
+        track.vouch(vouched);
+        if track.state.view() != state.view() {
+            self.events.push(GhostEvent::Changed { entity });
+        }
+        track.state = state.clone();
+        Some(TrackKey { place, life: *life })
+    }
+
+    /// A link's ghost is out of its sight.
+    pub(super) fn untell(
+        &mut self,
+        key: TrackKey,
+        link: u32,
+        epoch: AuthorityEpoch,
+        why: VanishReason,
+        now: Tick,
+    ) {
+        let until = now.0.saturating_add(self.settings.linger_ticks);
+        let Some(track) = self.track_mut(key, link).filter(|track| epoch >= track.epoch) else {
+            return;
+        };
+        let entity = track.entity;
+        match why {
+            VanishReason::HandedOver => {
+                track.link = None;
+                track.lingers_until = Some(until);
+            }
+            VanishReason::OutOfSight | VanishReason::Ended => self.vanish(entity),
+        }
+    }
+
+    /// The track, while that link tells of it.
+    pub(super) fn track_mut(&mut self, key: TrackKey, link: u32) -> Option<&mut Track> {
+        let (life, track) = self.tracks.get_mut(key.place as usize)?;
+        track.as_mut().filter(|track| *life == key.life && track.link == Some(link))
+    }
+
+    /// A link tells of a change of state.
+    pub(super) fn merge(&mut self, key: TrackKey, link: u32, changes: Changes<'_>, tick: u64) {
+        let Some(track) = self.track_mut(key, link) else {
+            return;
+        };
+        let entity = track.entity;
+        if track.state.merge(changes, tick) {
+            self.events.push(GhostEvent::Changed { entity });
+        }
+    }
+
+    fn track_of(&self, entity: EntityId) -> Option<&Track> {
+        let &place = self.by_entity.get(&entity)?;
+        self.tracks.get(place as usize)?.1.as_ref()
+    }
+
+    fn insert(&mut self, track: Track) -> Option<TrackKey> {
+        if self.by_entity.len() >= GHOSTS_MAX {
+            self.refused += 1;
+            return None;
+        }
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                let place = u32::try_from(self.tracks.len()).ok()?;
+                self.tracks.push((0, None));
+                place
+            }
+        };
+        self.by_entity.insert(track.entity, place);
+        let (life, entry) = self.tracks.get_mut(place as usize)?;
+        *life = life.wrapping_add(1);
+        *entry = Some(track);
+        Some(TrackKey { place, life: *life })
+    }
+
+    fn remove(&mut self, entity: EntityId) -> Option<Track> {
+        let place = self.by_entity.remove(&entity)?;
+        self.free.push(place);
+        self.tracks.get_mut(place as usize)?.1.take()
+    }
+
+    fn vanish(&mut self, entity: EntityId) {
+        if self.remove(entity).is_some() {
+            self.events.push(GhostEvent::Vanished { entity });
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! One ghost over time: what was told of it, and so where it is at any moment.
+//!
+//! Between two samples the sender vouched for what the first one leads to, up to one tick before the second: so that is
+//! what is shown, and the step to the second is taken within that one tick. Beyond the newest sample it is foreseen, as
+//! far as the sender vouches and a little further; then it stands still.
+
+use super::motion::{Prediction, predict};
+use super::quantize::Sample;
+use super::settings::TableSettings;
+use super::state::{Merged, StateView};
+use super::wire::EntityClass;
+use crate::grid::{Motion, Position, Velocity};
+use crate::id::{AuthorityEpoch, EntityId};
+use crate::time::{Tick, Time};
+
+/// Samples that a ghost remembers: more than come in any display lag.
+const SAMPLES: usize = 8;
+/// A step longer than this, in metres, is a teleport: it isn't drawn out.
+const TELEPORT_M: f64 = 8.0;
+
+/// A ghost at one moment, as a game sees it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Shown<'a> {
+    /// Which entity.
+    pub entity: EntityId,
+    /// At which epoch its authority is, as far as is known.
+    pub epoch: AuthorityEpoch,
+    /// What kind of thing it is.
+    pub class: EntityClass,
+    /// Where it is and how it moves.
+    pub motion: Motion,
+    /// How it is turned: a quaternion x, y, z, w.
+    pub rotation: [f32; 4],
+    /// What its game says of it beside: the newest, not that of the moment.
+    pub state: StateView<'a>,
+    /// The newest tick that its sender vouches for.
+    pub vouched: Tick,
+}
+
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) entity: EntityId,
+    pub(super) epoch: AuthorityEpoch,
+    pub(super) class: EntityClass,
+    /// Which link tells of it; none while it is between two authorities.
+    pub(super) link: Option<u32>,
+    pub(super) vouched: u64,
+    /// Vanishes at this tick unless somebody tells of it.
+    pub(super) lingers_until: Option<u64>,
+    pub(super) state: Merged,
+    /// Ascending by tick; the first `len`.
+    samples: [(u64, Sample); SAMPLES],
+    len: usize,
+}
+
+impl Track {
+    pub(super) fn new(
+        entity: EntityId,
+        epoch: AuthorityEpoch,
+        class: EntityClass,
+        tick: u64,
+        sample: Sample,
+    ) -> Self {
+        Self {
+            entity,
+            epoch,
+            class,
+            link: None,
+            vouched: tick,
+            lingers_until: None,
+            state: Merged::default(),
+            samples: [(tick, sample); SAMPLES],
+            len: 1,
+        }
+    }
+
+    pub(super) fn vouch(&mut self, tick: u64) {
+        self.vouched = self.vouched.max(tick);
+    }
+
+    /// Takes a sample, in its place by tick.
+    pub(super) fn add(&mut self, tick: u64, sample: Sample) {
+        self.vouch(tick);
+        let mut place = self.len;
+        while place > 0 && self.samples[place - 1].0 >= tick {
+            place -= 1;
+        }
+        if place < self.len && self.samples[place].0 == tick {
+            self.samples[place].1 = sample;
+            return;
+        }
+        if self.len < SAMPLES {
+            self.samples.copy_within(place..self.len, place + 1);
+            self.len += 1;
+        } else if place == 0 {
+            return;
+        } else {
+            place -= 1;
+            self.samples.copy_within(1..=place, 0);
+        }
+        self.samples[place] = (tick, sample);
+    }
+
+    pub(super) fn shown_at(&self, at: Time, settings: &TableSettings) -> Shown<'_> {
+        let Prediction { position, velocity, facing } = self.at(at, settings);
+        Shown {
+            entity: self.entity,
+            epoch: self.epoch,
+            class: self.class,
+            motion: Motion { position: Position::from_array(position), velocity: narrow(velocity) },
+            rotation: facing.rotation(),
+            state: self.state.view(),
+            vouched: Tick(self.vouched),
+        }
+    }
+
+    fn at(&self, at: Time, settings: &TableSettings) -> Prediction {
+        let interval = settings.interval;
+        let limit = Tick(self.vouched.saturating_add(settings.foresight_ticks)).start(interval);
+        let at = at.min(limit);
+        let samples = &self.samples[..self.len];
+        let after = samples.partition_point(|(tick, _)| Tick(*tick).start(interval) <= at);
+        // Before the first sample there is nothing but the first sample.
+        let (from_tick, from) = samples[after.saturating_sub(1)];
+        let from_time = Tick(from_tick).start(interval);
+        if after == 0 {
+            return predict(&from, 0.0);
+        }
+        let shown = predict(&from, seconds(from_time, at));
+        let Some((next_tick, next)) = samples.get(after) else {
+            return shown;
+        };
+        let next_time = Tick(*next_tick).start(interval);
+        let left = seconds(at, next_time) / interval.as_secs_f64();
+        if left >= 1.0 {
+            return shown;
+        }
+        step(&shown, &predict(&from, seconds(from_time, next_time)), &predict(next, 0.0), 1.0 - left)
+    }
+}
+
+/// The way to the next sample: `part` of the difference between what was foreseen for its time and what it says.
+fn step(shown: &Prediction, foreseen: &Prediction, next: &Prediction, part: f64) -> Prediction {
+    let off: [f64; 3] = core::array::from_fn(|axis| next.position[axis] - foreseen.position[axis]);
+    if off.iter().map(|m| m * m).sum::<f64>() > TELEPORT_M * TELEPORT_M {
+        return *shown;
+    }
+    Prediction {
+        position: core::array::from_fn(|axis| shown.position[axis] + off[axis] * part),
+        velocity: core::array::from_fn(|axis| {
+            shown.velocity[axis] + (next.velocity[axis] - foreseen.velocity[axis]) * part
+        }),
+        // Facings are off by their small bound alone, or the turn is a sudden one anyway.
+        facing: if part < 0.5 { shown.facing } else { next.facing },
+    }
+}
+
+fn seconds(from: Time, to: Time) -> f64 {
+    to.since(from).as_secs_f64()
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "a velocity is f32")]
+const fn narrow([x, y, z]: [f64; 3]) -> Velocity {
+    Velocity::new(x as f32, y as f32, z as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: TableSettings = TableSettings {
+        interval: core::time::Duration::from_millis(100),
+        display_lag_ticks: 2,
+        foresight_ticks: 5,
+        stale_ticks: 60,
+        linger_ticks: 30,
+    };
+
+    fn sample(x: f64, speed: f32) -> Sample {
+        let motion =
+            Motion { position: Position::new(x, 0.0, 0.0), velocity: Velocity::new(speed, 0.0, 0.0) };
+        Sample::of(&motion, crate::ghost::quantize::Facing::default())
+    }
+
+    fn track(samples: &[(u64, Sample)]) -> Track {
+        let (tick, first) = samples[0];
+        let mut track =
+            Track::new(EntityId::from_u128(1), AuthorityEpoch::FIRST, EntityClass::default(), tick, first);
+        samples.iter().for_each(|&(tick, sample)| track.add(tick, sample));
+        track
+    }
+
+    fn x_at(track: &Track, millis: u64) -> f64 {
+        track.shown_at(Time::from_micros(millis * 1_000), &SETTINGS).motion.position.x
+    }
+
+    #[test]
+    fn between_samples_the_first_one_holds_until_a_tick_before_the_second() {
+        let track = track(&[(10, sample(0.0, 10.0)), (14, sample(6.0, 0.0))]);
+        assert_eq!(x_at(&track, 900), 0.0, "nothing is known from before");
+        assert!((x_at(&track, 1_300) - 3.0).abs() < 1e-9);
+        // Half a tick before the second: half of the 2 m that it is ahead.
+        assert!((x_at(&track, 1_350) - (3.5 + 1.0)).abs() < 1e-9);
+        assert!((x_at(&track, 1_400) - 6.0).abs() < 1e-9);
+        assert!((x_at(&track, 1_900) - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn nothing_is_foreseen_far_beyond_what_is_vouched_for() {
+        let mut track = track(&[(10, sample(0.0, 10.0))]);
+        assert!((x_at(&track, 9_000) - 5.0).abs() < 1e-9);
+        track.vouch(40);
+        assert!((x_at(&track, 9_000) - 35.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn samples_fall_into_their_places_whatever_their_order() {
+        let mut ticks: Vec<u64> = (0..12).map(|n| n * 7 % 12).collect();
+        ticks.push(3);
+        let samples: Vec<_> = ticks.iter().map(|&tick| (tick, sample(tick as f64, 0.0))).collect();
+        let track = track(&samples);
+        assert_eq!(track.len, SAMPLES);
+        assert!(track.samples.is_sorted_by_key(|(tick, _)| *tick), "{:?}", track.samples);
+        assert_eq!(track.samples[SAMPLES - 1].0, 11);
+    }
+
+    #[test]
+    fn a_teleport_is_not_drawn_out() {
+        let track = track(&[(10, sample(0.0, 0.0)), (11, sample(500.0, 0.0))]);
+        assert_eq!(x_at(&track, 1_090), 0.0);
+        assert_eq!(x_at(&track, 1_100), 500.0);
+    }
+}
