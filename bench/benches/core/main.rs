@@ -1,8 +1,9 @@
-//! What the core's parts cost, without I/O: grid and forecast, codec, snapshot, and a whole handoff, its allocations too.
+//! What the core's parts cost, without I/O: grid and forecast, codec, snapshot, and a whole handoff, its allocations too, ghosts.
 //!
 //! `cargo bench -p selvedge-bench --bench core` runs all of them in under a minute; a word behind `--` chooses by name.
 
 mod codec;
+mod ghost;
 mod grid;
 mod handoff;
 mod snapshot;
@@ -28,5 +29,6 @@ fn main() {
     snapshot::bench(&mut criterion);
     handoff::bench(&mut criterion);
     handoff::count_allocations(ALLOCATOR);
+    ghost::bench(&mut criterion);
     criterion.final_summary();
 }
