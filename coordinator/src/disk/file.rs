@@ -10,7 +10,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageErro
 use super::DiskError;
 
 /// The newest format of the files.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
 const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
@@ -168,7 +168,7 @@ fn check(path: &Path, kind: Kind, world: &str) -> Result<SealedFile, DiskError> 
     }
     let format = fact("format")?;
     if format.parse::<u32>().ok() != Some(FORMAT) {
-        return Err(DiskError::Newer { path: path.to_owned(), format, known: FORMAT });
+        return Err(DiskError::OtherFormat { path: path.to_owned(), format, known: FORMAT });
     }
     let holds = fact("world")?;
     if holds != world {

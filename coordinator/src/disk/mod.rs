@@ -87,17 +87,18 @@ pub enum DiskError {
         /// Who asks for it.
         serves: String,
     },
-    /// A newer version made it.
+    /// Another version made it.
     #[error(
-        "the store's {path} has the format {format}, this version reads up to {known}; run the version that made it",
+        "the store's {path} has the format {format}, this version reads {known}; run the version that made it, or \
+         move the file away and begin anew",
         path = path.display()
     )]
-    Newer {
+    OtherFormat {
         /// The file.
         path: PathBuf,
         /// Its format.
         format: String,
-        /// The newest that is known here.
+        /// The one that is known here.
         known: u32,
     },
 }
