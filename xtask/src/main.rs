@@ -15,6 +15,8 @@ const IMPURE: [&str; 10] =
     ["tokio", "quinn", "quinn-proto", "mio", "socket2", "rustls", "getrandom", "axum", "async-std", "hyper"];
 /// Seeds that CI replays.
 const CI_SEEDS: &str = "300";
+/// Seeds of which each brings every kind of fault: within two minutes on two cores.
+const CI_FAULT_SEEDS: &str = "600";
 /// Source files longer than this hold two ideas.
 const FILE_LINES_MAX: usize = 520;
 
@@ -67,7 +69,11 @@ fn ci() -> Result<()> {
         command.env("RUSTDOCFLAGS", "-D warnings");
         check(&mut command)
     })?;
-    step("simulator", || cargo(&["run", "-p", "selvedge-sim", "--release", "--", "--seeds", CI_SEEDS]))?;
+    let simulate = ["run", "-p", "selvedge-sim", "--release", "--"];
+    step("simulator", || cargo(&[&simulate[..], &["--seeds", CI_SEEDS]].concat()))?;
+    step("simulator with every fault", || {
+        cargo(&[&simulate[..], &["--profile", "faults", "--seeds", CI_FAULT_SEEDS]].concat())
+    })?;
     println!("xtask: all checks passed in {:.0} s", begun.elapsed().as_secs_f64());
     Ok(())
 }
