@@ -16,7 +16,7 @@ const IMPURE: [&str; 10] =
 /// Seeds that CI replays.
 const CI_SEEDS: &str = "300";
 /// Seeds of which each brings every kind of fault: within two minutes on two cores.
-const CI_FAULT_SEEDS: &str = "600";
+const CI_FAULT_SEEDS: &str = "400";
 /// Source files longer than this hold two ideas.
 const FILE_LINES_MAX: usize = 520;
 
