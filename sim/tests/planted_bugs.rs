@@ -25,63 +25,64 @@ fn first_failure(seeds: u64, options: SimOptions) -> Option<Failure> {
     run_batch(&Batch { first_seed: 1, seeds, jobs, keep_going: false, options }, &|_| {}).unwrap().failure
 }
 
-fn assert_caught(invariant: &str, faults: Option<&str>, tweak: fn(&mut Scenario)) {
+/// The bug shows as one of these; as which first is up to the seeds.
+fn assert_caught(invariants: &[&str], faults: Option<&str>, tweak: fn(&mut Scenario)) {
     let failure = first_failure(SEEDS_MAX, options(faults, tweak)).expect("the bug is caught");
-    assert_eq!(failure.violation.invariant, invariant, "{failure}");
+    assert!(invariants.contains(&failure.violation.invariant), "{failure}");
 }
 
 #[test]
 fn a_source_that_thaws_on_silence_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::ThawOnTimeout);
-    assert_caught("A1 single authority", None, tweak);
+    assert_caught(&["A1 single authority"], None, tweak);
 }
 
 #[test]
 fn a_target_that_ignores_epochs_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::IgnoreEpochs);
-    assert_caught("A1 single authority", None, tweak);
+    assert_caught(&["A1 single authority", "A2 nothing lost"], None, tweak);
 }
 
 #[test]
 fn a_token_that_admits_twice_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::ReuseTokens);
-    assert_caught("A5 tokens", None, tweak);
+    assert_caught(&["A5 tokens"], None, tweak);
 }
 
 #[test]
 fn a_node_that_goes_on_after_its_lease_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::OutliveLease);
-    assert_caught("A1 own lease", Some("partition"), tweak);
+    assert_caught(&["A1 own lease"], Some("partition"), tweak);
 }
 
 #[test]
 fn a_buddy_that_forgets_what_it_confirmed_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::DropStandby);
-    assert_caught("A2 nothing lost", Some("crash"), tweak);
+    assert_caught(&["A2 nothing lost"], Some("crash"), tweak);
 }
 
 #[test]
 fn a_buddy_that_confirms_what_it_does_not_have_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::ConfirmUnapplied);
-    assert_caught("A2 nothing lost", Some("crash"), tweak);
+    assert_caught(&["A2 nothing lost"], Some("crash"), tweak);
 }
 
 #[test]
 fn a_verdict_that_restores_an_older_copy_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.coordinator.planted_bug = Some(PlantedBug::RestoreOldest);
-    assert_caught("A2 nothing lost", Some("crash"), tweak);
+    assert_caught(&["A2 nothing lost"], Some("crash"), tweak);
 }
 
 #[test]
 fn a_client_that_forgets_inputs_before_they_are_durable_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.client.planted_bug = Some(PlantedBug::ForgetApplied);
-    assert_caught("A3 exactly once", Some("crash"), tweak);
+    assert_caught(&["A3 exactly once"], Some("crash"), tweak);
 }
 
 #[test]
 fn a_coordinator_that_speaks_before_it_has_kept_what_it_says_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.hasty_disk = true;
-    assert_caught("A2 nothing lost", Some("coordinator"), tweak);
+    assert_caught(&["A2 nothing lost"], Some("coordinator"), tweak);
 }
 
 #[test]
