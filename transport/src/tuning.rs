@@ -145,6 +145,8 @@ impl Tuning {
         self.check()?;
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(self.mtu_max);
+        let mut cubic = CubicConfig::default();
+        cubic.initial_window(u64::from(self.initial_window_bytes));
         let idle = IdleTimeout::try_from(self.idle_timeout)
             .map_err(|e| BindError::Setting { setting: "idle_timeout", cause: e.to_string() })?;
 
@@ -162,10 +164,8 @@ impl Tuning {
             .keep_alive_interval(Some(self.keep_alive))
             .datagram_send_buffer_size(self.datagram_send_buffer_bytes)
             .datagram_receive_buffer_size(Some(self.datagram_receive_buffer_bytes))
-            .enable_segmentation_offload(self.segmentation_offload);
-        let mut cubic = CubicConfig::default();
-        cubic.initial_window(u64::from(self.initial_window_bytes));
-        transport.congestion_controller_factory(Arc::new(cubic));
+            .enable_segmentation_offload(self.segmentation_offload)
+            .congestion_controller_factory(Arc::new(cubic));
         if self.ack_frequency_packets > 0 {
             let mut frequency = AckFrequencyConfig::default();
             frequency.ack_eliciting_threshold(VarInt::from_u32(self.ack_frequency_packets));

@@ -2,12 +2,10 @@
 
 use serde::Serialize;
 
-use super::SetUps;
 use super::rows::Row;
+use super::{NS, SetUps};
 use crate::figures;
 
-/// Nanoseconds in a microsecond.
-const NS: f64 = 1000.0;
 /// The most that a load may add to a cutover: its p99 on a quiet link times this.
 const RATIO_MAX: f64 = 2.0;
 /// Fewer values than this have no p99 worth the name.

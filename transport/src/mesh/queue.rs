@@ -27,6 +27,8 @@ pub(crate) struct LaneQueue {
     limits: LaneLimits,
     /// Bulk has one.
     pace: Option<Arc<BulkPace>>,
+    /// Held by the one big message of bulk that is being written.
+    big: tokio::sync::Mutex<()>,
     state: Mutex<State>,
     wake: Notify,
     pub(crate) overflows: Counter,
@@ -55,6 +57,7 @@ impl LaneQueue {
             lane,
             limits,
             pace,
+            big: tokio::sync::Mutex::default(),
             state: Mutex::default(),
             wake: Notify::new(),
             overflows: Counter::default(),
@@ -123,7 +126,6 @@ impl LaneQueue {
         // In kilobytes and rounded up, so that the permits fit and even empty messages count.
         let window = permits(self.limits.in_flight_bytes_max);
         let bytes_window = Arc::new(Semaphore::new(window));
-        let one_at_a_time = Arc::new(tokio::sync::Mutex::new(()));
         let messages_window = Arc::new(Semaphore::new(self.limits.in_flight_messages_max.max(1)));
         while let Some(mut outgoing) = self.next().await {
             let weight = u32::try_from(permits(outgoing.bytes).min(window)).unwrap_or(u32::MAX);
@@ -136,28 +138,23 @@ impl LaneQueue {
                     Err(_) => return self.close(),
                 },
             };
-            let (queue, one_at_a_time) = (self.clone(), one_at_a_time.clone());
+            let queue = self.clone();
             tasks.spawn(async move {
-                queue.write(stream, outgoing, &one_at_a_time).await;
+                queue.write(stream, outgoing).await;
                 drop((message_permit, bytes_permit));
             });
         }
     }
 
     /// Writes one message and, for bulk, waits until the peer has acknowledged it.
-    async fn write(
-        &self,
-        mut stream: SendStream,
-        mut outgoing: Outgoing,
-        one_at_a_time: &tokio::sync::Mutex<()>,
-    ) {
+    async fn write(&self, mut stream: SendStream, mut outgoing: Outgoing) {
         let _ = stream.set_priority(self.lane.priority());
         let written = match &self.pace {
             None => write_all(&mut stream, &mut outgoing.pieces).await,
             Some(pace) => {
                 // Big ones side by side would all arrive late, and at once; what fits between their pieces goes there.
                 let is_big = outgoing.bytes > PIECE_BYTES;
-                let _turn = if is_big { Some(one_at_a_time.lock().await) } else { None };
+                let _turn = if is_big { Some(self.big.lock().await) } else { None };
                 write_paced(&mut stream, &mut outgoing.pieces, pace).await
             }
         };
