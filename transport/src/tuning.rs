@@ -1,5 +1,6 @@
 //! The settings of QUIC that were found to matter, and nothing else of quinn's.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +22,11 @@ const RECEIVE_MTU_DEFAULT: u16 = 1472;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tuning {
-    /// Largest UDP payload, in bytes, that MTU discovery tries. Default 1452; use 6500 on loopback and jumbo
-    /// networks, on both ends: messages of 16 KiB and up become twice as fast. Too big is found out and costs only
-    /// probes, up to 9000.
+    /// Largest UDP payload, in bytes, that MTU discovery tries. Default 1452; use 6500 on jumbo networks, on both ends:
+    /// messages of 16 KiB and up become twice as fast. Too big is found out and costs only probes, up to 9000.
     pub mtu_max: u16,
+    /// The same towards a peer on this very machine (a loopback address), where it is more than `mtu_max`. Default 6500.
+    pub mtu_max_loopback: u16,
     /// UDP payload, in bytes, before discovery has run. Default 1200, which every path carries. Too big and
     /// nothing gets through.
     pub mtu_initial: u16,
@@ -74,6 +76,7 @@ impl Default for Tuning {
         const MIB: u32 = 1024 * 1024;
         Self {
             mtu_max: 1452,
+            mtu_max_loopback: 6500,
             mtu_initial: MTU_MIN,
             stream_window_bytes: 8 * MIB,
             connection_window_bytes: 64 * MIB,
@@ -105,22 +108,24 @@ impl Tuning {
             idle_timeout: Duration::from_secs(10),
             initial_window_bytes: 32 * KIB,
             streams_max: 0,
+            mtu_max_loopback: MTU_MIN,
             datagram_send_buffer_bytes: 256 * KIB as usize,
             datagram_receive_buffer_bytes: 256 * KIB as usize,
             ..Self::default()
         }
     }
 
-    /// This, with the packet size for loopback and jumbo networks.
-    #[must_use]
-    pub fn with_jumbo_packets(self) -> Self {
-        Self { mtu_max: 6500, ..self }
+    /// Largest UDP payload, in bytes, that is tried towards this peer.
+    pub fn mtu_max_to(&self, peer: IpAddr) -> u16 {
+        if is_loopback(peer) { self.mtu_max.max(self.mtu_max_loopback) } else { self.mtu_max }
     }
 
     pub(crate) fn check(&self) -> Result<(), BindError> {
         let wrong = |setting, cause: String| Err(BindError::Setting { setting, cause });
-        if !(MTU_MIN..=MTU_LIMIT).contains(&self.mtu_max) {
-            return wrong("mtu_max", format!("choose {MTU_MIN} to {MTU_LIMIT}"));
+        for (setting, mtu) in [("mtu_max", self.mtu_max), ("mtu_max_loopback", self.mtu_max_loopback)] {
+            if !(MTU_MIN..=MTU_LIMIT).contains(&mtu) {
+                return wrong(setting, format!("choose {MTU_MIN} to {MTU_LIMIT}"));
+            }
         }
         if !(MTU_MIN..=self.mtu_max).contains(&self.mtu_initial) {
             return wrong("mtu_initial", format!("choose {MTU_MIN} to mtu_max"));
@@ -137,14 +142,15 @@ impl Tuning {
         Ok(())
     }
 
-    /// The settings of one connection, for quinn. `uni_streams_max` is 0 where no message has a stream of its own.
+    /// The settings of one connection to this peer, for quinn. `uni_streams_max` is 0 where no message has a stream of
+    /// its own.
     ///
     /// # Errors
     /// If settings contradict each other.
-    pub fn transport(&self, uni_streams_max: u32) -> Result<Arc<TransportConfig>, BindError> {
+    pub fn transport(&self, uni_streams_max: u32, peer: IpAddr) -> Result<TransportConfig, BindError> {
         self.check()?;
         let mut discovery = MtuDiscoveryConfig::default();
-        discovery.upper_bound(self.mtu_max);
+        discovery.upper_bound(self.mtu_max_to(peer));
         let mut cubic = CubicConfig::default();
         cubic.initial_window(u64::from(self.initial_window_bytes));
         let idle = IdleTimeout::try_from(self.idle_timeout)
@@ -171,19 +177,44 @@ impl Tuning {
             frequency.ack_eliciting_threshold(VarInt::from_u32(self.ack_frequency_packets));
             transport.ack_frequency_config(Some(frequency));
         }
-        Ok(Arc::new(transport))
+        Ok(transport)
     }
 
     /// The settings of the endpoint, for quinn. It must be able to receive what the peer's MTU discovery may find.
     ///
     /// # Errors
-    /// If `mtu_max` is out of range.
+    /// If `mtu_max` or `mtu_max_loopback` is out of range.
     pub fn endpoint(&self) -> Result<EndpointConfig, BindError> {
+        let mtu_max = self.mtu_max.max(self.mtu_max_loopback).max(RECEIVE_MTU_DEFAULT);
         let mut endpoint = EndpointConfig::default();
         endpoint
-            .max_udp_payload_size(self.mtu_max.max(RECEIVE_MTU_DEFAULT))
+            .max_udp_payload_size(mtu_max)
             .map_err(|e| BindError::Setting { setting: "mtu_max", cause: e.to_string() })?;
         Ok(endpoint)
+    }
+}
+
+/// Whether the peer is on this very machine; an IPv4 address may come in IPv6 clothes.
+fn is_loopback(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
+}
+
+/// The settings of an endpoint's connections, by where the peer is.
+#[derive(Debug, Clone)]
+pub(crate) struct Transports {
+    network: Arc<TransportConfig>,
+    loopback: Arc<TransportConfig>,
+}
+
+impl Transports {
+    /// Fails if settings contradict each other.
+    pub(crate) fn new(tuning: &Tuning, uni_streams_max: u32) -> Result<Self, BindError> {
+        let to = |peer: IpAddr| tuning.transport(uni_streams_max, peer).map(Arc::new);
+        Ok(Self { network: to(Ipv4Addr::UNSPECIFIED.into())?, loopback: to(Ipv4Addr::LOCALHOST.into())? })
+    }
+
+    pub(crate) fn to(&self, peer: IpAddr) -> Arc<TransportConfig> {
+        if is_loopback(peer) { self.loopback.clone() } else { self.network.clone() }
     }
 }
 
@@ -195,7 +226,9 @@ mod tests {
     fn the_defaults_pass_their_own_checks() {
         Tuning::default().check().unwrap();
         Tuning::for_clients().check().unwrap();
-        Tuning::default().with_jumbo_packets().transport(1).unwrap();
+        assert_eq!(Tuning::default().mtu_max_to(Ipv4Addr::LOCALHOST.into()), 6500);
+        assert_eq!(Tuning::default().mtu_max_to(Ipv4Addr::new(10, 0, 0, 1).into()), 1452);
+        assert_eq!(Tuning::for_clients().mtu_max_to(Ipv4Addr::LOCALHOST.into()), 1452);
         crate::MeshLimits::default().check(&Tuning::default()).unwrap();
         crate::ClientLimits::default().check().unwrap();
     }

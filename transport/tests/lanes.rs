@@ -97,11 +97,7 @@ async fn a_datagram_arrives_and_one_that_fits_no_packet_is_refused() {
 #[tokio::test]
 async fn jumbo_packets_are_found_on_loopback() {
     let world = World::new("lanes");
-    let config = |number| {
-        let config = world.config(number);
-        selvedge_transport::MeshConfig { tuning: config.tuning.clone().with_jumbo_packets(), ..config }
-    };
-    let (_a, to_b, mut b, _) = linked(&world, config(1), config(2)).await;
+    let (_a, to_b, mut b, _) = linked(&world, world.config(1), world.config(2)).await;
     let found = async {
         while to_b.stats().mtu_bytes < 6000 {
             to_b.send(Lane::Precopy, Bytes::new(), Bytes::from(vec![0; 100_000])).unwrap();

@@ -54,7 +54,7 @@ pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
 
 /// The settings of a link, for nodes and floors alike.
 pub(crate) fn tuning(mtu: u16) -> Tuning {
-    Tuning { mtu_max: mtu, ..Tuning::default() }
+    Tuning { mtu_max: mtu, mtu_max_loopback: mtu, ..Tuning::default() }
 }
 
 /// The links' limits; the pace of bulk as by default, unless given.

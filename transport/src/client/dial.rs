@@ -1,7 +1,7 @@
 //! The client's end: one UDP socket for any number of connections to servers.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -67,7 +67,7 @@ impl ClientDialer {
     /// # Errors
     /// [`BindError`]: no usable CA certificate, a setting, or the socket.
     pub fn new(ca_pem: &str, tuning: Tuning) -> Result<Self, BindError> {
-        let transport = tuning.transport(0)?;
+        let transport = Arc::new(tuning.transport(0, Ipv4Addr::UNSPECIFIED.into())?);
         Ok(Self {
             endpoint: socket::any_endpoint(&tuning)?.0,
             tls: tls::client_dialer(roots(ca_pem)?)?,

@@ -1,7 +1,7 @@
 //! The server's end of the players' connections: the port that they dial.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -124,7 +124,7 @@ impl ClientPort {
         check_role(&identity)?;
         limits.check()?;
         // Clients open the one ordered stream and nothing else, whatever the tuning says.
-        let transport = tuning.transport(0)?;
+        let transport = Arc::new(tuning.transport(0, Ipv4Addr::UNSPECIFIED.into())?);
         let server = server_config(tls::client_port(&identity)?, &transport, &limits);
         let (endpoint, port) = socket::endpoint(bind, &tuning, Some(server))?;
         let closing = CancellationToken::new();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quinn::{Connection, Incoming};
+use quinn::{Connection, Incoming, ServerConfig};
 use tokio::sync::Semaphore;
 
 use crate::hello::Hello;
@@ -62,7 +62,9 @@ async fn establish(
     incoming: Incoming,
     established: &mut Option<Connection>,
 ) -> Result<(), HandshakeError> {
-    let connection = incoming.accept()?.await?;
+    let mut config = ServerConfig::with_crypto(mesh.tls().server);
+    config.transport_config(mesh.transports.to(incoming.remote_address().ip()));
+    let connection = incoming.accept_with(Arc::new(config))?.await?;
     *established = Some(connection.clone());
     let peer = certified_peer(&connection)?;
     let (send, recv) = connection.accept_bi().await?;

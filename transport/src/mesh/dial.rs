@@ -81,7 +81,7 @@ async fn establish(
     established: &mut Option<Connection>,
 ) -> Result<(), HandshakeError> {
     let mut config = ClientConfig::new(mesh.tls().client);
-    config.transport_config(mesh.transport.clone());
+    config.transport_config(mesh.transports.to(address.ip()));
     let server_name = selvedge_certs::server_name(peer.id());
     let connection = mesh.endpoint.connect_with(config, address, &server_name)?.await?;
     *established = Some(connection.clone());

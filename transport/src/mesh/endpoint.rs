@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use quinn::{Connection, Endpoint, SendStream, ServerConfig, TransportConfig};
+use quinn::{Connection, Endpoint, SendStream, ServerConfig};
 use selvedge_certs::{CertsError, Identity, RoleKind};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -25,7 +25,7 @@ use crate::mesh::{accept, dial};
 use crate::peer::PeerName;
 use crate::socket::{self, PortWatch};
 use crate::tls::{self, MeshTls};
-use crate::tuning::Tuning;
+use crate::tuning::{Transports, Tuning};
 
 /// Judges a peer's hello: `Err` says why it is refused, in words that a person at the other end can act on.
 ///
@@ -63,7 +63,7 @@ pub(crate) struct MeshShared {
     pub(crate) hello_check: HelloCheck,
     pub(crate) tuning: Tuning,
     pub(crate) limits: MeshLimits,
-    pub(crate) transport: Arc<TransportConfig>,
+    pub(crate) transports: Transports,
     pub(crate) endpoint: Endpoint,
     pub(crate) inbox: Inbox<LinkEvent>,
     pub(crate) counters: MeshCounters,
@@ -125,9 +125,10 @@ impl MeshEndpoint {
         check_hello_size(&hello)?;
         tuning.check()?;
         limits.check(&tuning)?;
-        let transport = tuning.transport(tuning.streams_max)?;
+        let transports = Transports::new(&tuning, tuning.streams_max)?;
         let tls = tls::mesh(&identity, tuning.resume_sessions)?;
-        let (endpoint, port) = socket::endpoint(bind, &tuning, Some(server_config(&tls, &transport)))?;
+        let (endpoint, port) =
+            socket::endpoint(bind, &tuning, Some(ServerConfig::with_crypto(tls.server.clone())))?;
         let closing = CancellationToken::new();
         let (inbox, events) = Inbox::new(limits.events_max, limits.events_bytes_max, closing.clone());
         let shared = Arc::new(MeshShared {
@@ -136,7 +137,7 @@ impl MeshEndpoint {
             hello_check,
             tuning,
             limits,
-            transport,
+            transports,
             endpoint,
             inbox,
             counters: MeshCounters::default(),
@@ -219,7 +220,7 @@ impl MeshEndpoint {
             });
         }
         let tls = tls::mesh(identity, self.shared.tuning.resume_sessions)?;
-        self.shared.endpoint.set_server_config(Some(server_config(&tls, &self.shared.transport)));
+        self.shared.endpoint.set_server_config(Some(ServerConfig::with_crypto(tls.server.clone())));
         *lock(&self.shared.tls) = tls;
         tracing::info!(name = %self.shared.name, "identity reloaded");
         Ok(())
@@ -260,12 +261,6 @@ impl Drop for MeshEndpoint {
             self.shared.shut_down("the endpoint was dropped");
         }
     }
-}
-
-fn server_config(tls: &MeshTls, transport: &Arc<TransportConfig>) -> ServerConfig {
-    let mut config = ServerConfig::with_crypto(tls.server.clone());
-    config.transport_config(transport.clone());
-    config
 }
 
 fn check_role(identity: &Identity) -> Result<(), BindError> {

@@ -4,6 +4,8 @@
 //! is the link, [`run`] reads it until it ends, [`link`] and [`queue`] send on it, bulk at its [`pace`].
 
 mod accept;
+#[cfg(target_os = "linux")]
+mod alarm;
 mod dial;
 pub(crate) mod endpoint;
 pub(crate) mod event;

@@ -100,11 +100,9 @@ async fn ask_on(
 /// The links' settings, but for streams with an answer.
 fn transport(spec: &FloorSpec) -> anyhow::Result<Arc<TransportConfig>> {
     let tuning = tuning(spec.mtu);
-    let mut transport = tuning.transport(tuning.streams_max)?;
-    Arc::get_mut(&mut transport)
-        .context("somebody else holds these settings")?
-        .max_concurrent_bidi_streams(VarInt::from_u32(tuning.streams_max));
-    Ok(transport)
+    let mut transport = tuning.transport(tuning.streams_max, Ipv4Addr::LOCALHOST.into())?;
+    transport.max_concurrent_bidi_streams(VarInt::from_u32(tuning.streams_max));
+    Ok(Arc::new(transport))
 }
 
 fn open(spec: &FloorSpec, server: Option<ServerConfig>) -> anyhow::Result<Endpoint> {
