@@ -116,7 +116,8 @@ fn what_handoff_measures_becomes_a_page_with_curves() {
             "handoff",
             "--snapshot-bytes=1k",
             "--concurrency=2",
-            "--duration=300ms",
+            "--duration=1s",
+            "--turns=1",
             "--warm-up=100ms",
             "--json",
         ])

@@ -71,8 +71,12 @@ pub(crate) struct HandoffArgs {
     /// How long each row is measured [default: 3s, with --coordinator 30s]
     #[arg(long, value_parser = parse_period, value_name = "DURATION")]
     pub(crate) duration: Option<Duration>,
-    /// How long each row runs before it is measured
-    #[arg(long, default_value = "1s", value_parser = parse_period, value_name = "DURATION")]
+    /// In how many parts each row is measured, all rows in turn: what is compared has then had the same weather. Not with
+    /// --coordinator
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100), value_name = "N")]
+    pub(crate) turns: u16,
+    /// How long each row runs before it is measured, in each turn
+    #[arg(long, default_value = "500ms", value_parser = parse_period, value_name = "DURATION")]
     pub(crate) warm_up: Duration,
     /// Largest UDP payload of the links and of the floors: 6500 is what links find between processes of one machine,
     /// 1452 fits Ethernet
@@ -136,6 +140,11 @@ impl HandoffArgs {
     pub(crate) fn duration(&self) -> Duration {
         let seconds = if self.elsewhere.coordinator.is_some() { 30 } else { 3 };
         self.duration.unwrap_or(Duration::from_secs(seconds))
+    }
+
+    /// How long each row is measured in one turn.
+    pub(crate) fn stretch(&self) -> Duration {
+        self.duration() / u32::from(self.turns.max(1))
     }
 
     /// The time from one tick to the next, where somebody keeps it: floors then wait for it, too.

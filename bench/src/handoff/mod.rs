@@ -97,15 +97,24 @@ pub(crate) fn run(args: &HandoffArgs) -> anyhow::Result<ExitCode> {
 #[allow(clippy::print_stderr, reason = "the command line speaks on the terminal")]
 fn here(args: &HandoffArgs) -> anyhow::Result<Outcome> {
     let home = home::make()?;
-    let trials = trials(args);
-    eprintln!("{}", words::estimate(trials.len(), args.duration() + args.warm_up + START));
-    let bar = bar(trials.len())?;
-    let mut rows = Vec::new();
-    for trial in trials {
-        bar.set_message(trial.to_string());
-        let row = trial.run(args, home.path()).with_context(|| trial.to_string())?;
-        bar.inc(1);
-        rows.push(row);
+    let (trials, turns) = (trials(args), usize::from(args.turns));
+    let each = args.duration() + (args.warm_up + START) * u32::from(args.turns);
+    eprintln!("{}", words::estimate(trials.len(), each));
+    let bar = bar(trials.len() * turns)?;
+    let mut rows: Vec<Row> = Vec::new();
+    for turn in 0..turns {
+        for (index, trial) in trials.iter().enumerate() {
+            bar.set_message(trial.to_string());
+            let part = trial.run(args, home.path()).with_context(|| format!("{trial}, turn {}", turn + 1))?;
+            match rows.get_mut(index) {
+                Some(row) => row.add(part)?,
+                None => rows.push(part),
+            }
+            bar.inc(1);
+        }
+    }
+    for (trial, row) in trials.iter().zip(&rows) {
+        trial.check(row).with_context(|| trial.to_string())?;
     }
     bar.finish_and_clear();
     Ok(Outcome { rows, ..Outcome::default() })
@@ -155,6 +164,7 @@ fn json_report(args: &HandoffArgs, outcome: &Outcome) -> Value {
             "mtu": args.mtu,
             "restless": args.restless,
             "restless_every_s": args.restless_every.as_secs_f64(),
+            "turns": args.turns,
             "duration_s": duration_s,
             "warm_up_s": warm_up_s,
         }),

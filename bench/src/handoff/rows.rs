@@ -81,6 +81,19 @@ impl Seen {
         })
     }
 
+    /// Adds what others saw in another turn.
+    fn add(&mut self, other: Self) -> anyhow::Result<()> {
+        self.client_gap_us.add(other.client_gap_us)?;
+        self.switches += other.switches;
+        self.prepared_switches += other.prepared_switches;
+        self.unseen += other.unseen;
+        self.connections_lost += other.connections_lost;
+        self.inputs_lost += other.inputs_lost;
+        self.inputs_doubled += other.inputs_doubled;
+        self.authority_violations += other.authority_violations;
+        Ok(())
+    }
+
     /// Whether nothing was lost, doubled or in two hands.
     pub(super) const fn is_good(&self) -> bool {
         self.inputs_lost == 0 && self.inputs_doubled == 0 && self.authority_violations == 0
@@ -177,6 +190,43 @@ impl Row {
         (self.aborted, self.refused) = (measured.aborted, measured.refused);
         (self.ticks, self.ticks_skipped) = (measured.ticks, measured.ticks_skipped);
         self.elapsed = elapsed;
+        Ok(())
+    }
+
+    /// Adds what was measured of the same in another turn.
+    pub(super) fn add(&mut self, other: Self) -> anyhow::Result<()> {
+        let pairs = [
+            (&mut self.latency, other.latency),
+            (&mut self.prepare_us, other.prepare_us),
+            (&mut self.ready_us, other.ready_us),
+            (&mut self.precopy_us, other.precopy_us),
+            (&mut self.attach_us, other.attach_us),
+            (&mut self.callbacks_us, other.callbacks_us),
+            (&mut self.missed_ticks, other.missed_ticks),
+        ];
+        for (sum, part) in pairs {
+            sum.add(part)?;
+        }
+        self.completed += other.completed;
+        self.warm += other.warm;
+        self.cold += other.cold;
+        self.aborted += other.aborted;
+        self.refused += other.refused;
+        self.ticks += other.ticks;
+        self.ticks_skipped += other.ticks_skipped;
+        self.repeated += other.repeated;
+        self.warm_up += other.warm_up;
+        for (thread, seconds) in other.cpu_s {
+            *self.cpu_s.entry(thread).or_default() += seconds;
+        }
+        match (&mut self.players, other.players) {
+            (Some(sum), Some(part)) => sum.add(part)?,
+            (players, part) => *players = players.take().or(part),
+        }
+        self.load.copied.copies += other.load.copied.copies;
+        self.load.copied.bytes += other.load.copied.bytes;
+        self.load.elapsed += other.load.elapsed;
+        self.elapsed += other.elapsed;
         Ok(())
     }
 
@@ -356,6 +406,16 @@ mod tests {
         );
         assert_eq!(json["phases"]["precopy_us"]["count"], 1);
         assert_eq!(json["phases"]["attach_us"]["count"], 0);
+
+        let mut turn = Row::new(row.path, row.snapshot_bytes, row.concurrency);
+        (turn.completed, turn.elapsed) = (5, Duration::from_secs(1));
+        turn.latency.record_n(50, 5).unwrap();
+        row.add(turn).unwrap();
+        let json = row.as_json();
+        assert_eq!(
+            (json["cutover_us"]["count"].as_u64(), json["handoffs_per_s"].as_f64()),
+            (Some(8), Some(2.0))
+        );
         assert_eq!(json["handoffs"]["cold"], 1);
         assert_eq!(json["cpu_s_per_1000_handoffs"]["all"], Value::Null);
         let files: Vec<_> = row.percentile_files().into_iter().map(|(name, _)| name).collect();
