@@ -10,9 +10,10 @@ use selvedge_protocol::id::{
     AuthorityEpoch, ClientId, EntityId, HandoffId, Incarnation, NodeId, Peer, SessionId,
 };
 use selvedge_protocol::time::{Tick, Time};
+use selvedge_protocol::wire::Captured;
 use selvedge_sim::invariant::{
     Convergence, ExactlyOnce, Fact, Held, Inspection, Invariant, Ledger, NothingLost, OwnLease, PlayerView,
-    SingleAuthority, Step, TokenTarget, Tokens, Violation,
+    SentCopy, SingleAuthority, Step, TokenTarget, Tokens, Violation,
 };
 
 const ENTITY: EntityId = EntityId::from_u128(7);
@@ -114,11 +115,24 @@ fn after_two_inputs() -> ExactlyOnce {
 
 #[test]
 fn a3_follows_numbers_that_fell_when_safe_inputs_were_lost_and_no_others() {
-    let renumbered = Fact::Renumbered { player: 0, digests: vec![33] };
-    let mut check = after_two_inputs();
-    observe(&mut check, &[renumbered.clone(), published(0, 1, 5, Some(ledger(1, 33)))]).unwrap();
-    observe(&mut after_two_inputs(), &[published(0, 1, 5, Some(ledger(1, 33)))]).unwrap_err();
-    observe(&mut after_two_inputs(), &[renumbered, published(0, 1, 5, Some(ledger(1, 11)))]).unwrap_err();
+    let renumbered = Fact::Renumbered { player: 0, applied: 0, lost: 1, digests: vec![33] };
+    let safe = |keeper, last| {
+        let copies = vec![sent(Some((SESSION, last)))];
+        Fact::CutSafe { node: 0, keeper, tick: Tick(4), copies, gone: Vec::new() }
+    };
+    let after = |facts: &[Fact], applied| {
+        let mut check = after_two_inputs();
+        observe(&mut check, facts)?;
+        observe(&mut check, &[published(0, 1, 5, Some(applied))])
+    };
+    for keeper in [None, Some(1)] {
+        after(&[safe(keeper, 1), renumbered.clone()], ledger(1, 33)).unwrap();
+    }
+    after(&[safe(Some(1), 1)], ledger(1, 33)).unwrap_err();
+    after(&[safe(Some(1), 1), renumbered.clone()], ledger(1, 11)).unwrap_err();
+    after(&[renumbered.clone()], ledger(1, 33)).unwrap_err();
+    after(&[safe(Some(1), 0), renumbered.clone()], ledger(1, 33)).unwrap_err();
+    after(&[safe(Some(1), 1), renumbered.clone(), renumbered], ledger(1, 33)).unwrap_err();
 }
 
 #[test]
@@ -195,10 +209,31 @@ fn a2_sees_what_is_lost_and_what_should_be_gone() {
     observe(&mut check, &[Fact::Gone { node: 0, entity: ENTITY }, inspection(BOUND, active, 0)]).unwrap_err();
 }
 
+const fn sent(inputs: Option<(SessionId, u32)>) -> SentCopy {
+    SentCopy { entity: ENTITY, epoch: epoch(1), inputs }
+}
+
+/// Node 1 has confirmed a cut of node 0's with the entity in it.
+fn cut_with_it(tick: u64) -> Fact {
+    let (copies, gone) = (vec![sent(None)], Vec::new());
+    Fact::CutSafe { node: 0, keeper: Some(1), tick: Tick(tick), copies, gone }
+}
+
+/// Node 1 has confirmed a cut of node 0's that the entity is no longer in.
+fn cut_without_it() -> Fact {
+    let (copies, gone) = (Vec::new(), vec![ENTITY]);
+    Fact::CutSafe { node: 0, keeper: Some(1), tick: Tick(10), copies, gone }
+}
+
+const fn restored(step: u32, tick: u64) -> Fact {
+    let contents = Captured { epoch: epoch(step), tick: Tick(tick) };
+    Fact::Restored { entity: ENTITY, contents }
+}
+
 /// An entity that lives at node 0; node 1 keeps a copy as it was after tick 9.
 fn with_a_copy_at_1() -> NothingLost {
     let mut check = NothingLost::default();
-    let safe = Fact::CutSafe { node: 0, keeper: 1, tick: Tick(9), entities: vec![ENTITY], gone: Vec::new() };
+    let safe = cut_with_it(9);
     let born = Fact::Born { node: 0, entity: ENTITY };
     observe(&mut check, &[born, active(0, 1), published(0, 1, 12, None), safe]).unwrap();
     check
@@ -228,21 +263,34 @@ fn a2_lets_go_what_was_never_safe_when_its_node_died() {
 
 #[test]
 fn a2_sees_a_copy_older_than_the_one_that_was_safe() {
-    let restored = |tick| Fact::Restored { entity: ENTITY, tick: Tick(tick) };
-    observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(8)]).unwrap_err();
-    observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(9)]).unwrap();
+    observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(1, 8)]).unwrap_err();
+    observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(1, 9)]).unwrap();
+}
+
+#[test]
+fn a2_goes_by_the_epoch_of_a_copy_before_its_tick() {
+    let handed_back = [active(1, 2), published(1, 2, 13, None), active(0, 3)];
+    let cut = |epoch, tick| {
+        let copies = vec![SentCopy { epoch, ..sent(None) }];
+        Fact::CutSafe { node: 0, keeper: Some(1), tick: Tick(tick), copies, gone: Vec::new() }
+    };
+    for (contents, holds) in [(restored(3, 12), true), (restored(3, 11), false), (restored(1, 13), false)] {
+        let mut check = with_a_copy_at_1();
+        observe(&mut check, &handed_back).unwrap();
+        observe(&mut check, &[cut(epoch(3), 12), Fact::Ended { node: 0 }]).unwrap();
+        assert_eq!(observe(&mut check, &[contents]).is_ok(), holds);
+    }
 }
 
 #[test]
 fn a2_takes_a_copy_of_what_stood_frozen_for_as_old_as_its_contents() {
-    let restored = |tick| Fact::Restored { entity: ENTITY, tick: Tick(tick) };
     let mut check = NothingLost::default();
-    let safe = Fact::CutSafe { node: 0, keeper: 1, tick: Tick(9), entities: vec![ENTITY], gone: Vec::new() };
+    let safe = cut_with_it(9);
     let born = Fact::Born { node: 0, entity: ENTITY };
     observe(&mut check, &[born, active(0, 1), published(0, 1, 7, None), safe, Fact::Ended { node: 0 }])
         .unwrap();
-    observe(&mut check, &[restored(7)]).unwrap();
-    observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(7)]).unwrap_err();
+    observe(&mut check, &[restored(1, 7)]).unwrap();
+    observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(1, 7)]).unwrap_err();
 }
 
 #[test]
@@ -252,8 +300,30 @@ fn a2_lets_what_was_despawned_after_the_last_cut_come_back_with_a_death_and_not_
     let facts = [gone.clone(), Fact::Ended { node: 0 }, back.clone(), held.clone()];
     observe(&mut with_a_copy_at_1(), &facts).unwrap();
     observe(&mut with_a_copy_at_1(), &[gone.clone(), back.clone(), held.clone()]).unwrap_err();
-    let said = Fact::CutSafe { node: 0, keeper: 1, tick: Tick(10), entities: Vec::new(), gone: vec![ENTITY] };
-    observe(&mut with_a_copy_at_1(), &[gone, said, Fact::Ended { node: 0 }, back, held]).unwrap_err();
+    let said = cut_without_it();
+    let facts = [gone, said, Fact::Ended { node: 0 }, back, held];
+    observe(&mut with_a_copy_at_1(), &facts).unwrap_err();
+}
+
+#[test]
+fn a2_lets_what_is_gone_come_back_if_all_who_knew_it_died() {
+    let held = inspection(BOUND, Standing::Active(epoch(1)), 0);
+    let gone = || {
+        let mut check = with_a_copy_at_1();
+        observe(&mut check, &[Fact::Gone { node: 0, entity: ENTITY }, cut_without_it()]).unwrap();
+        check
+    };
+    let back = active(2, 1);
+    for (first, second) in [(0, 1), (1, 0)] {
+        let deaths = [Fact::Ended { node: first }, Fact::LifeOver { node: second }];
+        let mut check = gone();
+        observe(&mut check, &deaths).unwrap();
+        observe(&mut check, &[back.clone(), held.clone()]).unwrap();
+    }
+    for death in [0, 1] {
+        observe(&mut gone(), &[Fact::Ended { node: death }, back.clone(), held.clone()]).unwrap_err();
+        observe(&mut gone(), &[Fact::Ended { node: death }, restored(1, 9)]).unwrap_err();
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Acknowledged means: it was in a cut that a keeper has confirmed. Who dies takes with it what was never confirmed, and
 //! may leave behind what it despawned after the last confirmed cut. If all who had an entity or a copy of it die before
-//! there is a new copy, it may be lost: that is more than the loss of one.
+//! there is a new copy, it may be lost: that is more than the loss of one. So may the knowledge that it is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,9 @@ use selvedge_protocol::authority::Standing;
 use selvedge_protocol::id::EntityId;
 use selvedge_protocol::time::Tick;
 
-use super::{Fact, Inspection, Invariant, Step, Violation};
+use selvedge_protocol::wire::Captured;
+
+use super::{Fact, Inspection, Invariant, SentCopy, Step, Violation};
 
 const NAME: &str = "A2 nothing lost";
 
@@ -18,6 +20,8 @@ const NAME: &str = "A2 nothing lost";
 #[derive(Debug, Default)]
 pub struct NothingLost {
     entities: BTreeMap<EntityId, Record>,
+    /// Who keeps each node's newest confirmed cut.
+    keepers: BTreeMap<usize, usize>,
     settled: bool,
 }
 
@@ -42,13 +46,25 @@ struct Record {
     orphaned: bool,
     /// Whether a keeper ever confirmed it.
     acknowledged: bool,
-    /// The newest tick in which it was simulated, and up to which a confirmed cut holds it.
+    /// The newest tick in which it was simulated.
     simulated: Tick,
-    covered: Tick,
+    /// From when the newest contents in a confirmed cut are.
+    covered: Captured,
     /// Who could restore it if its holder died.
     copies: BTreeSet<usize>,
-    /// Where it was despawned, as long as no confirmed cut says so.
-    gone_at: Option<usize>,
+    /// Who knows that it is gone.
+    end: Option<End>,
+}
+
+/// Who knows that an entity is gone, as long as that matters.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// The node that despawned it.
+    Unsafe(usize),
+    /// That node, and who keeps its cuts.
+    Safe(usize),
+    /// Whoever kept the newest cut of that node when it died.
+    Kept(usize),
 }
 
 impl Invariant for NothingLost {
@@ -65,7 +81,7 @@ impl Invariant for NothingLost {
                 }
                 Fact::Gone { node, entity } => {
                     let record = self.entities.entry(*entity).or_default();
-                    (record.must, record.gone_at, record.home) = (Must::NotBe, Some(*node), None);
+                    (record.must, record.end, record.home) = (Must::NotBe, Some(End::Unsafe(*node)), None);
                     record.copies.clear();
                 }
                 Fact::Standing { node, entity, standing: Some(standing) } => {
@@ -76,12 +92,13 @@ impl Invariant for NothingLost {
                         record.simulated = record.simulated.max(*tick);
                     }
                 }
-                Fact::CutSafe { node, keeper, tick, entities, gone } => {
-                    self.on_cut(*node, *keeper, *tick, entities);
+                Fact::CutSafe { node, keeper: Some(keeper), tick, copies, gone } => {
+                    self.keepers.insert(*node, *keeper);
+                    self.on_cut(*node, *keeper, *tick, copies);
                     self.on_cut_without(*node, gone);
                 }
                 Fact::Ended { node } | Fact::LifeOver { node } => self.on_death(*node),
-                Fact::Restored { entity, tick } => self.on_restored(*entity, *tick)?,
+                Fact::Restored { entity, contents } => self.on_restored(*entity, *contents)?,
                 Fact::Inspected(inspection) => {
                     let wrong = self.wrong(inspection);
                     self.settled = wrong.is_none();
@@ -93,6 +110,7 @@ impl Invariant for NothingLost {
                     }
                 }
                 Fact::Standing { standing: None, .. }
+                | Fact::CutSafe { keeper: None, .. }
                 | Fact::StoodStill { .. }
                 | Fact::Stirred { .. }
                 | Fact::PlayerBegan { .. }
@@ -123,7 +141,7 @@ impl NothingLost {
             return;
         };
         if record.must == Must::Maybe {
-            (record.must, record.gone_at) = (Must::Be, None);
+            (record.must, record.end) = (Must::Be, None);
         }
         if let Some(former) = record.home.replace(node).filter(|former| *former != node)
             && !record.orphaned
@@ -135,34 +153,44 @@ impl NothingLost {
         record.copies.remove(&node);
     }
 
-    fn on_cut(&mut self, node: usize, keeper: usize, tick: Tick, entities: &[EntityId]) {
-        for entity in entities {
-            let Some(record) = self.entities.get_mut(entity).filter(|record| record.home == Some(node))
+    fn on_cut(&mut self, node: usize, keeper: usize, tick: Tick, copies: &[SentCopy]) {
+        for &SentCopy { entity, epoch, .. } in copies {
+            let Some(record) = self.entities.get_mut(&entity).filter(|record| record.home == Some(node))
             else {
                 continue;
             };
             record.acknowledged = true;
-            // A cut holds what stands still, frozen or on its way into the game, as it was when it was simulated last.
-            record.covered = record.covered.max(tick.min(record.simulated));
+            // A cut holds what stands still, frozen or on its way into the game, as it was when it was simulated last. One
+            // whose node's ticks lag behind those of the node that had it before names a lower tick: the epoch tells.
+            record.covered = record.covered.max(Captured { epoch, tick: tick.min(record.simulated) });
             record.copies = BTreeSet::from([keeper]);
         }
     }
 
     fn on_cut_without(&mut self, node: usize, gone: &[EntityId]) {
         for entity in gone {
-            if let Some(record) = self.entities.get_mut(entity).filter(|record| record.gone_at == Some(node))
+            if let Some(end) = self.entities.get_mut(entity).and_then(|record| record.end.as_mut())
+                && let End::Unsafe(at) = *end
+                && at == node
             {
-                record.gone_at = None;
+                *end = End::Safe(node);
             }
         }
     }
 
     fn on_death(&mut self, node: usize) {
+        let keeper = self.keepers.remove(&node);
+        self.keepers.retain(|_, keeper| *keeper != node);
         for record in self.entities.values_mut() {
             record.copies.remove(&node);
-            if record.gone_at == Some(node) {
-                (record.must, record.gone_at) = (Must::Maybe, None);
-            }
+            record.end = match record.end {
+                Some(End::Safe(at)) if at == node && keeper.is_some() => keeper.map(End::Kept),
+                Some(End::Unsafe(at) | End::Safe(at) | End::Kept(at)) if at == node => {
+                    record.must = Must::Maybe;
+                    None
+                }
+                end => end,
+            };
             record.orphaned |= record.home == Some(node);
             if record.orphaned
                 && record.must == Must::Be
@@ -173,16 +201,24 @@ impl NothingLost {
         }
     }
 
-    /// What a recovery restores is not older than the newest confirmed cut, if a keeper of it lives.
-    fn on_restored(&mut self, entity: EntityId, tick: Tick) -> Result<(), Violation> {
-        let Some(record) = self.entities.get_mut(&entity).filter(|record| record.must == Must::Be) else {
+    /// What a recovery restores is not older than the newest confirmed cut, if a keeper of it lives, and not gone.
+    fn on_restored(&mut self, entity: EntityId, contents: Captured) -> Result<(), Violation> {
+        let Some(record) = self.entities.get_mut(&entity) else {
             return Ok(());
         };
-        let covered = core::mem::replace(&mut record.covered, tick);
-        if tick < covered && record.orphaned {
+        match record.must {
+            Must::Be => {}
+            Must::Maybe => return Ok(()),
+            Must::NotBe => {
+                let what = format!("{entity} is restored, but that it is gone was safe: {:?}", record.end);
+                return Err(violation(entity, what));
+            }
+        }
+        let covered = core::mem::replace(&mut record.covered, contents);
+        if contents < covered && record.orphaned {
             let what = format!(
-                "{entity} is restored as it was after tick {}, but tick {} was safe",
-                tick.0, covered.0
+                "{entity} is restored as it was at epoch {} after tick {}, but epoch {}, tick {} was safe",
+                contents.epoch, contents.tick.0, covered.epoch, covered.tick.0
             );
             return Err(violation(entity, what));
         }

@@ -1,13 +1,15 @@
 //! A3: each input of a client takes effect exactly once, in order, whoever simulates its player.
 //!
-//! Judged by the ledger that the game itself keeps inside the entity: it travels with every handoff.
+//! Judged by the ledger that the game itself keeps inside the entity: it travels with every handoff. A recovery takes
+//! inputs back, and the player's program repeats them. It may have forgotten none but those that were safe: in a cut that
+//! a keeper had confirmed.
 
 use std::collections::BTreeMap;
 
 use selvedge_protocol::handoff::client::ClientEvent;
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, SessionId};
 
-use super::{Fact, Inspection, Invariant, Ledger, Step, Violation};
+use super::{Fact, Inspection, Invariant, Ledger, SentCopy, Step, Violation};
 
 const NAME: &str = "A3 exactly once";
 
@@ -23,6 +25,8 @@ pub struct ExactlyOnce {
     applied: BTreeMap<u128, (Origin, Ledger)>,
     /// How often each entity was born.
     births: BTreeMap<EntityId, u32>,
+    /// The last input of each player that was in a confirmed cut.
+    safe: BTreeMap<Life, u32>,
     settled: bool,
 }
 
@@ -44,8 +48,15 @@ impl Invariant for ExactlyOnce {
                     debug_assert_eq!(sent.len(), *seq as usize, "inputs are numbered without gaps");
                     sent.push(*digest);
                 }
-                // Two nodes died at once: that an input which was safe isn't lost otherwise is A2's to see.
-                Fact::Renumbered { player, digests } => {
+                Fact::CutSafe { copies, .. } => {
+                    for &SentCopy { epoch, inputs, .. } in copies {
+                        if let Some((session, last)) = inputs {
+                            self.on_safe(session, epoch, last);
+                        }
+                    }
+                }
+                Fact::Renumbered { player, applied, lost, digests } => {
+                    self.on_lost(*player, *applied, *lost)?;
                     let sent = core::iter::once(0).chain(digests.iter().copied()).collect();
                     self.sent.insert(self.life(*player), sent);
                 }
@@ -60,7 +71,6 @@ impl Invariant for ExactlyOnce {
                 | Fact::Standing { .. }
                 | Fact::LifeOver { .. }
                 | Fact::LeaseOutlived { .. }
-                | Fact::CutSafe { .. }
                 | Fact::Restored { .. }
                 | Fact::Ended { .. }
                 | Fact::StoodStill { .. }
@@ -125,6 +135,31 @@ impl ExactlyOnce {
             None if ledger.last_seq == 0 => Ok(()),
             None => broken(format!("an input was applied that nobody sent: {ledger:?}")),
         }
+    }
+
+    /// What was sent before a recovery that the session has seen counts inputs that the recovery took back.
+    fn on_safe(&mut self, session: SessionId, epoch: AuthorityEpoch, last: u32) {
+        let recovered = self.applied.get(&session.as_u128()).map_or(0, |((_, _, generation), _)| *generation);
+        if let Some(life) = self.lives.get(&session.as_u128()).filter(|_| epoch.generation >= recovered) {
+            let safe = self.safe.entry(*life).or_default();
+            *safe = last.max(*safe);
+        }
+    }
+
+    /// Inputs that a recovery took back and that the program has forgotten, so that nobody repeats them. Those that were
+    /// safe may be lost with two nodes at once: that they are not lost otherwise is A2's to see. No others.
+    fn on_lost(&mut self, player: usize, applied: u32, lost: u32) -> Result<(), Violation> {
+        let safe = self.safe.entry(self.life(player)).or_default();
+        let was_safe = core::mem::replace(safe, applied.min(*safe));
+        let (first, last) = (applied + 1, applied + lost);
+        if last <= was_safe {
+            return Ok(());
+        }
+        let what = format!(
+            "player {player} goes on after input {applied} and has forgotten inputs {first} to {last}, of which those up to \
+             {was_safe} were safe"
+        );
+        Err(Violation { invariant: NAME, what, entity: None, player: Some(player) })
     }
 
     fn on_inspection(&mut self, inspection: &Inspection) -> Result<(), Violation> {

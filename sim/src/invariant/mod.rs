@@ -16,6 +16,7 @@ use selvedge_protocol::handoff::client::ClientEvent;
 use selvedge_protocol::id::{AuthorityEpoch, ClientId, EntityId, SessionId};
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::token::TOKEN_BYTES;
+use selvedge_protocol::wire::Captured;
 
 pub use crate::game::Ledger;
 pub use a1_single_authority::SingleAuthority;
@@ -105,21 +106,21 @@ pub enum Fact {
     CutSafe {
         /// The node.
         node: usize,
-        /// The keeper.
-        keeper: usize,
+        /// The keeper. None if its life has ended since, and its copies with it.
+        keeper: Option<usize>,
         /// After which tick it was captured.
         tick: Tick,
-        /// The entities that it shows.
-        entities: Vec<EntityId>,
+        /// What was sent in it; what hadn't changed was not.
+        copies: Vec<SentCopy>,
         /// Entities of earlier cuts that are no longer the node's.
         gone: Vec<EntityId>,
     },
-    /// A node was told to restore an entity from a copy.
+    /// A node restored an entity from a copy.
     Restored {
         /// The entity.
         entity: EntityId,
-        /// The last tick in the copy.
-        tick: Tick,
+        /// From when the copy is.
+        contents: Captured,
     },
     /// A node's process stands still: it does nothing until it stirs.
     StoodStill {
@@ -150,6 +151,10 @@ pub enum Fact {
     Renumbered {
         /// The player.
         player: usize,
+        /// The last input in the copy.
+        applied: u32,
+        /// How many after it are lost.
+        lost: u32,
         /// The digests of all inputs that are left, up to each.
         digests: Vec<u64>,
     },
@@ -218,6 +223,17 @@ pub enum Fact {
     },
     /// The whole mesh was looked at, after faults and movement stopped.
     Inspected(Inspection),
+}
+
+/// An entity in a cut, as it travelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SentCopy {
+    /// Which entity.
+    pub entity: EntityId,
+    /// The epoch of the contents.
+    pub epoch: AuthorityEpoch,
+    /// A player's session, and the last input in the contents.
+    pub inputs: Option<(SessionId, u32)>,
 }
 
 /// What a token is for.

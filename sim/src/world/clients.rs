@@ -324,10 +324,11 @@ impl World {
                 }
             }
             ClientEvent::Recovered { lost, .. } if *lost > 0 => {
-                let applied = host.machine.last_input().0 as usize - host.machine.unacknowledged();
-                let digests = host.acts.lose(applied, *lost as usize);
-                self.stats.inputs_lost += u64::from(*lost);
-                self.facts.push(Fact::Renumbered { player, digests });
+                let kept = u32::try_from(host.machine.unacknowledged()).unwrap_or(u32::MAX);
+                let (applied, lost) = (host.machine.last_input().0.saturating_sub(kept), *lost);
+                let digests = host.acts.lose(applied as usize, lost as usize);
+                self.stats.inputs_lost += u64::from(lost);
+                self.facts.push(Fact::Renumbered { player, applied, lost, digests });
             }
             ClientEvent::State(_)
             | ClientEvent::Switched { .. }

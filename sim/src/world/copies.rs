@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use selvedge_protocol::id::{EntityId, Peer};
+use bytes::Bytes;
+use selvedge_protocol::id::{AuthorityEpoch, EntityId, Peer};
+use selvedge_protocol::snapshot::SnapshotArchive;
 use selvedge_protocol::time::Tick;
-use selvedge_protocol::wire::{Message, Order, RecoveryMessage, StandbyMessage};
+use selvedge_protocol::wire::{Captured, CopyHead, Message, Order, RecoveryMessage, StandbyMessage};
 
 use super::World;
-use crate::invariant::Fact;
+use crate::invariant::{Fact, SentCopy};
 
 /// Cuts of one life of a node that are remembered.
 const CUTS_KEPT: usize = 64;
@@ -15,19 +17,20 @@ const CUTS_KEPT: usize = 64;
 /// One cut, as it was sent.
 #[derive(Debug, Default)]
 struct Cut {
-    entities: Vec<EntityId>,
+    copies: Vec<SentCopy>,
     /// None until it was sent to its end.
     tick: Option<Tick>,
     gone: Vec<EntityId>,
 }
 
-/// Every cut that was sent lately.
+/// Every cut that was sent lately, and what recoveries are to restore.
 #[derive(Debug, Default)]
-pub(super) struct Cuts {
+pub(super) struct Copies {
     sent: BTreeMap<Peer, BTreeMap<u64, Cut>>,
+    ordered: BTreeMap<(EntityId, AuthorityEpoch), Captured>,
 }
 
-impl Cuts {
+impl Copies {
     fn cut(&mut self, of: Peer, cut: u64) -> &mut Cut {
         let cuts = self.sent.entry(of).or_default();
         while cuts.len() > CUTS_KEPT {
@@ -37,12 +40,15 @@ impl Cuts {
     }
 
     /// A node sends something about a cut.
-    fn on_sent(&mut self, from: Peer, said: &StandbyMessage) {
+    fn on_sent(&mut self, from: Peer, said: &StandbyMessage, blob: &Bytes) {
         if let StandbyMessage::Part { cut, copies, .. } = said {
-            let known = &mut self.cut(from, *cut).entities;
+            let known = &mut self.cut(from, *cut).copies;
+            let mut at = 0;
             for copy in copies {
-                if !known.contains(&copy.entity) {
-                    known.push(copy.entity);
+                let range = at..(at + copy.bytes as usize).min(blob.len());
+                at = range.end;
+                if !known.iter().any(|known| known.entity == copy.entity) {
+                    known.push(sent_copy(copy, &blob.slice(range)));
                 }
             }
         } else if let StandbyMessage::End { cut, tick, gone, .. } = said {
@@ -58,41 +64,56 @@ impl Cuts {
     }
 }
 
+/// The inputs are read out of the snapshot itself.
+fn sent_copy(head: &CopyHead, snapshot: &Bytes) -> SentCopy {
+    let inputs = head.session.and_then(|session| {
+        let archive = SnapshotArchive::validate(Bytes::copy_from_slice(snapshot)).ok()?;
+        Some((session, archive.head().last_input.0))
+    });
+    SentCopy { entity: head.entity, epoch: head.epoch, inputs }
+}
+
 impl World {
     /// Follows what is sent about copies.
-    pub(super) fn note_copies_sent(&mut self, node: usize, message: &Message) {
+    pub(super) fn note_copies_sent(&mut self, node: usize, message: &Message, blob: &Bytes) {
         if let (Message::Standby(said), Some(me)) = (message, self.nodes[node].me()) {
-            self.cuts.on_sent(me, said);
+            self.copies.on_sent(me, said, blob);
         }
     }
 
-    /// Follows what arrives about copies. The word of a keeper whose life has ended since is worth nothing: the copies
-    /// ended with it.
+    /// Follows what arrives about copies. A keeper whose life has ended since has nothing any more.
     pub(super) fn note_copies_arrived(
         &mut self,
         (from, sender): (usize, Option<Peer>),
         node: usize,
         message: &Message,
     ) {
-        let keeper = &self.nodes[from];
-        let keeps = keeper.alive && keeper.me().is_some() && keeper.me() == sender;
         if let (Message::Standby(StandbyMessage::Ack { cut }), Some(me)) = (message, self.nodes[node].me())
-            && keeps
-            && let Some((tick, Cut { entities, gone, .. })) = self.cuts.confirmed(me, *cut)
+            && let Some((tick, Cut { copies, gone, .. })) = self.copies.confirmed(me, *cut)
         {
-            self.stats.cuts_confirmed += 1;
-            self.facts.push(Fact::CutSafe { node, keeper: from, tick, entities, gone });
+            let keeper = &self.nodes[from];
+            let keeps = keeper.alive && keeper.me().is_some() && keeper.me() == sender;
+            self.stats.cuts_confirmed += u64::from(keeps);
+            let keeper = keeps.then_some(from);
+            self.facts.push(Fact::CutSafe { node, keeper, tick, copies, gone });
         }
     }
 
-    /// Follows what a recovery restores.
+    /// Follows what a recovery is to restore.
     pub(super) fn note_orders(&mut self, message: &Message) {
         if let Message::Recovery(RecoveryMessage::Verdict { orders, .. }) = message {
             for order in orders {
-                if let Order::Restore { entity, contents, .. } = order {
-                    self.facts.push(Fact::Restored { entity: *entity, tick: contents.tick });
+                if let Order::Restore { entity, epoch, contents, .. } = order {
+                    self.copies.ordered.insert((*entity, *epoch), *contents);
                 }
             }
+        }
+    }
+
+    /// A node has carried an order out. A verdict may come again later: then nothing is done.
+    pub(super) fn note_recovered(&mut self, entity: EntityId, epoch: AuthorityEpoch) {
+        if let Some(contents) = self.copies.ordered.remove(&(entity, epoch)) {
+            self.facts.push(Fact::Restored { entity, contents });
         }
     }
 }

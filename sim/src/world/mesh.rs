@@ -86,7 +86,7 @@ impl World {
 
     fn on_node_send(&mut self, node: usize, to: Destination, lane: Lane, message: &Message, blob: &Bytes) {
         self.note_token(node, message);
-        self.note_copies_sent(node, message);
+        self.note_copies_sent(node, message, blob);
         let (to, link) = match to {
             Destination::Coordinator => (Process::Coordinator, Network::of_coordinator(node)),
             Destination::Node(id) => match self.nodes.iter().position(|host| host.id == id) {
@@ -266,8 +266,8 @@ impl World {
                 stats.lives_over += 1;
                 self.facts.push(Fact::LifeOver { node });
             }
+            NodeEvent::Recovered { entity, epoch, .. } => self.note_recovered(*entity, *epoch),
             NodeEvent::RegistrationRefused { .. }
-            | NodeEvent::Recovered { .. }
             | NodeEvent::Checkpointed { .. }
             | NodeEvent::CheckpointLost { .. }
             | NodeEvent::StandbyFull { .. } => {}

@@ -71,8 +71,8 @@ pub(crate) struct World {
     stuck: (Time, u32),
     /// Decides what comes to harm, and when: apart from the rest, so that runs without harm don't change.
     chance: Dice,
-    /// What was sent of standby copies.
-    cuts: copies::Cuts,
+    /// What was sent of standby copies, and what is to be restored from them.
+    copies: copies::Copies,
     /// Harm that waits for a message.
     ambush: Option<ambush::Ambush>,
     /// From when on another node may be lost.
@@ -118,7 +118,7 @@ impl World {
             checks: invariant::all(),
             stuck: (Time::ZERO, 0),
             chance: Dice::new(seed, 4),
-            cuts: copies::Cuts::default(),
+            copies: copies::Copies::default(),
             ambush: None,
             losses_from: Time::ZERO,
             last_return_at: Time::ZERO,
