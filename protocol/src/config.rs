@@ -189,6 +189,8 @@ pub enum PlantedBug {
     ConfirmUnapplied,
     /// The verdict restores the oldest copy.
     RestoreOldest,
+    /// A node doesn't tell its buddy what has ended.
+    ForgetEnds,
     /// A client forgets an input as soon as it is applied.
     ForgetApplied,
 }

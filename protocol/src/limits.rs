@@ -86,6 +86,9 @@ pub const ROUNDS_LOST_MAX: u32 = 1_048_576;
 pub const CUT_ENTITIES_MAX: usize = ENTITIES_MAX + TOMBSTONES_MAX;
 /// Entities in one part of a cut; further ones go in the next.
 pub const COPIES_PER_PART_MAX: usize = 1_024;
+/// Entities that have ended and are named in each cut, until no older copy can come back. Past it further ones are not named:
+/// they may come back if their nodes die.
+pub const CUT_ENDED_MAX: usize = 16_384;
 /// Bytes of snapshots that fill one part of a cut; a single snapshot may be longer.
 pub const PART_BYTES_USUAL: usize = 64 * 1024;
 /// Unfinished cuts of one node that its buddy collects. When another begins, the oldest is given up.

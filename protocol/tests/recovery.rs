@@ -1,5 +1,7 @@
 //! A node dies, or is believed dead: what it held goes on elsewhere, once, and nobody else stops for it.
 
+#![allow(clippy::unwrap_used, reason = "a helper that panics fails the test that called it")]
+
 mod common;
 
 use common::{Mesh, node_id};
@@ -7,11 +9,13 @@ use selvedge_protocol::authority::Standing;
 use selvedge_protocol::coordinator::CoordinatorEvent;
 use selvedge_protocol::id::EntityId;
 use selvedge_protocol::node::NodeEvent;
-use selvedge_protocol::wire::Message;
+use selvedge_protocol::wire::{Message, StandbyMessage};
 
 const ENTITY: EntityId = EntityId::from_u128(77);
 /// Ticks in which a first checkpoint is safe.
 const SAFE: u32 = 75;
+/// Ticks in which one more is.
+const CUT: u32 = 45;
 /// Ticks in which a lease, its margin and a recovery round are over.
 const RECOVERED: u32 = 150;
 
@@ -138,4 +142,79 @@ fn what_a_fenced_node_still_says_is_heard_by_nobody() {
     assert_eq!(mesh.simulating(ENTITY).len(), 1);
     assert_ne!(mesh.simulating(ENTITY), [1], "its own clock told it before it did anything");
     assert_eq!(fenced(&mesh), 1);
+}
+
+fn despawn(mesh: &mut Mesh, index: usize) {
+    let tick = mesh.tick;
+    let host = &mut mesh.hosts[index];
+    host.roster.as_mut().unwrap().despawn(ENTITY, tick).unwrap();
+    host.game.points.remove(&ENTITY);
+}
+
+/// Three nodes; the entity goes from the first to the second, which hears nothing of what `is_lost` names from there on.
+fn crossed_while(is_lost: fn(&Message) -> bool) -> Mesh {
+    let mut mesh = Mesh::row(3);
+    mesh.run(5);
+    let tick = mesh.tick;
+    mesh.hosts[0].spawn(ENTITY, 90.0, 4.0, tick);
+    mesh.filter = Box::new(move |from, _, message| from == node_id(1) && is_lost(message));
+    mesh.run(100);
+    assert!(mesh.simulating(ENTITY).contains(&1));
+    mesh
+}
+
+#[test]
+fn what_had_ended_before_its_node_died_does_not_come_back_from_who_had_it_before() {
+    let is_accepted: fn(&Message) -> bool = |message| matches!(message, Message::Accepted { .. });
+    let is_settled: fn(&Message) -> bool =
+        |message| matches!(message, Message::Standby(StandbyMessage::Settled { .. }));
+    for is_lost in [is_accepted, is_settled] {
+        let mut mesh = crossed_while(is_lost);
+        despawn(&mut mesh, 1);
+        mesh.run(CUT);
+        mesh.crash(1);
+        mesh.run(RECOVERED);
+        assert_eq!(mesh.simulating(ENTITY), [0_usize; 0], "{:?}", mesh.coordinator_events);
+        assert_eq!(mesh.hosts[0].node.standing(ENTITY), None, "nor does it wait for its end for ever");
+        assert_eq!(lost(&mesh), []);
+    }
+}
+
+#[test]
+fn what_ended_where_no_cut_said_so_comes_back_with_the_last_one() {
+    let mut mesh = crossed_while(|message| matches!(message, Message::Accepted { .. }));
+    mesh.filter = Box::new(|from, _, message| {
+        from == node_id(1) && matches!(message, Message::Accepted { .. } | Message::Standby(_))
+    });
+    despawn(&mut mesh, 1);
+    mesh.run(CUT);
+    mesh.crash(1);
+    mesh.run(RECOVERED);
+    assert_eq!(mesh.simulating(ENTITY).len(), 1, "{:?}", mesh.coordinator_events);
+}
+
+#[test]
+fn what_ended_at_a_node_that_died_does_not_come_back_from_the_cuts_of_one_that_had_died_before() {
+    for first in [0, 2] {
+        let mut mesh = Mesh::row(4);
+        mesh.run(5);
+        let tick = mesh.tick;
+        let (x, speed) = if first == 0 { (90.0, 4.0) } else { (210.0, -4.0) };
+        mesh.hosts[first].spawn(ENTITY, x, speed, tick);
+        // The first node's buddy never hears that it gave the entity away, nor does the coordinator hear anything.
+        mesh.run(60);
+        let buddy = node_id(first);
+        mesh.filter = Box::new(move |from, _, message| {
+            from == buddy && matches!(message, Message::Standby(StandbyMessage::End { .. }))
+        });
+        mesh.run(80);
+        assert_eq!(mesh.simulating(ENTITY), [1]);
+        mesh.crash(first);
+        mesh.run(5);
+        despawn(&mut mesh, 1);
+        mesh.run(CUT);
+        mesh.crash(1);
+        mesh.run(2 * RECOVERED);
+        assert_eq!(mesh.simulating(ENTITY), [0_usize; 0], "{:?}", mesh.coordinator_events);
+    }
 }

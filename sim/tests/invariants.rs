@@ -130,7 +130,7 @@ fn a3_follows_numbers_that_fell_when_safe_inputs_were_lost_and_no_others() {
     }
     after(&[safe(Some(1), 1)], ledger(1, 33)).unwrap_err();
     after(&[safe(Some(1), 1), renumbered.clone()], ledger(1, 11)).unwrap_err();
-    after(&[renumbered.clone()], ledger(1, 33)).unwrap_err();
+    after(core::slice::from_ref(&renumbered), ledger(1, 33)).unwrap_err();
     after(&[safe(Some(1), 0), renumbered.clone()], ledger(1, 33)).unwrap_err();
     after(&[safe(Some(1), 1), renumbered.clone(), renumbered], ledger(1, 33)).unwrap_err();
 }

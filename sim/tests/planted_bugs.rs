@@ -74,6 +74,16 @@ fn a_verdict_that_restores_an_older_copy_is_caught() {
 }
 
 #[test]
+fn a_node_that_does_not_say_what_has_ended_is_caught() {
+    let tweak = |drawn: &mut Scenario| {
+        drawn.node.planted_bug = Some(PlantedBug::ForgetEnds);
+        // Much comes and goes: what ends must have crossed just before, or its source be silent.
+        (drawn.play.spawn, drawn.play.despawn) = (0.3, 0.3);
+    };
+    assert_caught(&["A2 nothing lost"], Some("crash,partition"), tweak);
+}
+
+#[test]
 fn a_client_that_forgets_inputs_before_they_are_durable_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.client.planted_bug = Some(PlantedBug::ForgetApplied);
     assert_caught(&["A3 exactly once"], Some("crash"), tweak);

@@ -118,7 +118,8 @@ fn standby(tape: &mut Tape<'_>, named: &Named) -> Option<Said> {
             let (cut, tick, parts) = (tape.number()?, Tick(tape.number()?), tape.number32()?);
             let base = if tape.flag()? { Some(tape.number()?) } else { None };
             let gone = tape.list(8, |tape| named.entity(tape))?;
-            StandbyMessage::End { cut, base, tick, parts, gone }
+            let ended = tape.list(8, |tape| Some((named.entity(tape)?, tape.epoch()?)))?;
+            StandbyMessage::End { cut, base, tick, parts, gone, ended }
         }
         2 => StandbyMessage::Ack { cut: tape.number()? },
         3 => StandbyMessage::Lack { cut: tape.number()? },

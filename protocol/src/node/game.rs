@@ -83,6 +83,7 @@ impl Node {
             return;
         };
         self.forget_held(entity, &held, crate::wire::ByeReason::Gone);
+        self.remember_end(entity, end);
         self.record_despawn(entity, held.session, end, tick, now);
     }
 

@@ -201,6 +201,7 @@ impl Node {
             Some(LeaveReason::Lingered) | None => ByeReason::Gone,
         };
         self.forget_held(entity, &held, bye);
+        self.remember_end(entity, end);
         self.record_despawn(entity, held.session, end, tick, now);
         if let (Some(session), Some(snapshot)) = (held.session, snapshot) {
             // The coordinator takes a character only from the node that held it last: it must know who that was.

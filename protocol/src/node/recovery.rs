@@ -107,6 +107,9 @@ impl Node {
         for StandbyCopy { of, cut, entity, session, contents } in self.standby_copies() {
             list.standby(entity, of, cut, session, contents);
         }
+        for (entity, epoch) in self.ended_elsewhere() {
+            list.ended(entity, epoch);
+        }
         list.finish()
     }
 

@@ -12,8 +12,8 @@ use crate::handoff::tombstone::Contents;
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, Peer, SessionId};
 use crate::snapshot::{Assembled, ComponentVersions};
 use crate::standby::{
-    Acked, Act, CheckpointSender, Covered, CutCopy, CutEnd, Keeper, Reply, SenderConfig, Settling,
-    StandbyCopy,
+    Acked, Act, CheckpointSender, Covered, CutCopy, CutEnd, Forgetting, Keeper, Reply, SenderConfig,
+    Settling, StandbyCopy,
 };
 use crate::time::{Tick, Time};
 use crate::wire::{Captured, Lane, Message, NewestCut, StandbyMessage};
@@ -27,6 +27,7 @@ pub(super) struct Standby {
     sender: CheckpointSender,
     keeper: Keeper,
     settling: Settling,
+    forgetting: Forgetting,
     /// The first frame with a buddy that has acknowledged nothing so far.
     unsafe_since: Option<Tick>,
 }
@@ -39,6 +40,7 @@ impl Standby {
             sender: CheckpointSender::new(sender),
             keeper: Keeper::new(config.standby_bytes_max),
             settling: Settling::empty(),
+            forgetting: Forgetting::empty(),
             unsafe_since: None,
         }
     }
@@ -133,12 +135,25 @@ impl Node {
     pub fn fence_standby(&mut self, life: Peer) {
         self.standby.keeper.fence(life);
         self.standby.sender.forget_dead(|peer| is_of_the_past(peer, life));
-        self.standby.settling.forget_dead(|peer| is_of_the_past(peer, life));
+        self.standby.forgetting.forget_dead(|peer| is_of_the_past(peer, life));
     }
 
-    /// Forgets the copies of a life whose recovery is done.
+    /// Forgets the copies of a life whose recovery is done, and what it was owed: nothing of it can come back any more.
     pub fn drop_standby(&mut self, of: Peer) {
         self.standby.keeper.drop_source(of);
+        self.standby.settling.forget_dead(|source| is_of_the_past(source, of));
+        self.say_forgotten();
+    }
+
+    /// An entity ended here. Older copies of it may be elsewhere: what this node loses if it dies is the word that they are
+    /// not to be used.
+    pub(super) fn remember_end(&mut self, entity: EntityId, end: AuthorityEpoch) {
+        self.standby.settling.ended(entity, end);
+    }
+
+    /// What had ended at other nodes by the cuts of theirs that are kept here.
+    pub(super) fn ended_elsewhere(&self) -> Vec<(EntityId, AuthorityEpoch)> {
+        self.standby.keeper.ended().collect()
     }
 
     /// Forgets everything: this life of the node is over.
@@ -146,6 +161,7 @@ impl Node {
         self.standby.sender.forget();
         self.standby.keeper = Keeper::new(self.setup.config.standby_bytes_max);
         self.standby.settling = Settling::default();
+        self.standby.forgetting = Forgetting::default();
         self.standby.unsafe_since = None;
     }
 
@@ -198,7 +214,12 @@ impl Node {
             .collect();
         copies.extend(lasting.into_iter().map(|copy| (copy.entity, copy)));
         let settles = self.standby.settling.waiting().filter(|&id| self.is_settled_by(id, &copies)).collect();
-        self.standby.sender.captured(cut, tick, copies.into_values().collect(), settles, now);
+        let round = self.is_recovering().then(|| self.participant.round().number);
+        let ended = self.standby.settling.all_ended(round);
+        #[cfg(feature = "planted-bugs")]
+        let ended =
+            if self.setup.config.has_bug(crate::config::PlantedBug::ForgetEnds) { Vec::new() } else { ended };
+        self.standby.sender.captured(cut, tick, copies.into_values().collect(), settles, ended, now);
         self.drive_checkpoint(now);
     }
 
@@ -243,8 +264,8 @@ impl Node {
                 let reply = self.standby.keeper.on_part(peer, cut, index, &copies, blob);
                 self.answer(peer, reply);
             }
-            StandbyMessage::End { cut, base, tick, parts, gone } => {
-                let end = CutEnd { base, tick, parts, gone };
+            StandbyMessage::End { cut, base, tick, parts, gone, ended } => {
+                let end = CutEnd { base, tick, parts, gone, ended };
                 let reply = self.standby.keeper.on_end(peer, cut, end);
                 #[cfg(feature = "planted-bugs")]
                 let reply = if self.setup.config.has_bug(crate::config::PlantedBug::ConfirmUnapplied) {
@@ -279,6 +300,7 @@ impl Node {
                 for id in ids {
                     self.standby.settling.forgotten(id, peer);
                 }
+                self.say_forgotten();
             }
         }
     }
@@ -324,6 +346,7 @@ impl Node {
             self.standby.settling.settle(id, now);
         }
         self.drive_settling(now);
+        self.say_forgotten();
         if self.is_recovering() {
             self.say_carried_when_safe(now);
         }
@@ -337,12 +360,6 @@ impl Node {
 
     /// Tells sources what is safe, again where they haven't answered.
     pub(super) fn drive_settling(&mut self, now: Time) {
-        let (links, map) = (&self.links, &self.map);
-        self.standby.settling.forget_dead(|source| {
-            let newer = |life: crate::id::Incarnation| life > source.incarnation;
-            links.get(&source.node).is_some_and(|&life| newer(life))
-                || map.node(source.node).is_some_and(|entry| newer(entry.peer.incarnation))
-        });
         for (source, ids) in self.standby.settling.poll_due(now) {
             if self.links.get(&source.node) == Some(&source.incarnation) {
                 self.say(source, StandbyMessage::Settled { ids });
@@ -354,7 +371,7 @@ impl Node {
         }
     }
 
-    /// The target has made safe what was given away to it.
+    /// The target has made safe what was given away to it, or what became of it. It hears when nothing of it is left here.
     fn on_settled(&mut self, peer: Peer, mut ids: Vec<HandoffId>) {
         // One whose `Accepted` is still on its way is told again.
         ids.retain(|&id| self.authority.standing(id.entity) != Some(Standing::Frozen { id, to: peer }));
@@ -364,7 +381,19 @@ impl Node {
                 tombstone.contents = None;
             }
         }
-        self.say(peer, StandbyMessage::Forgotten { ids });
+        self.standby.forgetting.asked(peer, ids);
+        self.say_forgotten();
+    }
+
+    /// Tells targets of which handoffs nothing is left that could come back: neither here, nor with this node's buddy, nor
+    /// with whom this node had the entity from.
+    fn say_forgotten(&mut self) {
+        let Standby { sender, settling, forgetting, .. } = &mut self.standby;
+        let said =
+            forgetting.poll(|id| !sender.may_have_below(id.entity, id.epoch) && !settling.owes_below(id));
+        for (peer, ids) in said {
+            self.say(peer, StandbyMessage::Forgotten { ids });
+        }
     }
 
     /// Says how much a crash would undo now.

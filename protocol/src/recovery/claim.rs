@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::authority::{AuthorityTable, Standing};
-use crate::id::{EntityId, HandoffId, Peer, SessionId};
+use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer, SessionId};
 use crate::time::Tick;
 use crate::wire::{Captured, Claim, ClaimKind};
 
@@ -66,6 +66,11 @@ impl<'a> ClaimList<'a> {
         self.push(entity, session, contents.epoch, ClaimKind::Standby { of, cut }, Some(contents));
     }
 
+    /// An entity that had ended at another node by the newest cut of it that is here, at this epoch.
+    pub fn ended(&mut self, entity: EntityId, epoch: AuthorityEpoch) {
+        self.push(entity, None, epoch, ClaimKind::Ended, None);
+    }
+
     /// The answer: what was added, what is held but was not, and the floors of what left.
     #[must_use]
     pub fn finish(mut self) -> Vec<Claim> {
@@ -89,7 +94,7 @@ impl<'a> ClaimList<'a> {
         &mut self,
         entity: EntityId,
         session: Option<SessionId>,
-        epoch: crate::id::AuthorityEpoch,
+        epoch: AuthorityEpoch,
         kind: ClaimKind,
         contents: Option<Captured>,
     ) {
@@ -101,7 +106,7 @@ impl<'a> ClaimList<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{AuthorityEpoch, Incarnation, NodeId};
+    use crate::id::{Incarnation, NodeId};
 
     const DEAD: Peer = Peer { node: NodeId::from_u128(9), incarnation: Incarnation(1) };
 

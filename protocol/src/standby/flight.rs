@@ -57,6 +57,7 @@ pub(super) struct Flight {
     /// What is sent in it.
     pub(super) fresh: BTreeMap<EntityId, Known>,
     pub(super) gone: Vec<EntityId>,
+    pub(super) ended: Vec<(EntityId, AuthorityEpoch)>,
     /// Everything that it holds, sent or unchanged.
     pub(super) covered: Vec<Covered>,
     /// Handoffs that are settled once it is safe.

@@ -49,6 +49,8 @@ pub struct CutEnd {
     pub parts: u32,
     /// Entities of earlier cuts that are no longer the sender's.
     pub gone: Vec<EntityId>,
+    /// Entities that have ended at the sender, and at which epoch.
+    pub ended: Vec<(EntityId, AuthorityEpoch)>,
 }
 
 /// A copy that could be restored from here.
@@ -80,6 +82,8 @@ struct Kept {
     /// The newest cut that is here, and its tick.
     applied: Option<(u64, Tick)>,
     copies: BTreeMap<EntityId, Copy>,
+    /// What had ended by that cut.
+    ended: Vec<(EntityId, AuthorityEpoch)>,
     collected: BTreeMap<u64, Collected>,
     /// What all of this weighs.
     bytes: usize,
@@ -131,6 +135,11 @@ impl Keeper {
         })
     }
 
+    /// Every entity that had ended at a source by the newest cut of it that is here, and at which epoch.
+    pub fn ended(&self) -> impl Iterator<Item = (EntityId, AuthorityEpoch)> + '_ {
+        self.sources.values().flat_map(|kept| kept.ended.iter().copied())
+    }
+
     /// The newest cut of each life that is kept here.
     pub fn cuts(&self) -> impl Iterator<Item = NewestCut> + '_ {
         self.sources.iter().filter_map(|(&of, kept)| {
@@ -179,6 +188,7 @@ impl Keeper {
         if kept.applied.is_some_and(|(cut, _)| cut < below) {
             kept.applied = None;
             kept.copies.clear();
+            kept.ended.clear();
         }
         kept.collected = kept.collected.split_off(&below);
         kept.weigh();
@@ -240,7 +250,7 @@ impl Keeper {
         if collected.parts.last_key_value().is_some_and(|(&last, _)| last >= end.parts) {
             return self.give_up(from, cut, "sent a part of a checkpoint past its end");
         }
-        let bytes = end.gone.len() * size_of::<EntityId>();
+        let bytes = end.gone.len() * size_of::<EntityId>() + ended_bytes(&end.ended);
         collected.end = Some(end);
         collected.bytes += bytes;
         if let Some(kept) = self.sources.get_mut(&from) {
@@ -349,7 +359,7 @@ impl Kept {
     }
 
     fn apply(&mut self, cut: u64, fresh: BTreeMap<EntityId, Copy>) {
-        let Some(CutEnd { base, tick, gone, .. }) =
+        let Some(CutEnd { base, tick, gone, ended, .. }) =
             self.collected.remove(&cut).and_then(|collected| collected.end)
         else {
             return;
@@ -361,6 +371,7 @@ impl Kept {
             self.copies.remove(&entity);
         }
         self.copies.extend(fresh);
+        self.ended = ended;
         self.applied = Some((cut, tick));
         self.collected = self.collected.split_off(&cut);
         self.weigh();
@@ -368,8 +379,13 @@ impl Kept {
 
     fn weigh(&mut self) {
         let copies: usize = self.copies.values().map(|copy| copy.bytes).sum();
-        self.bytes = copies + self.collected.values().map(|collected| collected.bytes).sum::<usize>();
+        let collected: usize = self.collected.values().map(|collected| collected.bytes).sum();
+        self.bytes = copies + ended_bytes(&self.ended) + collected;
     }
+}
+
+const fn ended_bytes(ended: &[(EntityId, AuthorityEpoch)]) -> usize {
+    size_of_val(ended)
 }
 
 /// Checks every snapshot of a part.

@@ -279,19 +279,37 @@ impl CheckpointSender {
         (known.epoch == epoch).then_some(&*known.versions)
     }
 
+    /// Whether any buddy may have contents of an entity of an epoch below this one.
+    #[must_use]
+    pub fn may_have_below(&self, entity: EntityId, epoch: AuthorityEpoch) -> bool {
+        let Some(Buddy { base: Some(_), known, doubtful, .. }) = &self.buddy else {
+            return self.buddy.is_some() || !self.formers.is_empty();
+        };
+        let is_below = |known: Option<&Known>| known.is_some_and(|known| known.epoch < epoch);
+        let in_flight = match &self.stage {
+            Stage::Idle | Stage::Capturing { .. } => false,
+            Stage::Sending { flight, .. } | Stage::Waiting { flight, .. } => {
+                is_below(flight.fresh.get(&entity))
+            }
+        };
+        in_flight || doubtful.contains(&entity) || is_below(known.get(&entity))
+    }
+
     /// Whether this cut is waited for.
     #[must_use]
     pub const fn is_capturing(&self, cut: u64) -> bool {
         matches!(self.stage, Stage::Capturing { cut: awaited } if awaited == cut)
     }
 
-    /// The cut is captured: everything that the node could lose, at one tick, and the handoffs that it settles.
+    /// The cut is captured: everything that the node could lose, at one tick, the handoffs that it settles, and what has
+    /// ended.
     pub fn captured(
         &mut self,
         cut: u64,
         tick: Tick,
         copies: Vec<CutCopy>,
         settles: Vec<HandoffId>,
+        ended: Vec<(EntityId, AuthorityEpoch)>,
         now: Time,
     ) {
         let Some(buddy) = self.buddy.as_ref().filter(|_| self.is_capturing(cut)) else {
@@ -323,7 +341,8 @@ impl CheckpointSender {
             fresh.insert(entity, Known { epoch, versions, frame: snapshot.bytes.clone() });
         }
         parts.close();
-        let flight = Flight { cut, tick, began_at: self.began_at, fresh, gone, covered, settles, parts };
+        let flight =
+            Flight { cut, tick, began_at: self.began_at, fresh, gone, ended, covered, settles, parts };
         self.stage = Stage::Sending { flight, next_at: now };
     }
 
@@ -339,10 +358,11 @@ impl CheckpointSender {
             return Some(Act::Send { to, message: StandbyMessage::Part { cut, index, copies }, blob });
         }
         let base = self.buddy.as_ref().and_then(|buddy| buddy.base);
-        let (tick, parts, gone) = (flight.tick, flight.parts.count, flight.gone.clone());
+        let (tick, parts) = (flight.tick, flight.parts.count);
+        let (gone, ended) = (flight.gone.clone(), flight.ended.clone());
         let until = now + PATIENCE * (1 << self.failures.min(4));
         self.stage = Stage::Waiting { flight, until };
-        let message = StandbyMessage::End { cut, base, tick, parts, gone };
+        let message = StandbyMessage::End { cut, base, tick, parts, gone, ended };
         Some(Act::Send { to, message, blob: Bytes::new() })
     }
 

@@ -1,15 +1,20 @@
-//! A target's debts: the source of each handoff keeps what it gave away until it hears that it is safe here.
+//! A target's debts: the source of each handoff keeps what it gave away until it hears that it is safe here, and says when
+//! nothing of it is left.
+//!
+//! Until then an older copy may be with the source, with the source's buddy, or with whom the source had the entity from.
+//! If the entity ends here meanwhile, all that keeps such a copy from coming back is this node's word: so each of its cuts
+//! carries it, until the debt is paid or the source's life has been recovered.
 
 use std::collections::BTreeMap;
 
 use core::time::Duration;
 
-use crate::id::{HandoffId, Peer};
-use crate::limits::{SETTLED_PER_MESSAGE_MAX, SETTLING_MAX};
+use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer};
+use crate::limits::{CUT_ENDED_MAX, SETTLED_PER_MESSAGE_MAX, SETTLING_MAX};
 use crate::time::Time;
 
-/// Pause before the first repeat; it doubles up to [`PAUSE_MAX`].
-const PAUSE: Duration = Duration::from_secs(1);
+/// Pause before the first repeat; it doubles up to [`PAUSE_MAX`]. The answer waits for the source's next checkpoint.
+const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(32);
 
 /// Handoffs that this node received and has not settled with their sources.
@@ -17,6 +22,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(32);
 pub struct Settling {
     waiting: BTreeMap<HandoffId, Peer>,
     safe: BTreeMap<HandoffId, Safe>,
+    ended: BTreeMap<EntityId, AuthorityEpoch>,
 }
 
 #[derive(Debug)]
@@ -30,7 +36,7 @@ impl Settling {
     /// Nothing was received yet.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { waiting: BTreeMap::new(), safe: BTreeMap::new() }
+        Self { waiting: BTreeMap::new(), safe: BTreeMap::new(), ended: BTreeMap::new() }
     }
 
     /// This node took an entity over.
@@ -63,7 +69,36 @@ impl Settling {
         }
     }
 
-    /// Sources whose life `is_over` need not hear anything any more.
+    /// Whether a source of the entity, in a handoff before this one, may have older copies.
+    #[must_use]
+    pub fn owes_below(&self, id: HandoffId) -> bool {
+        self.lowest_owed(id.entity).is_some_and(|owed| owed < id)
+    }
+
+    fn lowest_owed(&self, entity: EntityId) -> Option<HandoffId> {
+        let first = HandoffId { entity, epoch: AuthorityEpoch::default() };
+        let waiting = self.waiting.range(first..).next().map(|(&id, _)| id);
+        let safe = self.safe.range(first..).next().map(|(&id, _)| id);
+        waiting.into_iter().chain(safe).filter(|id| id.entity == entity).min()
+    }
+
+    /// An entity ended here, at this epoch.
+    pub fn ended(&mut self, entity: EntityId, epoch: AuthorityEpoch) {
+        if self.ended.len() < CUT_ENDED_MAX {
+            self.ended.insert(entity, epoch);
+        }
+    }
+
+    /// Everything that ended here and of which others may have older copies: sources of handoffs, and, as long as that
+    /// recovery `round` is open, who keeps what it was restored from.
+    pub fn all_ended(&mut self, round: Option<u32>) -> Vec<(EntityId, AuthorityEpoch)> {
+        let mut ended = core::mem::take(&mut self.ended);
+        ended.retain(|&entity, epoch| round == Some(epoch.generation) || self.lowest_owed(entity).is_some());
+        self.ended = ended;
+        self.ended.iter().map(|(&entity, &epoch)| (entity, epoch)).collect()
+    }
+
+    /// Sources whose life `is_over`, and recovered, need not hear anything any more.
     pub fn forget_dead(&mut self, is_over: impl Fn(Peer) -> bool) {
         self.waiting.retain(|_, source| !is_over(*source));
         self.safe.retain(|_, safe| !is_over(safe.source));
@@ -87,5 +122,137 @@ impl Settling {
     #[must_use]
     pub fn due_at(&self) -> Option<Time> {
         self.safe.values().map(|safe| safe.due_at).min()
+    }
+}
+
+/// What targets have settled and a source has not forgotten in full.
+#[derive(Debug, Default)]
+pub struct Forgetting {
+    asked: BTreeMap<HandoffId, Peer>,
+}
+
+impl Forgetting {
+    /// Nothing was settled yet.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { asked: BTreeMap::new() }
+    }
+
+    /// A target has settled these. Past [`SETTLING_MAX`] it will have to ask again.
+    pub fn asked(&mut self, target: Peer, ids: Vec<HandoffId>) {
+        for id in ids {
+            if self.asked.len() < SETTLING_MAX || self.asked.contains_key(&id) {
+                self.asked.insert(id, target);
+            }
+        }
+    }
+
+    /// Targets whose life `is_over` need no answer.
+    pub fn forget_dead(&mut self, is_over: impl Fn(Peer) -> bool) {
+        self.asked.retain(|_, target| !is_over(*target));
+    }
+
+    /// What is to be said now that these are forgotten, and to whom, in messages of at most
+    /// [`SETTLED_PER_MESSAGE_MAX`] ids.
+    pub fn poll(&mut self, is_forgotten: impl Fn(HandoffId) -> bool) -> Vec<(Peer, Vec<HandoffId>)> {
+        let mut done: BTreeMap<Peer, Vec<HandoffId>> = BTreeMap::new();
+        self.asked.retain(|&id, &mut target| {
+            let forgotten = is_forgotten(id);
+            if forgotten {
+                done.entry(target).or_default().push(id);
+            }
+            !forgotten
+        });
+        let in_messages = |(target, ids): (Peer, Vec<HandoffId>)| {
+            ids.chunks(SETTLED_PER_MESSAGE_MAX).map(|ids| (target, ids.to_vec())).collect::<Vec<_>>()
+        };
+        done.into_iter().flat_map(in_messages).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Incarnation, NodeId};
+
+    const ENTITY: EntityId = EntityId::from_u128(7);
+    const SOURCE: Peer = Peer { node: NodeId::from_u128(1), incarnation: Incarnation(1) };
+
+    const fn epoch(generation: u32, step: u32) -> AuthorityEpoch {
+        AuthorityEpoch { generation, step }
+    }
+
+    const fn id(step: u32) -> HandoffId {
+        HandoffId { entity: ENTITY, epoch: epoch(0, step) }
+    }
+
+    #[test]
+    fn an_end_is_told_until_every_source_has_forgotten_the_entity_or_is_recovered() {
+        let now = Time::from_micros(1);
+        for dies in [false, true] {
+            let mut debts = Settling::empty();
+            debts.received(id(2), SOURCE);
+            debts.received(id(4), SOURCE);
+            debts.ended(ENTITY, epoch(0, 5));
+            assert_eq!(debts.all_ended(None), [(ENTITY, epoch(0, 5))]);
+            debts.settle(id(4), now);
+            debts.forgotten(id(4), SOURCE);
+            assert_eq!(debts.all_ended(None).len(), 1, "it came from there before");
+            debts.settle(id(2), now);
+            assert_eq!(debts.all_ended(None).len(), 1, "the source has said nothing yet");
+            if dies {
+                debts.forget_dead(|peer| peer == SOURCE)
+            } else {
+                debts.forgotten(id(2), SOURCE)
+            }
+            assert_eq!(debts.all_ended(None), []);
+        }
+    }
+
+    #[test]
+    fn the_end_of_what_nobody_else_ever_had_is_not_told() {
+        let mut debts = Settling::empty();
+        debts.received(HandoffId { entity: EntityId::from_u128(8), ..id(2) }, SOURCE);
+        debts.ended(ENTITY, epoch(0, 5));
+        assert_eq!(debts.all_ended(None), []);
+    }
+
+    #[test]
+    fn the_end_of_what_was_restored_is_told_as_long_as_its_round_is_open() {
+        let mut debts = Settling::empty();
+        debts.ended(ENTITY, epoch(3, 1));
+        assert_eq!(debts.all_ended(Some(3)), [(ENTITY, epoch(3, 1))]);
+        assert_eq!(debts.all_ended(Some(4)), []);
+    }
+
+    #[test]
+    fn a_handoff_is_forgotten_only_once_those_before_it_are() {
+        let mut debts = Settling::empty();
+        debts.received(id(2), SOURCE);
+        assert!(debts.owes_below(id(3)));
+        assert!(!debts.owes_below(id(2)));
+        let next = HandoffId { entity: EntityId::from_u128(6), ..id(9) };
+        assert!(!debts.owes_below(next), "another entity's");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_said_once_and_the_dead_hear_nothing() {
+        let other = Peer { node: NodeId::from_u128(2), ..SOURCE };
+        let mut forgetting = Forgetting::empty();
+        forgetting.asked(SOURCE, vec![id(2), id(4)]);
+        forgetting.asked(other, vec![id(6)]);
+        assert_eq!(forgetting.poll(|_| false), []);
+        assert_eq!(forgetting.poll(|asked| asked != id(4)), [(SOURCE, vec![id(2)]), (other, vec![id(6)])]);
+        forgetting.forget_dead(|peer| peer == SOURCE);
+        assert_eq!(forgetting.poll(|_| true), []);
+    }
+
+    #[test]
+    fn many_answers_go_in_messages_of_their_own() {
+        let ids: Vec<HandoffId> = (1..).map(id).take(2 * SETTLED_PER_MESSAGE_MAX + 1).collect();
+        let mut forgetting = Forgetting::empty();
+        forgetting.asked(SOURCE, ids);
+        let lengths: Vec<usize> = forgetting.poll(|_| true).iter().map(|(_, ids)| ids.len()).collect();
+        assert_eq!(lengths, [SETTLED_PER_MESSAGE_MAX, SETTLED_PER_MESSAGE_MAX, 1]);
     }
 }

@@ -8,9 +8,9 @@ use super::recovery::RecoveryMessage;
 use super::standby::StandbyMessage;
 use crate::limits::{
     ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLAIMS_PER_MESSAGE, CLIENT_STATE_ENTITIES_MAX,
-    COPIES_PER_PART_MAX, CREDENTIAL_BYTES_MAX, CUT_ENTITIES_MAX, GHOSTS_PER_DATAGRAM, INPUT_BYTES_MAX,
-    INPUTS_PER_MESSAGE_MAX, LEASE_US_MIN, LIVES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX, RECOVERY_PARTS_MAX,
-    SETTLED_PER_MESSAGE_MAX, STATE_BYTES_MAX, VOTERS_MAX,
+    COPIES_PER_PART_MAX, CREDENTIAL_BYTES_MAX, CUT_ENDED_MAX, CUT_ENTITIES_MAX, GHOSTS_PER_DATAGRAM,
+    INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX, LEASE_US_MIN, LIVES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
+    RECOVERY_PARTS_MAX, SETTLED_PER_MESSAGE_MAX, STATE_BYTES_MAX, VOTERS_MAX,
 };
 
 type Checked = Result<(), WireError>;
@@ -126,9 +126,10 @@ fn recovery(message: &RecoveryMessage) -> Checked {
 
 fn standby(message: &StandbyMessage) -> Checked {
     match message {
-        StandbyMessage::End { parts, gone, .. } => {
+        StandbyMessage::End { parts, gone, ended, .. } => {
             require(*parts as usize <= CUT_ENTITIES_MAX, "parts")?;
-            require(gone.len() <= CUT_ENTITIES_MAX, "entities that are gone")
+            require(gone.len() <= CUT_ENTITIES_MAX, "entities that are gone")?;
+            require(ended.len() <= CUT_ENDED_MAX, "entities that have ended")
         }
         StandbyMessage::Part { index, copies, .. } => {
             require((*index as usize) < CUT_ENTITIES_MAX, "part")?;

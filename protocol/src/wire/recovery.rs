@@ -55,7 +55,7 @@ pub enum ClaimKind {
         /// The newest cut of that node's that is here: the same for all copies that a buddy keeps of one life.
         cut: u64,
     },
-    /// Despawned here, by its authority.
+    /// Despawned by its authority: here, or at a node whose cuts are kept here.
     Ended,
     /// Nothing is here any more, but the node remembers the entity: only the floor counts.
     Known,
@@ -79,8 +79,8 @@ pub struct Claim {
     pub entity: EntityId,
     /// Its session, if it is a player and the node knows it.
     pub session: Option<SessionId>,
-    /// `Active`: the epoch held. `Frozen` and `Moved`: the id of the handoff. `Ended` and `Known`: the floor. Otherwise
-    /// the epoch of the contents.
+    /// `Active`: the epoch held. `Frozen` and `Moved`: the id of the handoff. `Ended`: at which epoch. `Known`: the floor.
+    /// Otherwise the epoch of the contents.
     pub epoch: AuthorityEpoch,
     /// How the node stands to it.
     pub kind: ClaimKind,

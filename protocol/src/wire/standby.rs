@@ -44,6 +44,9 @@ pub enum StandbyMessage {
         parts: u32,
         /// Entities of earlier cuts that are no longer the node's.
         gone: Vec<EntityId>,
+        /// Entities that have ended at the node, and at which epoch, for as long as others may have older copies of them:
+        /// those must not come back.
+        ended: Vec<(EntityId, AuthorityEpoch)>,
     },
     /// Buddy -> node: the cut is applied.
     Ack {
@@ -70,7 +73,7 @@ pub enum StandbyMessage {
         /// Which handoffs.
         ids: Vec<HandoffId>,
     },
-    /// Source -> target: what I gave away in these is forgotten here.
+    /// Source -> target: what I gave away in these is forgotten here, by my buddy, and where I had it from.
     Forgotten {
         /// Which handoffs.
         ids: Vec<HandoffId>,

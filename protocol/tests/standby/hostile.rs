@@ -26,7 +26,7 @@ fn part(keeper: &mut Keeper, cut: u64, index: u32, id: u128) -> Reply {
 }
 
 const fn end(base: Option<u64>, parts: u32) -> CutEnd {
-    CutEnd { base, tick: Tick(5), parts, gone: Vec::new() }
+    CutEnd { base, tick: Tick(5), parts, gone: Vec::new(), ended: Vec::new() }
 }
 
 fn keeper() -> Keeper {

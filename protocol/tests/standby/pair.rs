@@ -146,7 +146,7 @@ impl Pair {
             CutCopy { entity: id, session: None, epoch, applied, snapshot }
         });
         let copies = copies.collect();
-        self.sender.captured(order.cut, Tick(order.cut * 10), copies, Vec::new(), self.now);
+        self.sender.captured(order.cut, Tick(order.cut * 10), copies, Vec::new(), Vec::new(), self.now);
     }
 
     /// What a keeper makes of a message, and says.
@@ -154,8 +154,8 @@ impl Pair {
         let keeper = self.keepers.get_mut(&to).unwrap();
         let reply = match message {
             StandbyMessage::Part { cut, index, copies } => keeper.on_part(ME, cut, index, &copies, blob),
-            StandbyMessage::End { cut, base, tick, parts, gone } => {
-                keeper.on_end(ME, cut, CutEnd { base, tick, parts, gone })
+            StandbyMessage::End { cut, base, tick, parts, gone, ended } => {
+                keeper.on_end(ME, cut, CutEnd { base, tick, parts, gone, ended })
             }
             StandbyMessage::Drop { below } => {
                 keeper.drop_below(ME, below);

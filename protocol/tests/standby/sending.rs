@@ -249,7 +249,14 @@ fn an_entity_that_could_not_be_captured_keeps_its_old_copy() {
         applied: InputSeq(7),
         snapshot: None,
     };
-    pair.sender.captured(order.cut, selvedge_protocol::time::Tick(99), vec![failed], Vec::new(), pair.now);
+    pair.sender.captured(
+        order.cut,
+        selvedge_protocol::time::Tick(99),
+        vec![failed],
+        Vec::new(),
+        Vec::new(),
+        pair.now,
+    );
     pair.run(PERIOD / 2);
     assert_eq!(pair.acked.last().unwrap().covered, [], "no input of it is durable by this cut");
     assert_eq!(pair.kept(BUDDY).keys().copied().collect::<Vec<_>>(), [entity(1)]);
