@@ -27,6 +27,10 @@ const SOON: Duration = Duration::from_millis(50);
 const SPACING: u32 = 4;
 /// How long a cut that was sent may stay unanswered; doubles with each failure in a row, up to 16 x.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// A heavy cut has longer, by what it weighs, up to [`HEAVY_PATIENCE_MAX`]: a link that loses packets is slow, but delivers
+/// all in the end, and whoever gives up early sends everything again on top.
+const SLOW_BYTES_PER_S: u64 = 256 * 1024;
+const HEAVY_PATIENCE_MAX: Duration = Duration::from_secs(4);
 /// Pause between looks for a buddy that isn't linked.
 const UNLINKED_PAUSE: Duration = Duration::from_millis(100);
 /// Pause between repeats of `Drop`.
@@ -360,7 +364,7 @@ impl CheckpointSender {
         let base = self.buddy.as_ref().and_then(|buddy| buddy.base);
         let (tick, parts) = (flight.tick, flight.parts.count);
         let (gone, ended) = (flight.gone.clone(), flight.ended.clone());
-        let until = now + PATIENCE * (1 << self.failures.min(4));
+        let until = now + PATIENCE * (1 << self.failures.min(4)) + slow_way(flight.parts.bytes);
         self.stage = Stage::Waiting { flight, until };
         let message = StandbyMessage::End { cut, base, tick, parts, gone, ended };
         Some(Act::Send { to, message, blob: Bytes::new() })
@@ -440,4 +444,9 @@ impl CheckpointSender {
     pub fn forget_dead(&mut self, is_over: impl Fn(Peer) -> bool) {
         self.formers.retain(|former| !is_over(former.peer));
     }
+}
+
+/// How long so many bytes may take on a bad link.
+fn slow_way(bytes: u64) -> Duration {
+    Duration::from_micros(bytes.saturating_mul(1_000_000) / SLOW_BYTES_PER_S).min(HEAVY_PATIENCE_MAX)
 }

@@ -171,6 +171,22 @@ fn a_late_drop_does_not_hurt_a_buddy_that_came_back() {
 }
 
 #[test]
+fn a_heavy_cut_on_a_slow_link_is_not_given_up_as_soon_as_a_light_one() {
+    for (weight, is_heavy) in [(1_000, false), (200_000, true)] {
+        let mut pair = Pair::new();
+        for id in 0..8 {
+            pair.things.insert(entity(id), Thing { weight, ..Thing::new(1.0) });
+        }
+        // Its answer takes two seconds.
+        pair.run_losing(PERIOD * 2, is_ack);
+        let cut = pair.cuts.keys().next().copied().unwrap();
+        assert_eq!(pair.lost.is_empty(), is_heavy);
+        pair.hear(BUDDY, StandbyMessage::Ack { cut });
+        assert_eq!(pair.acked.len(), usize::from(is_heavy));
+    }
+}
+
+#[test]
 fn the_budget_holds_back_what_is_heavy() {
     let bytes_per_s = 1 << 20;
     let mut pair = Pair::with(SenderConfig { period: PERIOD, bytes_per_s });
