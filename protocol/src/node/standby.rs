@@ -142,7 +142,7 @@ impl Node {
     pub fn drop_standby(&mut self, of: Peer) {
         self.standby.keeper.drop_source(of);
         self.standby.settling.forget_dead(|source| is_of_the_past(source, of));
-        self.say_forgotten();
+        self.say_forgotten(self.standby.forgetting.all());
     }
 
     /// An entity ended here. Older copies of it may be elsewhere: what this node loses if it dies is the word that they are
@@ -297,10 +297,10 @@ impl Node {
             }
             StandbyMessage::Settled { ids } => self.on_settled(peer, ids),
             StandbyMessage::Forgotten { ids } => {
-                for id in ids {
+                for &id in &ids {
                     self.standby.settling.forgotten(id, peer);
                 }
-                self.say_forgotten();
+                self.say_forgotten(self.standby.forgetting.of_entities(&ids));
             }
         }
     }
@@ -346,7 +346,7 @@ impl Node {
             self.standby.settling.settle(id, now);
         }
         self.drive_settling(now);
-        self.say_forgotten();
+        self.say_forgotten(self.standby.forgetting.all());
         if self.is_recovering() {
             self.say_carried_when_safe(now);
         }
@@ -381,17 +381,16 @@ impl Node {
                 tombstone.contents = None;
             }
         }
-        self.standby.forgetting.asked(peer, ids);
-        self.say_forgotten();
+        self.standby.forgetting.asked(peer, ids.clone());
+        self.say_forgotten(ids);
     }
 
-    /// Tells targets of which handoffs nothing is left that could come back: neither here, nor with this node's buddy, nor
-    /// with whom this node had the entity from.
-    fn say_forgotten(&mut self) {
+    /// Tells targets of which of these handoffs nothing is left that could come back: neither here, nor with this node's
+    /// buddy, nor with whom this node had the entity from.
+    fn say_forgotten(&mut self, mut ids: Vec<HandoffId>) {
         let Standby { sender, settling, forgetting, .. } = &mut self.standby;
-        let said =
-            forgetting.poll(|id| !sender.may_have_below(id.entity, id.epoch) && !settling.owes_below(id));
-        for (peer, ids) in said {
+        ids.retain(|&id| !sender.may_have_below(id.entity, id.epoch) && !settling.owes_below(id));
+        for (peer, ids) in forgetting.forgotten(ids) {
             self.say(peer, StandbyMessage::Forgotten { ids });
         }
     }

@@ -5,7 +5,7 @@
 //! If the entity ends here meanwhile, all that keeps such a copy from coming back is this node's word: so each of its cuts
 //! carries it, until the debt is paid or the source's life has been recovered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core::time::Duration;
 
@@ -152,17 +152,31 @@ impl Forgetting {
         self.asked.retain(|_, target| !is_over(*target));
     }
 
-    /// What is to be said now that these are forgotten, and to whom, in messages of at most
-    /// [`SETTLED_PER_MESSAGE_MAX`] ids.
-    pub fn poll(&mut self, is_forgotten: impl Fn(HandoffId) -> bool) -> Vec<(Peer, Vec<HandoffId>)> {
+    /// Everything that was settled and not forgotten.
+    #[must_use]
+    pub fn all(&self) -> Vec<HandoffId> {
+        self.asked.keys().copied().collect()
+    }
+
+    /// What of it is about the same entities as these handoffs.
+    #[must_use]
+    pub fn of_entities(&self, ids: &[HandoffId]) -> Vec<HandoffId> {
+        let entities: BTreeSet<EntityId> = ids.iter().map(|id| id.entity).collect();
+        let of = |entity| {
+            let first = HandoffId { entity, epoch: AuthorityEpoch::default() };
+            self.asked.range(first..).map(|(&id, _)| id).take_while(move |id| id.entity == entity)
+        };
+        entities.into_iter().flat_map(of).collect()
+    }
+
+    /// These are forgotten. Returns what is to be said, and to whom, in messages of at most [`SETTLED_PER_MESSAGE_MAX`] ids.
+    pub fn forgotten(&mut self, ids: Vec<HandoffId>) -> Vec<(Peer, Vec<HandoffId>)> {
         let mut done: BTreeMap<Peer, Vec<HandoffId>> = BTreeMap::new();
-        self.asked.retain(|&id, &mut target| {
-            let forgotten = is_forgotten(id);
-            if forgotten {
+        for id in ids {
+            if let Some(target) = self.asked.remove(&id) {
                 done.entry(target).or_default().push(id);
             }
-            !forgotten
-        });
+        }
         let in_messages = |(target, ids): (Peer, Vec<HandoffId>)| {
             ids.chunks(SETTLED_PER_MESSAGE_MAX).map(|ids| (target, ids.to_vec())).collect::<Vec<_>>()
         };
@@ -241,18 +255,22 @@ mod tests {
         let mut forgetting = Forgetting::empty();
         forgetting.asked(SOURCE, vec![id(2), id(4)]);
         forgetting.asked(other, vec![id(6)]);
-        assert_eq!(forgetting.poll(|_| false), []);
-        assert_eq!(forgetting.poll(|asked| asked != id(4)), [(SOURCE, vec![id(2)]), (other, vec![id(6)])]);
+        let another = HandoffId { entity: EntityId::from_u128(8), ..id(3) };
+        forgetting.asked(other, vec![another]);
+        assert_eq!(forgetting.of_entities(&[id(9)]), [id(2), id(4), id(6)]);
+        assert_eq!(forgetting.all(), [id(2), id(4), id(6), another]);
+        let said = forgetting.forgotten(vec![id(2), id(3), id(6)]);
+        assert_eq!(said, [(SOURCE, vec![id(2)]), (other, vec![id(6)])]);
         forgetting.forget_dead(|peer| peer == SOURCE);
-        assert_eq!(forgetting.poll(|_| true), []);
+        assert_eq!(forgetting.all(), [another]);
     }
 
     #[test]
     fn many_answers_go_in_messages_of_their_own() {
         let ids: Vec<HandoffId> = (1..).map(id).take(2 * SETTLED_PER_MESSAGE_MAX + 1).collect();
         let mut forgetting = Forgetting::empty();
-        forgetting.asked(SOURCE, ids);
-        let lengths: Vec<usize> = forgetting.poll(|_| true).iter().map(|(_, ids)| ids.len()).collect();
+        forgetting.asked(SOURCE, ids.clone());
+        let lengths: Vec<usize> = forgetting.forgotten(ids).iter().map(|(_, ids)| ids.len()).collect();
         assert_eq!(lengths, [SETTLED_PER_MESSAGE_MAX, SETTLED_PER_MESSAGE_MAX, 1]);
     }
 }
