@@ -181,6 +181,10 @@ pub enum PlantedBug {
     FenceWithoutMargin,
     /// A life counts as over when one voter has promised.
     FenceWithoutMajority,
+    /// A life counts as over once its newest voters have promised, though it may go by older ones.
+    CountNewestVoters,
+    /// A set of voters stays in office until the node goes by it.
+    KeepVoters,
     /// A node whose lease has run out goes on.
     OutliveLease,
     /// A buddy confirms a checkpoint and forgets it.

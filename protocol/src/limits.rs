@@ -73,6 +73,9 @@ pub const LIVES_MAX: usize = NODES_MAX * LIVES_OF_NODE_MAX;
 pub const LEASE_US_MIN: u64 = 1_000;
 /// Other nodes that witness a node's lease. More would make renewals dearer and no lease safer.
 pub const VOTERS_MAX: usize = 3;
+/// Sets of voters that a node may go by: the one that it does, the next that it has heard of, and a newer one that is under
+/// way. Another one waits until the node has answered.
+pub const VOTER_SETS_MAX: usize = 3;
 /// Claims or orders in one message of a recovery round; further ones go in the next part.
 pub const CLAIMS_PER_MESSAGE: usize = 4_096;
 /// Parts of one node's answer in a recovery round. A longer answer is malformed.

@@ -10,7 +10,7 @@ use super::{DiskError, Folder};
 use crate::authenticator::BoxFuture;
 use crate::store::{CharacterStore, StoreError};
 
-const KIND: Kind = Kind { name: "characters", loss: "every player begins with a new character" };
+const KIND: Kind = Kind { name: "characters", format: 2, loss: "every player begins with a new character" };
 
 /// Keeps characters in a redb file, each save synced before it counts as done.
 #[derive(Debug, Clone)]

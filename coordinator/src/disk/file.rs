@@ -9,9 +9,6 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageErro
 
 use super::DiskError;
 
-/// The newest format of the files.
-pub(super) const FORMAT: u32 = 2;
-
 const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
 const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
 const SEAL_BYTES: usize = 8;
@@ -20,6 +17,8 @@ const SEAL_BYTES: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
     pub(super) name: &'static str,
+    /// The one format that is read: grows when what is written changes its shape.
+    pub(super) format: u32,
     /// What it means to begin without it.
     pub(super) loss: &'static str,
 }
@@ -121,7 +120,7 @@ fn make(path: &Path, kind: Kind, world: &str) -> Result<(), DiskError> {
         {
             let mut about = transaction.open_table(ABOUT)?;
             about.insert("kind", kind.name)?;
-            about.insert("format", FORMAT.to_string().as_str())?;
+            about.insert("format", kind.format.to_string().as_str())?;
             about.insert("world", world)?;
             transaction.open_table(VALUES)?;
         }
@@ -167,8 +166,8 @@ fn check(path: &Path, kind: Kind, world: &str) -> Result<SealedFile, DiskError> 
         return Err(damaged(path, kind, format!("it is a file of another kind: {}", fact("kind")?)));
     }
     let format = fact("format")?;
-    if format.parse::<u32>().ok() != Some(FORMAT) {
-        return Err(DiskError::OtherFormat { path: path.to_owned(), format, known: FORMAT });
+    if format.parse::<u32>().ok() != Some(kind.format) {
+        return Err(DiskError::OtherFormat { path: path.to_owned(), format, known: kind.format });
     }
     let holds = fact("world")?;
     if holds != world {

@@ -11,6 +11,7 @@ use super::{DiskError, Folder, move_aside};
 
 const KIND: Kind = Kind {
     name: "coordinator",
+    format: 3,
     loss: "every node that runs is told to begin anew with empty hands, and every player enters anew",
 };
 

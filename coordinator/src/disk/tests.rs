@@ -137,7 +137,7 @@ fn a_reset_leaves_a_good_file_alone() {
 #[test]
 fn the_store_of_another_world_or_of_another_version_is_refused_also_by_a_reset() {
     for (key, value, words) in
-        [("world", "eyrie", ["eyrie", "aerie"]), ("format", "1", ["format 1", "reads 2"])]
+        [("world", "eyrie", ["eyrie", "aerie"]), ("format", "2", ["format 2", "reads 3"])]
     {
         let (place, _) = Place::with_records();
         file::rewrite_about(&place.records(), key, value);

@@ -151,7 +151,8 @@ impl Centre {
         let member = self.members.entry(node).or_default();
         let told = std::mem::take(&mut member.told);
         let mut answers = vec![greeting(node, member.incarnation, self.now)];
-        answers.extend(told.into_iter().filter_map(honest_answer));
+        let life = member.incarnation.unwrap_or_default();
+        answers.extend(told.into_iter().filter_map(|told| honest_answer(life, told)));
         for message in answers {
             let (incarnation, blob) = (None, Bytes::new());
             self.handle(CoordinatorInput::Message { from: node, incarnation, message, blob });
@@ -264,13 +265,14 @@ fn greeting(node: NodeId, incarnation: Option<Incarnation>, now: Time) -> Messag
     }
 }
 
-fn honest_answer(message: Message) -> Option<Message> {
+fn honest_answer(life: Incarnation, message: Message) -> Option<Message> {
     Some(match message {
-        Message::Lease(LeaseMessage::Assign { assignment, .. }) => {
-            Message::Lease(LeaseMessage::Assigned { version: assignment.version })
+        Message::Lease(LeaseMessage::Assign { incarnation, assignment, .. }) => {
+            let version = assignment.version;
+            Message::Lease(LeaseMessage::Assigned { incarnation, version, heard: version })
         }
         Message::Lease(LeaseMessage::AskPromise { of, .. }) => {
-            Message::Lease(LeaseMessage::Promised { of, answered_ago_us: Some(1_000_000) })
+            Message::Lease(LeaseMessage::Promised { by: life, of, answered_ago_us: Some(1_000_000) })
         }
         Message::Recovery(RecoveryMessage::Fence { round, .. }) => {
             let (cuts, claims) = (Vec::new(), Vec::new());

@@ -28,13 +28,18 @@ fn lease(tape: &mut Tape<'_>, named: &Named) -> Option<LeaseMessage> {
             let (term, version) = (Term(tape.number()?), tape.number()?);
             let voters = tape.list(3, Tape::peer)?;
             let buddy = if tape.flag()? { Some(tape.peer()?) } else { None };
-            LeaseMessage::Assign { term, assignment: Assignment { version, voters, buddy } }
+            let incarnation = Incarnation(tape.number()?);
+            LeaseMessage::Assign { term, incarnation, assignment: Assignment { version, voters, buddy } }
         }
-        3 => LeaseMessage::Assigned { version: tape.number()? },
+        3 => {
+            let (incarnation, version) = (Incarnation(tape.number()?), tape.number()?);
+            LeaseMessage::Assigned { incarnation, version, heard: tape.number()? }
+        }
         4 => LeaseMessage::AskPromise { term: Term(tape.number()?), of: tape.peer()? },
         5 => {
             let answered_ago_us = if tape.flag()? { Some(tape.number()?) } else { None };
-            LeaseMessage::Promised { of: tape.peer()?, answered_ago_us }
+            let (by, of) = (Incarnation(tape.number()?), tape.peer()?);
+            LeaseMessage::Promised { by, of, answered_ago_us }
         }
         _ => LeaseMessage::Fenced { term: Term(tape.number()?), incarnation: Incarnation(tape.number()?) },
     })

@@ -7,7 +7,7 @@ use crate::config::CoordinatorConfig;
 use crate::id::{NodeId, Peer};
 use crate::lease::{Warden, WardenAction, WardenSettings};
 use crate::time::Time;
-use crate::wire::{LeaseMessage, Message};
+use crate::wire::{Assignment, LeaseMessage, Message};
 
 /// A coordinator's warden, as it is set.
 #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut, reason = "a bug may be planted"))]
@@ -28,16 +28,13 @@ pub(super) fn warden(config: &CoordinatorConfig) -> Warden {
 impl Coordinator {
     pub(super) fn on_lease_message(&mut self, from: NodeId, message: LeaseMessage, now: Time) {
         match message {
-            LeaseMessage::Assigned { version } => {
-                if let Some(peer) = self.peer(from) {
-                    self.warden.acknowledged(peer, version);
-                }
+            LeaseMessage::Assigned { incarnation, version, heard } => {
+                self.warden.assigned(Peer { node: from, incarnation }, version, heard);
             }
-            LeaseMessage::Promised { of, answered_ago_us } => {
-                if let Some(voter) = self.peer(from) {
-                    let ago = answered_ago_us.map(Duration::from_micros);
-                    self.warden.promised(voter, of, ago, now);
-                }
+            LeaseMessage::Promised { by, of, answered_ago_us } => {
+                let voter = Peer { node: from, incarnation: by };
+                let ago = answered_ago_us.map(Duration::from_micros);
+                self.warden.promised(voter, of, ago, now);
             }
             LeaseMessage::Renew { .. }
             | LeaseMessage::Renewed { .. }
@@ -71,8 +68,10 @@ impl Coordinator {
                     self.send(voter.node, Message::Lease(ask));
                 }
                 WardenAction::Assign { to, assignment } => {
-                    self.change_life(to, |life| life.assignment.clone_from(&assignment));
-                    let assign = LeaseMessage::Assign { term: self.term, assignment };
+                    let open: Vec<Assignment> = self.warden.sets_of(to).cloned().collect();
+                    self.change_life(to, |life| life.assignments = open);
+                    let (term, incarnation) = (self.term, to.incarnation);
+                    let assign = LeaseMessage::Assign { term, incarnation, assignment };
                     self.send(to.node, Message::Lease(assign));
                 }
                 WardenAction::Over { of } => self.on_life_over(of, now),

@@ -78,7 +78,7 @@ impl NodeRecord {
 
     /// A life that a former coordinator granted.
     fn restored(life: LifeImage, now: Time) -> Self {
-        let LifeImage { peer, process, life, mesh_addr, client_addr, server_name, assignment: _, over: _ } =
+        let LifeImage { peer, process, life, mesh_addr, client_addr, server_name, assignments: _, over: _ } =
             life;
         Self {
             entry: NodeEntry { peer, mesh_addr, client_addr, server_name },
@@ -95,8 +95,8 @@ impl NodeRecord {
     fn image(&self) -> LifeImage {
         let NodeEntry { peer, mesh_addr, client_addr, server_name } = self.entry.clone();
         let Process { number: process, life } = self.process;
-        let (assignment, over) = (Assignment::default(), false);
-        LifeImage { peer, process, life, mesh_addr, client_addr, server_name, assignment, over }
+        let (assignments, over) = (vec![Assignment::default()], false);
+        LifeImage { peer, process, life, mesh_addr, client_addr, server_name, assignments, over }
     }
 
     pub(super) fn status(&self, map: &CellMap, now: Time) -> NodeStatus {
@@ -124,7 +124,7 @@ impl Coordinator {
     pub(super) fn restore_node(&mut self, life: LifeImage, now: Time) {
         let peer = life.peer;
         let host = host_of(&life.mesh_addr);
-        self.warden.restore(peer, &host, life.assignment.clone(), now);
+        self.warden.restore(peer, &host, life.assignments.clone(), now);
         if let Some(former) = self.nodes.insert(peer.node, NodeRecord::restored(life, now)) {
             self.warden.superseded(former.peer(), now);
         }
@@ -219,7 +219,7 @@ impl Coordinator {
         self.persist(Record::Incarnation(self.last_incarnation));
         self.remember_life(record.image());
         self.nodes.insert(node, record);
-        self.warden.admit(peer, &host, Assignment::default(), now);
+        self.warden.admit(peer, &host, now);
         self.rounds.admit(peer);
         self.tell_standing(node);
         self.event(CoordinatorEvent::NodeJoined { peer });

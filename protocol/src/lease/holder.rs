@@ -38,10 +38,9 @@ impl LeaseHolder {
         }
     }
 
-    /// Hears of a newer set of voters. It counts once a majority of it has answered.
+    /// Hears of a newer set of voters. It counts once a majority of it has answered, unless a newer one is heard of before.
     pub fn assign(&mut self, assignment: Assignment, now: Time) {
-        let known = self.next.as_ref().map_or(self.assignment.version, |next| next.version);
-        if assignment.version > known {
+        if assignment.version > self.heard() {
             self.next = Some(assignment);
             self.count(now);
         }
@@ -51,6 +50,12 @@ impl LeaseHolder {
     #[must_use]
     pub const fn assignment(&self) -> &Assignment {
         &self.assignment
+    }
+
+    /// The newest version that was heard of: by none between the set that counts and this one will this node ever go.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.next.as_ref().map_or(self.assignment.version, |next| next.version)
     }
 
     /// Everybody who is to be asked for a renewal.

@@ -40,7 +40,7 @@ fn holder(voters: &[u128]) -> LeaseHolder {
 /// A warden of so many nodes, whose voters are all told and acknowledged.
 fn warden(nodes: u128) -> Warden {
     let mut warden = Warden::new(SETTINGS);
-    (1..=nodes).for_each(|n| warden.admit(peer(n), "host", Assignment::default(), at(0)));
+    (1..=nodes).for_each(|n| warden.admit(peer(n), "host", at(0)));
     settle(&mut warden, at(0));
     warden
 }
@@ -49,10 +49,15 @@ fn settle(warden: &mut Warden, now: Time) {
     for _ in 0..16 {
         for action in warden.handle_due(now) {
             if let WardenAction::Assign { to, assignment } = action {
-                warden.acknowledged(to, assignment.version);
+                warden.assigned(to, assignment.version, assignment.version);
             }
         }
     }
+}
+
+/// The newest set of voters of a life.
+fn newest(warden: &Warden, of: Peer) -> Assignment {
+    warden.sets_of(of).last().unwrap().clone()
 }
 
 fn is_over(actions: &[WardenAction], of: Peer) -> bool {
@@ -135,7 +140,7 @@ fn a_witness_promises_nothing_about_whom_it_hears() {
 fn who_is_heard_again_before_a_voter_has_promised_lives_on() {
     let mut warden = warden(4);
     let of = peer(1);
-    let voter = warden.assignment(of).unwrap().voters[0];
+    let voter = newest(&warden, of).voters[0];
     warden.suspect(of, at(100));
     assert!(!warden.is_alive(of));
     assert!(warden.heard(of, at(200)));
@@ -145,34 +150,138 @@ fn who_is_heard_again_before_a_voter_has_promised_lives_on() {
     assert!(!warden.heard(of, at(500)), "that voter will never answer it again");
 }
 
+/// What a node is told of its voters now.
+fn told(warden: &mut Warden, node: Peer, now: Time) -> Option<Assignment> {
+    let told = |action| match action {
+        WardenAction::Assign { to, assignment } => (to == node).then_some(assignment),
+        WardenAction::Suspected { .. } | WardenAction::AskPromise { .. } | WardenAction::Over { .. } => None,
+    };
+    warden.handle_due(now).into_iter().find_map(told)
+}
+
 #[test]
-fn voters_are_dealt_one_at_a_time_each_once_the_last_change_is_acknowledged() {
-    let mut warden = Warden::new(SETTINGS);
-    (1..=5).for_each(|n| warden.admit(peer(n), "host", Assignment::default(), at(0)));
-    let mut versions = std::collections::BTreeMap::new();
-    for round in 0..8_u64 {
-        for action in warden.handle_due(at(round * 1000)) {
-            if let WardenAction::Assign { to, assignment } = action {
-                let before: usize = versions.insert(to, assignment.voters.len()).unwrap_or(0);
-                assert!(assignment.voters.len() <= before + 1);
-                assert!(!assignment.voters.contains(&to));
-                warden.acknowledged(to, assignment.version);
-            }
-        }
-        (1..=5).for_each(|n| assert!(warden.heard(peer(n), at(round * 1000))));
-    }
+fn everybody_has_three_voters_and_a_buddy_in_the_end() {
+    let warden = warden(5);
     for n in 1..=5 {
-        let assignment = warden.assignment(peer(n)).unwrap();
+        let assignment = newest(&warden, peer(n));
         assert_eq!(assignment.voters.len(), 3);
+        assert!(!assignment.voters.contains(&peer(n)));
         assert!(assignment.buddy.is_some_and(|buddy| buddy != peer(n)));
+        assert_eq!(warden.sets_of(peer(n)).count(), 1, "what it does not go by any more is put away");
     }
+}
+
+#[test]
+fn a_set_that_is_told_is_repeated_until_the_node_goes_by_it() {
+    let mut warden = warden(3);
+    let of = peer(1);
+    warden.confessed(peer(2));
+    let next = told(&mut warden, of, at(100)).unwrap();
+    assert_eq!(told(&mut warden, of, at(200)), None);
+    warden.assigned(of, next.version - 1, next.version);
+    assert_eq!(told(&mut warden, of, at(300)), Some(next.clone()), "it may not know yet that it was adopted");
+    warden.assigned(of, next.version, next.version);
+    assert_eq!(told(&mut warden, of, at(900)), None);
+}
+
+#[test]
+fn voters_that_die_before_the_node_goes_by_them_are_replaced() {
+    let mut warden = warden(4);
+    let of = peer(1);
+    warden.confessed(peer(2));
+    let missed = told(&mut warden, of, at(100)).unwrap();
+    assert_eq!(missed.voters, [peer(3), peer(4)]);
+    warden.confessed(peer(3));
+    assert_eq!(newest(&warden, of), missed, "it is not known to have heard of these");
+    warden.assigned(of, missed.version - 1, missed.version);
+    let next = told(&mut warden, of, at(200)).unwrap();
+    assert_eq!(next.voters, [peer(4)]);
+    assert_eq!(warden.sets_of(of).count(), 3, "it may go by any of these");
+    warden.assigned(of, missed.version - 1, next.version);
+    let may_be: Vec<u64> = warden.sets_of(of).map(|set| set.version).collect();
+    assert_eq!(may_be, [missed.version - 1, next.version], "it has passed one over");
+    warden.assigned(of, missed.version - 1, missed.version);
+    assert_eq!(warden.sets_of(of).count(), 2, "what it said before comes late and changes nothing");
+}
+
+#[test]
+fn a_life_is_over_only_when_no_set_that_it_may_go_by_has_a_majority_left() {
+    let mut warden = Warden::new(SETTINGS);
+    let of = peer(10);
+    [10, 20, 30, 40].into_iter().for_each(|n| warden.admit(peer(n), "host", at(0)));
+    settle(&mut warden, at(0));
+    [11, 12, 13].into_iter().for_each(|n| warden.admit(peer(n), "host", at(0)));
+    let first = told(&mut warden, of, at(100)).unwrap().version - 1;
+    warden.assigned(of, first, first + 1);
+    assert_eq!(told(&mut warden, of, at(200)).unwrap().voters, [peer(11), peer(12), peer(13)]);
+    // It has heard of the last one, and nobody knows whether it goes by it.
+    warden.assigned(of, first, first + 2);
+    warden.suspect(of, at(300));
+    [11, 12, 13].into_iter().for_each(|n| warden.promised(peer(n), of, None, at(400)));
+    assert!(!is_over(&warden.handle_due(at(9_000)), of), "its former voters may still witness it");
+    warden.promised(peer(30), of, None, at(9_000));
+    assert!(!is_over(&warden.handle_due(at(9_000)), of), "two of these five");
+    warden.promised(peer(40), of, None, at(9_000));
+    assert!(is_over(&warden.handle_due(at(9_000)), of));
+}
+
+#[test]
+fn a_restarted_coordinator_asks_every_set_that_was_kept() {
+    let mut warden = Warden::new(SETTINGS);
+    let of = peer(1);
+    let set = |version, voters: &[u128]| {
+        let voters = voters.iter().map(|&n| peer(n)).collect();
+        Assignment { version, voters, buddy: None }
+    };
+    (2..=4).for_each(|n| warden.restore(peer(n), "host", vec![Assignment::default()], at(0)));
+    warden.restore(of, "host", vec![set(4, &[2]), set(5, &[3, 4])], at(0));
+    assert_eq!(
+        told(&mut warden, of, at(0)).unwrap(),
+        set(5, &[3, 4]),
+        "whether it has heard of them is not known"
+    );
+    assert_eq!(warden.sets_of(of).count(), 2);
+    warden.suspect(of, at(100));
+    [3, 4].into_iter().for_each(|n| warden.promised(peer(n), of, None, at(100)));
+    assert!(!is_over(&warden.handle_due(at(9_000)), of));
+    warden.promised(peer(2), of, None, at(9_000));
+    assert!(is_over(&warden.handle_due(at(9_000)), of));
+}
+
+#[test]
+fn whom_the_coordinator_alone_witnessed_is_over_a_lease_after_it_was_heard() {
+    let mut warden = Warden::new(SETTINGS);
+    let of = peer(1);
+    warden.admit(of, "host", at(0));
+    warden.suspect(of, at(2_000));
+    assert!(!is_over(&warden.handle_due(at(3_149)), of));
+    assert!(warden.heard(of, at(3_149)), "what the coordinator promises itself it may take back");
+    warden.suspect(of, at(5_000));
+    assert!(!is_over(&warden.handle_due(at(6_298)), of));
+    assert!(is_over(&warden.handle_due(at(6_299)), of), "nobody else could have renewed its lease since");
+}
+
+#[test]
+fn of_an_even_number_of_voters_half_of_them_keep_a_life_from_being_renewed() {
+    let mut warden = warden(3);
+    let of = peer(1);
+    warden.suspect(of, at(100));
+    assert!(
+        !is_over(&warden.handle_due(at(9_000)), of),
+        "two others, and the node itself, are three of four"
+    );
+    warden.promised(peer(2), of, None, at(9_000));
+    assert!(is_over(&warden.handle_due(at(9_000)), of), "one other and the node itself are not");
+    let mut holder = holder(&[2, 3]);
+    holder.answered_by(peer(3), at(1000), at(1000));
+    assert_eq!(holder.expires_at(), at(3000));
 }
 
 #[test]
 fn a_life_is_over_once_a_majority_has_promised_and_the_last_lease_has_run_out() {
     let mut warden = warden(5);
     let of = peer(1);
-    let voters = warden.assignment(of).unwrap().voters.clone();
+    let voters = newest(&warden, of).voters;
     (2..=5).for_each(|n| assert!(warden.heard(peer(n), at(2000))));
     let actions = warden.handle_due(at(2000));
     assert!(actions.contains(&WardenAction::Suspected { of }));
@@ -190,7 +299,7 @@ fn a_life_is_over_once_a_majority_has_promised_and_the_last_lease_has_run_out() 
 fn the_wait_counts_from_the_newest_answer_of_those_that_promised() {
     let mut warden = warden(3);
     let of = peer(1);
-    let voters = warden.assignment(of).unwrap().voters.clone();
+    let voters = newest(&warden, of).voters;
     (2..=3).for_each(|n| assert!(warden.heard(peer(n), at(2000))));
     warden.handle_due(at(2000));
     warden.promised(voters[0], of, Some(Duration::from_millis(100)), at(2100));
@@ -226,7 +335,7 @@ fn another_process_of_the_same_node_is_one_vote_and_no_more() {
     warden.superseded(of, at(100));
     assert!(!is_over(&warden.handle_due(at(60_000)), of), "two votes of five");
     let mut alone = Warden::new(SETTINGS);
-    alone.admit(of, "host", Assignment::default(), at(0));
+    alone.admit(of, "host", at(0));
     alone.superseded(of, at(100));
     assert!(!is_over(&alone.handle_due(at(3000)), of));
     assert!(is_over(&alone.handle_due(at(3150)), of), "in a mesh of one node the two are all the votes");
@@ -263,7 +372,7 @@ fn dead_voters_are_replaced_once_they_are_over() {
     warden.confessed(peer(2));
     settle(&mut warden, at(10));
     for n in [1, 3, 4] {
-        let assignment = warden.assignment(peer(n)).unwrap();
+        let assignment = newest(&warden, peer(n));
         assert!(!assignment.voters.contains(&peer(2)) && assignment.buddy != Some(peer(2)), "{assignment:?}");
         assert_eq!(assignment.voters.len(), 2);
     }

@@ -105,19 +105,19 @@ impl Node {
     /// What the coordinator says about leases.
     pub(super) fn on_coordinator_lease(&mut self, message: LeaseMessage, now: Time) {
         match message {
-            LeaseMessage::Assign { term, assignment } => {
-                if self.heed(term) {
+            LeaseMessage::Assign { term, incarnation, assignment } => {
+                if self.heed(term) && self.me().is_some_and(|me| me.incarnation == incarnation) {
                     self.on_assign(assignment, now);
                 }
             }
             LeaseMessage::AskPromise { term, of } => {
                 if self.heed(term)
-                    && Some(of) != self.me()
+                    && let Some(me) = self.me().filter(|&me| me != of)
                     && let Some(witness) = &mut self.leases.witness
                     && let Plea::Promised(ago) = witness.promise(of, now)
                 {
                     let answered_ago_us = ago.map(|ago| u64::try_from(ago.as_micros()).unwrap_or(u64::MAX));
-                    let promised = LeaseMessage::Promised { of, answered_ago_us };
+                    let promised = LeaseMessage::Promised { by: me.incarnation, of, answered_ago_us };
                     self.tell_coordinator(Message::Lease(promised));
                 }
             }
@@ -137,16 +137,26 @@ impl Node {
         let Some(own) = &mut self.leases.own else {
             return;
         };
-        let (before, version) = (own.assignment().version, assignment.version);
+        let (before, heard) = (own.assignment().version, own.heard());
         own.assign(assignment, now);
-        if before >= version {
-            // The acknowledgement was lost.
-            let assigned = LeaseMessage::Assigned { version: before };
-            self.tell_coordinator(Message::Lease(assigned));
-            return;
+        let is_news = own.heard() > heard;
+        if own.assignment().version == before {
+            // Also where it is no news: the answer was lost.
+            self.say_assigned();
         }
         self.after_answer(before, now);
-        self.on_renew_due(now);
+        if is_news {
+            self.on_renew_due(now);
+        }
+    }
+
+    /// Tells by which voters this node goes.
+    fn say_assigned(&mut self) {
+        if let (Some(me), Some(own)) = (self.me(), &self.leases.own) {
+            let (incarnation, version, heard) = (me.incarnation, own.assignment().version, own.heard());
+            let assigned = LeaseMessage::Assigned { incarnation, version, heard };
+            self.tell_coordinator(Message::Lease(assigned));
+        }
     }
 
     fn after_answer(&mut self, before: u64, now: Time) {
@@ -155,8 +165,7 @@ impl Node {
         };
         let Assignment { version, buddy, .. } = *own.assignment();
         if version != before {
-            let assigned = LeaseMessage::Assigned { version };
-            self.tell_coordinator(Message::Lease(assigned));
+            self.say_assigned();
             self.set_buddy(buddy, now);
         }
         self.schedule_lease();

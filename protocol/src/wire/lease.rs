@@ -8,7 +8,7 @@ use crate::time::Time;
 /// Whom a node depends on: its voters besides itself and the coordinator, and who keeps its standby copies.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug, Archive, Serialize, Deserialize)]
 pub struct Assignment {
-    /// Grows with each change. Two versions in a row differ by one voter at most.
+    /// Grows with each change.
     pub version: u64,
     /// Other nodes that witness the lease, each in one life.
     pub voters: Vec<Peer>,
@@ -33,13 +33,19 @@ pub enum LeaseMessage {
     Assign {
         /// The coordinator's term.
         term: Term,
+        /// Which life of the node is meant.
+        incarnation: Incarnation,
         /// Who they are.
         assignment: Assignment,
     },
-    /// Node -> coordinator: from now on these count.
+    /// Node -> coordinator: by which voters I go, and by which I may go next. The ones between I will never go by.
     Assigned {
+        /// Which life of the node says so.
+        incarnation: Incarnation,
         /// The version that the node goes by.
         version: u64,
+        /// The newest version that it has heard of.
+        heard: u64,
     },
     /// Coordinator -> voting node: never answer this life's renewals again.
     AskPromise {
@@ -50,6 +56,8 @@ pub enum LeaseMessage {
     },
     /// Voting node -> coordinator: I won't.
     Promised {
+        /// Which life of the voter says so.
+        by: Incarnation,
         /// Whose.
         of: Peer,
         /// How long ago, by the voter's own clock, it last answered a renewal of that life; none if it never did.

@@ -59,7 +59,7 @@ impl Mesh {
                 !kept(&|record| matches!(record, Record::Session(kept) if kept.session == *session))
             }
             Message::Lease(LeaseMessage::Assign { assignment, .. }) => kept(
-                &|record| matches!(record, Record::Life(life) if life.peer.node == to && life.assignment == *assignment),
+                &|record| matches!(record, Record::Life(life) if life.peer.node == to && life.assignments.contains(assignment)),
             ),
             Message::Recovery(RecoveryMessage::Fence { round, dead }) => {
                 let over = |peer: &Peer| {

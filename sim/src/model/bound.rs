@@ -89,21 +89,49 @@ pub struct LeaseBound {
     pub name: &'static str,
     /// Other nodes that vote besides the holder and the coordinator.
     pub voters: usize,
-    /// How many of them do from the start; the others are told to.
-    pub assigned: usize,
+    /// Whether they do from the start, or are to be told.
+    pub assigned: bool,
     /// Steps of time.
     pub steps: u8,
     /// Renewals that the holder sends.
     pub renewals: u8,
+    /// Voters whose life ends.
+    pub ends: u8,
+    /// Times that the coordinator begins anew.
+    pub restarts: u8,
 }
 
 impl LeaseBound {
     /// Seconds, even in a debug build.
-    pub const SMALL: Self =
-        Self { name: "a lease of one voter", voters: 1, assigned: 1, steps: 4, renewals: 1 };
+    pub const SMALL: Self = Self {
+        name: "a lease of one voter",
+        voters: 1,
+        assigned: true,
+        steps: 4,
+        renewals: 1,
+        ends: 0,
+        restarts: 0,
+    };
+    /// A voter dies, so that the set changes.
+    pub(super) const CHANGED: Self = Self { name: "a lease whose voter dies", ends: 1, ..Self::SMALL };
+    /// Two voters who die before the holder could go by them.
+    pub(super) const MISSED: Self = Self {
+        name: "a lease whose voters die at once",
+        voters: 2,
+        assigned: false,
+        steps: 0,
+        ends: 2,
+        renewals: 2,
+        ..Self::SMALL
+    };
     /// Minutes in a release build.
-    pub const LARGE: [Self; 2] = [
-        Self { name: "a lease of two voters", voters: 2, assigned: 2, steps: 4, renewals: 1 },
-        Self { name: "a lease whose voters change", voters: 1, assigned: 0, steps: 4, renewals: 1 },
+    pub const LARGE: [Self; 7] = [
+        Self { name: "a lease of two voters", voters: 2, ..Self::SMALL },
+        Self { name: "a lease whose voters change", assigned: false, ..Self::SMALL },
+        Self::CHANGED,
+        Self { name: "a lease of two voters, one dies", voters: 2, steps: 2, ends: 1, ..Self::SMALL },
+        Self { name: "a lease whose voters change, and one dies", assigned: false, ends: 1, ..Self::SMALL },
+        Self::MISSED,
+        Self { name: "a lease whose coordinator begins anew", assigned: false, restarts: 1, ..Self::SMALL },
     ];
 }

@@ -1,5 +1,6 @@
 //! A lease between the node that holds it, the voters that witness it, and the coordinator that would end it: over a
-//! network that loses, doubles and reorders, with clocks that run apart as far as the margin covers.
+//! network that loses, doubles and reorders, with clocks that run apart as far as the margin covers, voters that die,
+//! and a coordinator that goes on from what it kept.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use selvedge_protocol::id::Peer;
 use selvedge_protocol::lease::{LeaseHolder, Plea, Warden, WardenAction, WardenSettings, Witness};
 use selvedge_protocol::time::Time;
 use selvedge_protocol::wire::Assignment;
-use stateright::Property;
+use stateright::{Model as _, Property};
 
 use super::bound::LeaseBound;
 use super::state::peer;
@@ -44,7 +45,7 @@ pub(super) enum Said {
     AskPromise { to: usize },
     Promised { by: usize, answered_ago: Option<Duration> },
     Assign { version: u64, voters: Vec<Peer>, buddy: Option<Peer> },
-    Assigned { version: u64 },
+    Assigned { version: u64, heard: u64 },
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -54,11 +55,16 @@ pub(super) struct LeaseState {
     /// Whether the holder's clock has lost its step.
     late: bool,
     holder: LeaseHolder,
-    witnesses: Vec<Witness>,
+    /// Of each node; none once its life is over.
+    witnesses: Vec<Option<Witness>>,
     warden: Warden,
+    /// The sets of voters that the coordinator has kept, oldest first.
+    kept: Vec<Assignment>,
     said: BTreeSet<Said>,
     renewals_left: u8,
     steps_left: u8,
+    ends_left: u8,
+    restarts_left: u8,
     /// The coordinator has said that the life is over.
     over: bool,
 }
@@ -68,7 +74,13 @@ pub(super) enum LeaseAction {
     Hear(Said),
     Renew,
     Suspect,
-    Pass { holder_loses_it: bool },
+    /// A voter's life is over.
+    End(usize),
+    /// The coordinator begins anew.
+    Restart,
+    Pass {
+        holder_loses_it: bool,
+    },
 }
 
 #[derive(Clone)]
@@ -86,9 +98,54 @@ impl LeaseModel {
             bug: None,
         }
     }
+
+    /// A new coordinator's, that watches nobody yet.
+    #[cfg_attr(
+        not(feature = "planted-bugs"),
+        allow(clippy::unused_self, unused_mut, reason = "a bug may be planted")
+    )]
+    fn warden(&self) -> Warden {
+        let mut warden = Warden::new(SETTINGS);
+        #[cfg(feature = "planted-bugs")]
+        if let Some(bug) = self.bug {
+            warden.plant(bug);
+        }
+        warden
+    }
 }
 
 impl LeaseState {
+    /// What the voters are told is heard and answered before the history begins.
+    fn settle(&mut self) {
+        let me = peer(HOLDER, 1);
+        for said in core::mem::take(&mut self.said) {
+            if let Said::Assign { version, voters, buddy } = said {
+                self.holder.assign(Assignment { version, voters, buddy }, BEGIN);
+                let voters: Vec<Peer> = self.holder.voters().collect();
+                for voter in voters {
+                    if let Some(witness) = &mut self.witnesses[super::state::index_of(voter)] {
+                        witness.renew(me, BEGIN);
+                    }
+                    self.holder.answered_by(voter, BEGIN, BEGIN);
+                }
+                self.warden.assigned(me, version, version);
+            }
+        }
+        self.watch();
+    }
+
+    /// A new coordinator knows of a life that was over, and what was kept of one that was not.
+    fn restart(&mut self, warden: Warden) {
+        self.warden = warden;
+        if !self.over {
+            self.warden.restore(peer(HOLDER, 1), "host", self.kept.clone(), self.now);
+        }
+        for voter in (HOLDER + 1..self.witnesses.len()).filter(|&voter| self.witnesses[voter].is_some()) {
+            self.warden.restore(peer(voter, 1), "host", vec![Assignment::default()], self.now);
+        }
+        self.watch();
+    }
+
     fn holders_now(&self) -> Time {
         if self.late { self.now - STEP } else { self.now }
     }
@@ -103,9 +160,10 @@ impl LeaseState {
                 WardenAction::Assign { to, assignment } => {
                     let Assignment { version, voters, buddy } = assignment;
                     if to == peer(HOLDER, 1) {
+                        self.kept = self.warden.sets_of(to).cloned().collect();
                         self.said.insert(Said::Assign { version, voters, buddy });
                     } else {
-                        self.warden.acknowledged(to, version);
+                        self.warden.assigned(to, version, version);
                     }
                 }
                 WardenAction::AskPromise { .. } | WardenAction::Suspected { .. } => {}
@@ -123,7 +181,7 @@ impl LeaseState {
                 }
             }
             Said::Renew { to: Voter::Node(voter), sent_at } => {
-                if self.witnesses[voter].renew(me, self.now) {
+                if self.witnesses[voter].as_mut().is_some_and(|witness| witness.renew(me, self.now)) {
                     self.said.insert(Said::Renewed { by: Voter::Node(voter), sent_at });
                 }
             }
@@ -136,9 +194,8 @@ impl LeaseState {
             Said::AskPromise { to } => {
                 let again =
                     self.said.iter().any(|said| matches!(said, Said::Promised { by, .. } if *by == to));
-                if let (Plea::Promised(answered_ago), false) =
-                    (self.witnesses[to].promise(me, self.now), again)
-                {
+                let plea = self.witnesses[to].as_mut().map(|witness| witness.promise(me, self.now));
+                if let (Some(Plea::Promised(answered_ago)), false) = (plea, again) {
                     self.said.insert(Said::Promised { by: to, answered_ago });
                 }
             }
@@ -148,14 +205,48 @@ impl LeaseState {
             Said::Assign { version, ref voters, buddy } => {
                 self.holder.assign(Assignment { version, voters: voters.clone(), buddy }, at);
             }
-            Said::Assigned { version } => self.warden.acknowledged(me, version),
+            Said::Assigned { version, heard } => self.warden.assigned(me, version, heard),
         }
-        // The holder says which voters it goes by, as soon as it does.
-        let version = self.holder.assignment().version;
-        if version > 0 {
-            self.said.insert(Said::Assigned { version });
+        // The holder says which voters it goes by, and may go by next, as soon as it does.
+        let (version, heard) = (self.holder.assignment().version, self.holder.heard());
+        if heard > 0 {
+            self.said.insert(Said::Assigned { version, heard });
         }
         self.watch();
+    }
+
+    fn renew(&mut self) {
+        let sent_at = self.holders_now();
+        let nodes = self.holder.voters().map(|voter| Voter::Node(super::state::index_of(voter)));
+        let to: Vec<Voter> = nodes.chain([Voter::Coordinator]).collect();
+        let said = self.said.len();
+        self.said.extend(to.into_iter().map(|to| Said::Renew { to, sent_at }));
+        // What is said again at the same time is no other renewal.
+        self.renewals_left -= u8::from(self.said.len() > said);
+    }
+
+    /// What happens by itself.
+    fn due(&self, actions: &mut Vec<LeaseAction>) {
+        actions.extend(self.said.iter().cloned().map(LeaseAction::Hear));
+        if self.renewals_left > 0 && self.holder.is_valid(self.holders_now()) {
+            actions.push(LeaseAction::Renew);
+        }
+    }
+
+    /// Whether who lives on, and is heard, goes by voters who live.
+    fn goes_by_the_living(&self, model: &LeaseModel) -> bool {
+        let is_up = |voter: &Peer| self.witnesses[super::state::index_of(*voter)].is_some();
+        if self.holder.assignment().voters.iter().all(is_up) || self.renewals_left == 0 {
+            return true;
+        }
+        let lives = self.warden.is_alive(peer(HOLDER, 1)) && self.holder.is_valid(self.holders_now());
+        !lives || self.moves_by_itself(model)
+    }
+
+    fn moves_by_itself(&self, model: &LeaseModel) -> bool {
+        let mut actions = Vec::new();
+        self.due(&mut actions);
+        actions.into_iter().any(|action| model.next_state(self, action).is_some())
     }
 }
 
@@ -164,50 +255,39 @@ impl stateright::Model for LeaseModel {
     type Action = LeaseAction;
 
     fn init_states(&self) -> Vec<LeaseState> {
-        let mut warden = Warden::new(SETTINGS);
-        #[cfg(feature = "planted-bugs")]
-        if let Some(bug) = self.bug {
-            warden.plant(bug);
-        }
+        let mut warden = self.warden();
         for index in 0..=self.bound.voters {
-            warden.admit(peer(index, 1), "host", Assignment::default(), BEGIN);
+            warden.admit(peer(index, 1), "host", BEGIN);
         }
         let mut first = LeaseState {
             now: BEGIN,
             late: false,
             holder: LeaseHolder::granted(SETTINGS.lease, BEGIN),
-            witnesses: vec![Witness::new(SETTINGS.lease + SETTINGS.margin); self.bound.voters + 1],
+            witnesses: vec![Some(Witness::new(SETTINGS.lease + SETTINGS.margin)); self.bound.voters + 1],
             warden,
+            kept: vec![Assignment::default()],
             said: BTreeSet::new(),
             renewals_left: self.bound.renewals,
             steps_left: self.bound.steps,
+            ends_left: self.bound.ends,
+            restarts_left: self.bound.restarts,
             over: false,
         };
         first.watch();
-        // Some voters are told and heard before the history begins.
-        let me = peer(HOLDER, 1);
-        for _ in 0..self.bound.assigned {
-            let told: Vec<Said> = core::mem::take(&mut first.said).into_iter().collect();
-            for said in told {
-                if let Said::Assign { version, voters, buddy } = said {
-                    first.holder.assign(Assignment { version, voters, buddy }, BEGIN);
-                    let voters: Vec<Peer> = first.holder.voters().collect();
-                    for voter in voters {
-                        first.witnesses[super::state::index_of(voter)].renew(me, BEGIN);
-                        first.holder.answered_by(voter, BEGIN, BEGIN);
-                    }
-                    first.warden.acknowledged(me, version);
-                }
-            }
-            first.watch();
+        if self.bound.assigned {
+            first.settle();
         }
         vec![first]
     }
 
     fn actions(&self, state: &LeaseState, actions: &mut Vec<LeaseAction>) {
-        actions.extend(state.said.iter().cloned().map(LeaseAction::Hear));
-        if state.renewals_left > 0 && state.holder.is_valid(state.holders_now()) {
-            actions.push(LeaseAction::Renew);
+        state.due(actions);
+        if state.ends_left > 0 {
+            let up = (HOLDER + 1..state.witnesses.len()).filter(|&voter| state.witnesses[voter].is_some());
+            actions.extend(up.map(LeaseAction::End));
+        }
+        if state.restarts_left > 0 {
+            actions.push(LeaseAction::Restart);
         }
         if state.warden.is_alive(peer(HOLDER, 1)) {
             actions.push(LeaseAction::Suspect);
@@ -224,12 +304,16 @@ impl stateright::Model for LeaseModel {
         let mut next = state.clone();
         match action {
             LeaseAction::Hear(said) => next.hear(&said),
-            LeaseAction::Renew => {
-                next.renewals_left -= 1;
-                let sent_at = next.holders_now();
-                let nodes = next.holder.voters().map(|voter| Voter::Node(super::state::index_of(voter)));
-                let to: Vec<Voter> = nodes.chain([Voter::Coordinator]).collect();
-                next.said.extend(to.into_iter().map(|to| Said::Renew { to, sent_at }));
+            LeaseAction::Renew => next.renew(),
+            LeaseAction::End(voter) => {
+                next.ends_left -= 1;
+                next.witnesses[voter] = None;
+                next.warden.confessed(peer(voter, 1));
+                next.watch();
+            }
+            LeaseAction::Restart => {
+                next.restarts_left -= 1;
+                next.restart(self.warden());
             }
             LeaseAction::Suspect => {
                 next.warden.suspect(peer(HOLDER, 1), next.now);
@@ -246,8 +330,13 @@ impl stateright::Model for LeaseModel {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("A1 a life that is over has stopped by itself", |_, state: &LeaseState| {
-            !(state.over && state.holder.is_valid(state.holders_now()))
-        })]
+        vec![
+            Property::always("A1 a life that is over has stopped by itself", |_, state: &LeaseState| {
+                !(state.over && state.holder.is_valid(state.holders_now()))
+            }),
+            Property::always("A4 who lives goes by voters who live", |model, state: &LeaseState| {
+                state.goes_by_the_living(model)
+            }),
+        ]
     }
 }

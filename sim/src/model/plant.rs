@@ -42,14 +42,14 @@ const fn around(name: &'static str, mistake: Mistake, bound: Bound) -> Plant {
     Plant { name, is_deep: is_deep(bound), seed: Seed::Around(mistake, bound) }
 }
 
-const fn lease(name: &'static str, bug: PlantedBug) -> Plant {
-    Plant { name, is_deep: false, seed: Seed::Lease(bug, LeaseBound::SMALL) }
+const fn lease(name: &'static str, bug: PlantedBug, bound: LeaseBound) -> Plant {
+    Plant { name, is_deep: false, seed: Seed::Lease(bug, bound) }
 }
 
 /// Every bug that the check can see. Tokens that admit twice are the simulator's to catch: there are no clients here. That
 /// an older cut brings back what a newer one no longer holds shows only where entities are despawned: a test of the
 /// verdict has it.
-pub const PLANTS: [Plant; 15] = [
+pub const PLANTS: [Plant; 17] = [
     around("thaw-on-timeout", Mistake::ThawOnTimeout, Bound { crashes: 0, ..ONE }),
     machine("ignore-epochs", PlantedBug::IgnoreEpochs, Bound { crashes: 0, ..ONE }),
     machine("forget-cancel", PlantedBug::ForgetCancel, Bound { crashes: 0, ..TRIED }),
@@ -63,8 +63,10 @@ pub const PLANTS: [Plant; 15] = [
     machine("discard-nothing", PlantedBug::DiscardNothing, TWO),
     around("acknowledge-while-open", Mistake::AcknowledgeWhileOpen, TWO),
     around("hear-old-term", Mistake::HearOldTerm, Bound { deposed: true, ..TWO }),
-    lease("fence-without-margin", PlantedBug::FenceWithoutMargin),
-    lease("fence-without-majority", PlantedBug::FenceWithoutMajority),
+    lease("fence-without-margin", PlantedBug::FenceWithoutMargin, LeaseBound::SMALL),
+    lease("fence-without-majority", PlantedBug::FenceWithoutMajority, LeaseBound::SMALL),
+    lease("count-newest-voters", PlantedBug::CountNewestVoters, LeaseBound::CHANGED),
+    lease("keep-voters", PlantedBug::KeepVoters, LeaseBound::MISSED),
 ];
 
 impl Plant {

@@ -8,8 +8,9 @@ use crate::config::CoordinatorConfig;
 use crate::coordinator::mesh_time::MESH_TIME_MAX;
 use crate::grid::Grid;
 use crate::id::{Incarnation, Peer, SessionId, Term};
-use crate::limits::{ADDRESS_BYTES_MAX, LIVES_MAX, NAME_BYTES_MAX, SESSIONS_MAX, VOTERS_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, LIVES_MAX, NAME_BYTES_MAX, SESSIONS_MAX, VOTER_SETS_MAX, VOTERS_MAX};
 use crate::time::Time;
+use crate::wire::Assignment;
 
 /// Everything that a coordinator remembers: what its records add up to.
 ///
@@ -169,9 +170,14 @@ impl CoordinatorImage {
             require(addresses.iter().all(|address| address.len() <= ADDRESS_BYTES_MAX), || {
                 format!("an address of node {node} is longer than {ADDRESS_BYTES_MAX} bytes")
             })?;
-            let voters: BTreeSet<_> = life.assignment.voters.iter().map(|voter| voter.node).collect();
-            let good = voters.len() == life.assignment.voters.len() && voters.len() <= VOTERS_MAX;
-            require(good && !voters.contains(&node), || {
+            let can_be = |set: &Assignment| {
+                let voters: BTreeSet<_> = set.voters.iter().map(|voter| voter.node).collect();
+                let good = voters.len() == set.voters.len() && voters.len() <= VOTERS_MAX;
+                good && !voters.contains(&node)
+            };
+            let sets = &life.assignments;
+            let good = (1..=VOTER_SETS_MAX).contains(&sets.len()) && sets.iter().all(can_be);
+            require(good && sets.is_sorted_by(|former, next| former.version < next.version), || {
                 format!("the voters that are kept of node {node} can't be its voters")
             })?;
         }

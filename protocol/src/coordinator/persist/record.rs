@@ -58,8 +58,8 @@ pub struct LifeImage {
     pub client_addr: String,
     /// The name in its client-side certificate.
     pub server_name: String,
-    /// Who witnesses it, and who keeps its standby copies.
-    pub assignment: Assignment,
+    /// Who may witness it, and who may keep its standby copies: everything that it may go by, oldest first.
+    pub assignments: Vec<Assignment>,
     /// Whether it is over, and only what it held is not settled yet.
     pub over: bool,
 }
