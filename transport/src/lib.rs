@@ -25,6 +25,7 @@ mod limits;
 mod mesh;
 mod ordered;
 mod peer;
+mod reset;
 mod share;
 mod socket;
 mod tls;

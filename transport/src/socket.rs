@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::BindError;
 use crate::limits::CLOSE_WAIT;
+use crate::reset::ResetKey;
 use crate::tuning::Tuning;
 
 /// Tells when an endpoint has let its UDP port go.
@@ -32,16 +33,20 @@ impl PortWatch {
     }
 }
 
-/// Opens an endpoint on `address`.
+/// Opens an endpoint on `address`. With a key, those who talked to its predecessor on that address hear that it is gone.
 pub(crate) fn endpoint(
     address: SocketAddr,
     tuning: &Tuning,
     server: Option<ServerConfig>,
+    reset: Option<ResetKey>,
 ) -> Result<(Endpoint, PortWatch), BindError> {
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(BindError::NoRuntime);
     }
-    let config = tuning.endpoint()?;
+    let mut config = tuning.endpoint()?;
+    if let Some(reset) = reset {
+        reset.apply(&mut config);
+    }
     let failed = |source| BindError::Socket { address, source };
     let socket = bind(address, tuning.socket_buffer_bytes).map_err(failed)?;
     let socket = TokioRuntime.wrap_udp_socket(socket).map_err(failed)?;
@@ -53,8 +58,8 @@ pub(crate) fn endpoint(
 
 /// Opens an endpoint on any port, for both address families where the machine has both.
 pub(crate) fn any_endpoint(tuning: &Tuning) -> Result<(Endpoint, PortWatch), BindError> {
-    endpoint((Ipv6Addr::UNSPECIFIED, 0).into(), tuning, None)
-        .or_else(|_| endpoint((Ipv4Addr::UNSPECIFIED, 0).into(), tuning, None))
+    endpoint((Ipv6Addr::UNSPECIFIED, 0).into(), tuning, None, None)
+        .or_else(|_| endpoint((Ipv4Addr::UNSPECIFIED, 0).into(), tuning, None, None))
 }
 
 fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<UdpSocket> {

@@ -5,12 +5,12 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use common::{End, RawPeer, World, linked};
 use selvedge_certs::{Identity, Role, SubjectNames, Uuid};
-use selvedge_transport::{Lane, LinkEvent, MeshConfig, Tuning};
+use selvedge_transport::{Lane, LinkEvent, MeshConfig, MeshEndpoint, Tuning};
 
 const SETTLED: Duration = Duration::from_millis(700);
 
@@ -78,6 +78,44 @@ async fn a_peer_that_restarts_on_its_port_is_linked_again() {
         assert_eq!(hello, "second life");
         b.up().await;
     }
+}
+
+/// How long a peer that ended without a word is missed, if the process in its place has the same key or another one.
+async fn missed(world: &World, same_key: bool) -> Duration {
+    let keep_alive = Duration::from_millis(100);
+    let tuning = Tuning { keep_alive, idle_timeout: Duration::from_secs(3), ..world.config(1).tuning };
+    let mut a = End::open(MeshConfig { tuning: tuning.clone(), ..world.config(1) });
+    let process = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let first = MeshConfig { tuning: tuning.clone(), ..world.config(2) };
+    let identity = if same_key { first.identity.clone() } else { world.config(2).identity };
+    let b = {
+        let _inside = process.enter();
+        End::open(first)
+    };
+    a.keep(&b);
+    a.up().await;
+    let bind = b.address();
+    // Whatever it had to say dies with its threads.
+    process.shutdown_background();
+    drop(b);
+    let ended = Instant::now();
+    let _again = loop {
+        let config =
+            MeshConfig { bind, identity: identity.clone(), tuning: tuning.clone(), ..world.config(2) };
+        if let Ok(again) = MeshEndpoint::bind(config, common::accept_all()) {
+            break again;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    while !matches!(a.event().await, LinkEvent::Up { .. }) {}
+    ended.elapsed()
+}
+
+#[tokio::test]
+async fn a_peer_that_ended_without_a_word_is_missed_only_until_it_is_back() {
+    let world = World::new("reset");
+    let (same, other) = (missed(&world, true).await, missed(&world, false).await);
+    assert!(same * 2 < other, "{same:?} with the same key, {other:?} after the idle time-out");
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use crate::close::{CloseCode, truncated};
 use crate::error::BindError;
 use crate::inbox::Inbox;
 use crate::limits::{CLOSE_WAIT, ClientLimits};
+use crate::reset::ResetKey;
 use crate::socket::{self, PortWatch};
 use crate::tls;
 use crate::tuning::Tuning;
@@ -126,7 +127,7 @@ impl ClientPort {
         // Clients open the one ordered stream and nothing else, whatever the tuning says.
         let transport = Arc::new(tuning.transport(0, Ipv4Addr::UNSPECIFIED.into())?);
         let server = server_config(tls::client_port(&identity)?, &transport, &limits);
-        let (endpoint, port) = socket::endpoint(bind, &tuning, Some(server))?;
+        let (endpoint, port) = socket::endpoint(bind, &tuning, Some(server), Some(ResetKey::of(&identity)))?;
         let closing = CancellationToken::new();
         let (inbox, events) = Inbox::new(limits.events_max, limits.events_bytes_max, closing.clone());
         let shared = Arc::new(PortShared {

@@ -23,6 +23,7 @@ use crate::mesh::registry::Registry;
 use crate::mesh::stats::{MeshCounters, MeshStats};
 use crate::mesh::{accept, dial};
 use crate::peer::PeerName;
+use crate::reset::ResetKey;
 use crate::socket::{self, PortWatch};
 use crate::tls::{self, MeshTls};
 use crate::tuning::{Transports, Tuning};
@@ -127,8 +128,9 @@ impl MeshEndpoint {
         limits.check(&tuning)?;
         let transports = Transports::new(&tuning, tuning.streams_max)?;
         let tls = tls::mesh(&identity, tuning.resume_sessions)?;
-        let (endpoint, port) =
-            socket::endpoint(bind, &tuning, Some(ServerConfig::with_crypto(tls.server.clone())))?;
+        let server = ServerConfig::with_crypto(tls.server.clone());
+        let reset = ResetKey::of(&identity);
+        let (endpoint, port) = socket::endpoint(bind, &tuning, Some(server), Some(reset))?;
         let closing = CancellationToken::new();
         let (inbox, events) = Inbox::new(limits.events_max, limits.events_bytes_max, closing.clone());
         let shared = Arc::new(MeshShared {
