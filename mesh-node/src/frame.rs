@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use selvedge_protocol::action::{ActError, ActionNumber, Terms};
 use selvedge_protocol::cell_map::CellMap;
+use selvedge_protocol::event::{Area, EventError};
 use selvedge_protocol::grid::{Grid, Motion};
 use selvedge_protocol::id::{EntityId, NodeId, SessionId};
 use selvedge_protocol::roster::{PublishError, Roster};
 use selvedge_protocol::time::{Tick, Time};
 
+use crate::action::{ACTION_TIMEOUT, Durability, Target};
 use crate::clock::Clock;
 use crate::entity::{Ghost, Owned, Sight};
 
@@ -116,10 +119,58 @@ impl Frame<'_> {
         Ok(Owned::new(entity))
     }
 
+    /// An entity acts on another, here or on whatever node: `World::action` is called there, once, and `World::answer`
+    /// here or wherever the entity is then. It has 5 seconds to arrive.
+    ///
+    /// ```
+    /// use selvedge_node::{ActError, ActionNumber, Durability, Frame, Ghost, Owned};
+    ///
+    /// fn hit(frame: &mut Frame<'_>, boat: Owned, other: Ghost) -> Result<ActionNumber, ActError> {
+    ///     frame.action(boat, other.into(), b"hit", Durability::Plain)
+    /// }
+    /// ```
+    ///
+    /// Only what is this node's to simulate can act:
+    ///
+    /// ```compile_fail
+    /// use selvedge_node::{ActError, ActionNumber, Durability, Frame, Ghost, Owned};
+    ///
+    /// fn hit(frame: &mut Frame<'_>, boat: Ghost, other: Owned) -> Result<ActionNumber, ActError> {
+    ///     frame.action(boat, other.into(), b"hit", Durability::Plain)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// If the entity isn't simulated here (any more) or is leaving, there are more than 512 bytes, or 32 of its actions
+    /// are unsettled.
+    pub fn action(
+        &mut self,
+        from: Owned,
+        to: Target,
+        bytes: &[u8],
+        durability: Durability,
+    ) -> Result<ActionNumber, ActError> {
+        let interval_us = self.interval.as_micros().max(1);
+        let ticks = u64::try_from(ACTION_TIMEOUT.as_micros() / interval_us).unwrap_or(u64::MAX);
+        let terms = Terms { durable: durability == Durability::Durable, ticks };
+        self.roster.act(from.id(), to.id(), bytes, terms, self.tick)
+    }
+
+    /// Something happens in an area: an explosion, a sound. Three ticks from now `World::event` is called on every node
+    /// whose cells it touches, this one included. For an event in the whole world it is six ticks, by way of the coordinator,
+    /// which passes on 16 a second and drops the rest. Fire and forget: nobody is told whether it arrived.
+    ///
+    /// # Errors
+    /// If there are more than 512 bytes, the area isn't finite or reaches further than 100 km, or this node has caused 64
+    /// events in this tick.
+    pub fn event(&mut self, area: Area, bytes: &[u8]) -> Result<(), EventError> {
+        self.roster.cause(area, bytes, self.tick)
+    }
+
     /// Removes an entity from the world.
     ///
     /// # Errors
-    /// If it isn't simulated here (any more).
+    /// If it isn't simulated here (any more), or a durable action of it or to it is not settled: try again later.
     pub fn despawn(&mut self, entity: Owned) -> Result<(), PublishError> {
         self.roster.despawn(entity.id(), self.tick)
     }

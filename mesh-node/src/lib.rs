@@ -27,6 +27,7 @@
 //!
 //! Deliberately absent: the rules of handoffs (`selvedge-protocol`), sockets (`selvedge-transport`).
 
+mod action;
 #[cfg(feature = "arena")]
 pub mod app;
 #[cfg(feature = "arena")]
@@ -43,6 +44,7 @@ mod report;
 mod shared;
 mod world;
 
+pub use action::{Action, Answer, Durability, Event, Reply, Target};
 pub use config::MeshNodeConfig;
 pub use entity::{Ghost, Owned, Sight};
 pub use frame::Frame;
@@ -54,6 +56,8 @@ pub use report::{HistogramError, HistogramText, NodeCounters, NodeHistograms, No
 pub use world::{Player, Refused, World};
 
 // The words of the core that a game meets.
+pub use selvedge_protocol::action::{ActError, ActionNumber, Failure};
+pub use selvedge_protocol::event::{Area, EventError};
 pub use selvedge_protocol::grid::{Motion, Position, Velocity};
 pub use selvedge_protocol::id::{EntityId, NodeId, SessionId};
 pub use selvedge_protocol::node::{GhostChange, LeaveReason as Leave, ReleaseReason as Release};

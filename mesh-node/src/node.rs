@@ -208,6 +208,7 @@ impl MeshNode {
         let late = self.shared.clock.mesh_now().since(tick.start(interval));
 
         let Some(side) = &mut self.side else { return Err(TickError::Stopped) };
+        side.tell_events(world, tick);
         let began = Instant::now();
         step(world, &mut side.frame(tick, &self.shared.clock));
         let step = began.elapsed();

@@ -5,10 +5,13 @@
 
 use std::borrow::Cow;
 
+use selvedge_protocol::action::ActionNumber;
 use selvedge_protocol::grid::{Motion, Position};
 use selvedge_protocol::id::{EntityId, SessionId};
 use selvedge_protocol::node::{GhostChange, LeaveReason, ReleaseReason};
 use selvedge_protocol::snapshot::{SnapshotView, SnapshotWriter};
+
+use crate::action::{Action, Answer, Event, Reply};
 
 /// A game world, as the mesh drives it.
 ///
@@ -49,6 +52,25 @@ pub trait World {
 
     /// Something that another node simulates came into sight, moved or vanished.
     fn ghost(&mut self, change: GhostChange);
+
+    /// Another entity, here or elsewhere, asks something of one that this node simulates. Comes once for each action; what
+    /// it changes must be in the next capture. By default everything is refused.
+    fn action(&mut self, action: Action<'_>) -> Reply {
+        let _ = action;
+        Reply::refused(&[][..])
+    }
+
+    /// Something happens, now, in this tick: every node whose cells it touches is told, with those of its own entities
+    /// that it reaches. Each is reached by one node, once. By default it is ignored.
+    fn event(&mut self, event: Event<'_>) {
+        let _ = event;
+    }
+
+    /// What came of an action of an entity that this node simulates: told once, wherever the entity has gone meanwhile.
+    /// By default it is ignored.
+    fn answer(&mut self, entity: EntityId, number: ActionNumber, answer: Answer<'_>) {
+        let _ = (entity, number, answer);
+    }
 }
 
 /// The game said no. The reason is logged here; the other side only hears that the game refused.

@@ -197,6 +197,12 @@ pub enum PlantedBug {
     ForgetEnds,
     /// A client forgets an input as soon as it is applied.
     ForgetApplied,
+    /// A durable action is sent before its sender's half of it is safe.
+    AskUnsafe,
+    /// A durable action is answered before its receiver's half of it is safe.
+    AnswerUnsafe,
+    /// A receiver is told to forget a durable action before the answer is safe with its sender.
+    CloseUnsafe,
 }
 
 impl Default for NodeConfig {

@@ -7,11 +7,13 @@
 
 #![allow(missing_debug_implementations, reason = "rkyv generates archived types without Debug")]
 
+pub mod action;
 pub mod authority;
 pub mod cell_map;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
+pub mod event;
 pub mod ghost;
 pub mod grid;
 pub mod handoff;

@@ -103,6 +103,39 @@ pub const SETTLED_PER_MESSAGE_MAX: usize = 1_024;
 /// Handoffs that a target must still settle. Past it the oldest is left to its source.
 pub const SETTLING_MAX: usize = TOMBSTONES_MAX;
 
+/// Bytes of one action. A longer one is an error of the game.
+pub const ACTION_BYTES_MAX: usize = 512;
+/// Bytes of the answer to an action. A longer one is cut.
+pub const ANSWER_BYTES_MAX: usize = 128;
+/// Actions of one entity that are not settled. A further one fails at once.
+pub const ACTIONS_PENDING_MAX: usize = 32;
+/// Actions that an entity remembers to have answered. Further ones wait until others are settled, or time out.
+pub const ACTIONS_REMEMBERED_MAX: usize = 256;
+/// Senders that an entity remembers. Actions of further ones wait, or time out.
+pub const SENDERS_REMEMBERED_MAX: usize = 256;
+/// The longest time that an action may take to reach its receiver, in ticks. A longer one is cut.
+pub const ACTION_TICKS_MAX: u64 = 3_600;
+/// For so many ticks after its deadline a durable action that nobody closes is remembered; then its sender is taken for
+/// lost.
+pub const DURABLE_KEPT_TICKS: u64 = 18_000;
+/// Actions to one entity that its game has not answered. Further ones are dropped: their senders repeat them.
+pub const ACTIONS_GIVEN_MAX: usize = 256;
+/// Bytes of one event. A longer one is an error of the game.
+pub const EVENT_BYTES_MAX: usize = 512;
+/// How far an event reaches from its centre, in metres. One that reaches further is an error of the game.
+pub const EVENT_RADIUS_M_MAX: f64 = 100_000.0;
+/// Events that one node causes in a tick. A further one is an error of the game; of others' a node takes four times as
+/// many, and drops the rest.
+pub const EVENTS_PER_TICK_MAX: usize = 64;
+/// Events that a game side keeps: those to come, and those of the last moment. Further ones are dropped.
+pub const EVENTS_KEPT_MAX: usize = 1_024;
+/// For so many ticks an event is kept for those who come late. One that is older when it comes is dropped.
+pub const EVENT_KEPT_TICKS: u64 = 60;
+/// The most ticks from an event's cause to its effect.
+pub const EVENT_LEAD_TICKS_MAX: u64 = 6;
+/// World-wide events that a coordinator passes on at once; it gains as many in a second. Further ones are dropped.
+pub const ANNOUNCEMENTS_PER_S: u32 = 16;
+
 // The window is kept in words of 64 bits.
 const _: () = assert!(GHOST_WINDOW.is_multiple_of(64));
 const _: () = assert!(INPUT_WINDOW as usize <= INPUTS_PER_MESSAGE_MAX);

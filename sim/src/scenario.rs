@@ -65,6 +65,8 @@ pub struct Scenario {
     pub coordinator: CoordinatorConfig,
     /// Whether the coordinator doesn't wait for its disk before it speaks: a mistake that the checks must see.
     pub hasty_disk: bool,
+    /// Whether an entity is handed over without what it remembers of its actions: a mistake that the checks must see.
+    pub bookless: bool,
     /// The settings of every node.
     pub node: NodeConfig,
     /// The settings of every client.
@@ -158,6 +160,8 @@ pub struct Play {
     pub restart: f64,
     /// A logged-out player comes back under the same name.
     pub come_back: f64,
+    /// Per entity and tick: it gives something away, or pokes somebody.
+    pub trade: f64,
 }
 
 /// Never, as far as a script is concerned.
@@ -206,6 +210,7 @@ impl Play {
         logout: 0.0,
         restart: 0.0,
         come_back: 0.0,
+        trade: 0.0,
     };
 }
 
@@ -228,7 +233,7 @@ impl Scenario {
         let grid = draw_grid(&mut dice, nodes);
         let coordinator = draw_coordinator(&mut dice, grid, nodes);
         let node = draw_node(&mut dice, &coordinator.world);
-        let play = draw_play(&mut dice, profile, grid.cell_edge_m);
+        let play = Play { trade: draw_trade(seed), ..draw_play(&mut dice, profile, grid.cell_edge_m) };
         let settle_within = UNUSED_SESSION
             + Duration::from_secs(20)
             + 16 * node.backoff
@@ -253,6 +258,7 @@ impl Scenario {
             faults: draw_faults(&mut dice, profile, node.transfer_patience),
             coordinator,
             hasty_disk: false,
+            bookless: false,
             node,
             client: ClientConfig::default(),
             play,
@@ -336,7 +342,13 @@ fn draw_play(dice: &mut Dice, profile: Profile, edge: f64) -> Play {
         logout: if_rough(0.003),
         restart: if_rough(0.0004),
         come_back: 0.7,
+        trade: 0.0,
     }
+}
+
+/// In two seeds of seven bodies trade; of their own stream, so that the others stay what they were.
+fn draw_trade(seed: u64) -> f64 {
+    if seed % 7 < 5 { 0.0 } else { Dice::new(seed, 6).real(0.002, 0.03) }
 }
 
 fn draw_faults(dice: &mut Dice, profile: Profile, transfer_patience: Duration) -> Faults {

@@ -170,6 +170,8 @@ fn inspection(calm_for: Duration, standing: Standing, unacknowledged: usize) -> 
         held,
         players,
         unheld: Vec::new(),
+        unsettled: Vec::new(),
+        purses: Vec::new(),
         ownerless: Vec::new(),
         waiting: false,
     })
@@ -242,7 +244,18 @@ fn with_a_copy_at_1() -> NothingLost {
 fn empty(calm_for: Duration) -> Fact {
     let (held, players) = (Vec::new(), Vec::new());
     let (unheld, ownerless) = (Vec::new(), Vec::new());
-    Fact::Inspected(Inspection { calm_for, bound: BOUND, held, players, unheld, ownerless, waiting: false })
+    let (unsettled, purses) = (Vec::new(), Vec::new());
+    Fact::Inspected(Inspection {
+        calm_for,
+        bound: BOUND,
+        held,
+        players,
+        unheld,
+        unsettled,
+        purses,
+        ownerless,
+        waiting: false,
+    })
 }
 
 #[test]

@@ -226,6 +226,8 @@ impl Pair {
             }
             GameCommand::Capture { .. }
             | GameCommand::Join { .. }
+            | GameCommand::Action(_)
+            | GameCommand::Event(_)
             | GameCommand::Leave { .. }
             | GameCommand::Release { .. }
             | GameCommand::Input { .. }

@@ -44,6 +44,8 @@ impl Batch {
             | GameCommand::Admit { .. }
             | GameCommand::Release { .. }
             | GameCommand::Input { .. }
+            | GameCommand::Action(_)
+            | GameCommand::Event(_)
             | GameCommand::Checkpoint(_)) => self.commands.push(Some(other)),
         }
     }

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use selvedge_protocol::action::Request;
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::grid::Motion;
-use selvedge_protocol::id::{EntityId, InputSeq, ReservationId, SessionId};
+use selvedge_protocol::id::{EntityId, InputSeq, ReservationId};
+use selvedge_protocol::limits::ANSWER_BYTES_MAX;
 use selvedge_protocol::node::{GameCommand, GameReport, GhostChange, Registration, ReleaseReason};
-use selvedge_protocol::roster::{Callback, FreezeOrder, Roster};
+use selvedge_protocol::roster::{Callback, FreezeOrder, Performed, Roster};
 use selvedge_protocol::snapshot::{Assembled, CapturedSnapshot, ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::Tick;
 use tracing::{debug, error, info, warn};
 
+use crate::action::{Action, Answer, Event};
 use crate::clock::{Clock, whole_micros};
 use crate::entity::Sight;
 use crate::frame::Frame;
@@ -25,7 +28,6 @@ const PRECOPY_SHARE: u32 = 4;
 #[derive(Debug)]
 struct Precopy {
     entity: EntityId,
-    session: Option<SessionId>,
     reservation: ReservationId,
     have: ComponentVersions,
 }
@@ -122,12 +124,13 @@ impl GameSide {
             }
             Callback::Leave { entity, session, why } => {
                 let applied = self.roster.applied(entity).unwrap_or_default();
-                let snapshot = self.capture(world, entity, session, &ComponentVersions::new(), applied);
+                let writer = SnapshotWriter::new(entity, session, &ComponentVersions::new());
+                let snapshot = self.capture(world, writer, applied);
                 self.timed(|| world.leave(entity, why));
                 self.roster.left(entity, snapshot, tick);
             }
-            Callback::Capture { entity, session, reservation, have } => {
-                self.precopies.push(Precopy { entity, session, reservation, have });
+            Callback::Capture { entity, session: _, reservation, have } => {
+                self.precopies.push(Precopy { entity, reservation, have });
             }
             Callback::Warm { entity, reservation, snapshot } => {
                 let accepted = self.warm(world, entity, &snapshot);
@@ -144,6 +147,31 @@ impl GameSide {
             Callback::Release { entity, why } => self.timed(|| world.release(entity, why)),
             Callback::Input { entity, seq, bytes } => self.timed(|| world.input(entity, seq.0, &bytes)),
             Callback::Ghost(change) => self.ghost(world, change),
+            Callback::Perform { entity, request } => {
+                let Request { id, durable, ref bytes, .. } = request;
+                let action = Action { from: id.from, to: entity, durable, bytes };
+                let reply = self.timed(|| world.action(action));
+                if reply.bytes.len() > ANSWER_BYTES_MAX {
+                    warn!(
+                        ?entity,
+                        bytes = reply.bytes.len(),
+                        "the game's answer to an action is too long; it is cut"
+                    );
+                }
+                let answer = if reply.done { Performed::Done } else { Performed::Refused };
+                self.roster.performed(entity, &request, answer(&reply.bytes), tick);
+            }
+            Callback::Settled { entity, number, outcome } => {
+                self.timed(|| world.answer(entity, number, Answer::of(&outcome)));
+            }
+        }
+    }
+
+    /// Tells the game what happens in this tick: after its commands, before its step.
+    pub(crate) fn tell_events(&mut self, world: &mut dyn World, tick: Tick) {
+        while let Some((event, reached)) = self.roster.poll_event(tick) {
+            let event = Event { area: event.area, bytes: &event.bytes, reached: &reached };
+            self.timed(|| world.event(event));
         }
     }
 
@@ -166,7 +194,8 @@ impl GameSide {
         if !self.roster.holds(order.entity) {
             return false;
         }
-        let snapshot = self.capture(world, order.entity, order.session, &order.have, order.applied);
+        let writer = self.roster.writer(order.entity, &order.have);
+        let snapshot = self.capture(world, writer, order.applied);
         self.roster.frozen(order, snapshot, tick)
     }
 
@@ -179,9 +208,10 @@ impl GameSide {
     pub(crate) fn capture_precopies(&mut self, world: &dyn World) {
         let (began, budget) = (Instant::now(), self.interval() / PRECOPY_SHARE);
         let mut waiting = std::mem::take(&mut self.precopies).into_iter();
-        for Precopy { entity, session, reservation, have } in waiting.by_ref() {
+        for Precopy { entity, reservation, have } in waiting.by_ref() {
             let Some(applied) = self.roster.applied(entity) else { continue };
-            if let Some(snapshot) = self.capture(world, entity, session, &have, applied) {
+            let writer = self.roster.writer(entity, &have);
+            if let Some(snapshot) = self.capture(world, writer, applied) {
                 self.roster.captured(entity, reservation, snapshot);
             }
             if began.elapsed() > budget {
@@ -197,7 +227,8 @@ impl GameSide {
         let (cut, entries) = self.roster.poll_cut()?;
         let began = Instant::now();
         let captured = entries.into_iter().map(|entry| {
-            let snapshot = self.capture(world, entry.entity, entry.session, &entry.have, entry.applied);
+            let writer = self.roster.writer(entry.entity, &entry.have);
+            let snapshot = self.capture(world, writer, entry.applied);
             (entry, snapshot)
         });
         let captured = captured.collect();
@@ -256,12 +287,10 @@ impl GameSide {
     fn capture(
         &mut self,
         world: &dyn World,
-        entity: EntityId,
-        session: Option<SessionId>,
-        have: &ComponentVersions,
+        mut writer: SnapshotWriter,
         applied: InputSeq,
     ) -> Option<CapturedSnapshot> {
-        let mut writer = SnapshotWriter::new(entity, session, have);
+        let entity = writer.entity();
         writer.schema(self.schema);
         self.timed(|| world.capture(entity, &mut writer));
         match writer.finish(applied) {

@@ -186,6 +186,8 @@ fn describe(report: &GameReport) -> String {
         ),
         GameReport::Warmed { accepted, .. } => format!("warmed {accepted}"),
         GameReport::Admitted { accepted, tick, .. } => format!("admitted {accepted} from {}", tick.0),
+        GameReport::Event { area, .. } => format!("event {area:?}"),
+        GameReport::Action(report) => format!("{:?}", report.news),
         GameReport::Restored { tick, .. } => format!("restored from {}", tick.0),
         GameReport::Checkpoint { cut, tick, copies } => {
             let full = copies

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{Coordinator, CoordinatorEvent};
 use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer, Term};
 use crate::time::Time;
-use crate::wire::{AuthorityChange, AuthorityEvent, Message};
+use crate::wire::{ActionMessage, AuthorityChange, AuthorityEvent, Message};
 
 /// Activations remembered of each entity, to see an epoch that is claimed twice.
 const HISTORY: usize = 8;
@@ -182,6 +182,16 @@ impl Coordinator {
         }
         let term = self.term;
         self.send(from, Message::AuthorityAck { term, acknowledged });
+    }
+
+    /// A node has lost sight of an entity that one of its own acts on.
+    pub(super) fn on_locate(&mut self, from: NodeId, entity: EntityId) {
+        let at = self.directory.holder(entity);
+        // What nobody has told yet may be held all the same, and so may what a round is about.
+        let whole = self.directory.is_whole() && !self.rounds.is_open();
+        let gone = at.is_none() && (whole || self.directory.is_gone(entity));
+        let term = self.term;
+        self.send(from, Message::Action(ActionMessage::Located { term, entity, at, gone }));
     }
 
     /// Takes one change; says whether it needs no repeat.

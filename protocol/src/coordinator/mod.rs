@@ -5,11 +5,13 @@
 //! - `recovery`: what becomes of what the dead held
 //! - `prepare`: step 2 of a crossing
 //! - `directory`: who holds what, and whether the reports add up
+//! - `announcements`: events for the whole world
 //! - `sessions`: players at the door
 //! - `stays`: their sessions, and their characters on the way to the store
 //! - `mesh_time`: where mesh time goes on after a restart
 //! - `persist`: what must survive one
 
+mod announcements;
 mod directory;
 mod io;
 mod leases;
@@ -44,8 +46,9 @@ use crate::lease::Warden;
 use crate::recovery::RoundKeeper;
 use crate::time::Time;
 use crate::timers::Timers;
-use crate::wire::{CensusEntry, Lane, Message, Round};
+use crate::wire::{ActionMessage, CensusEntry, EventMessage, Lane, Message, Round};
 
+use announcements::Announcements;
 use directory::Directory;
 use mesh_time::MeshTime;
 use nodes::NodeRecord;
@@ -110,6 +113,7 @@ pub struct Coordinator {
     censuses: BTreeMap<u64, Census>,
     prepares_notified: u64,
     prepares_refused: u64,
+    announcements: Announcements,
     timers: Timers<TimerKey>,
     outputs: VecDeque<CoordinatorOutput>,
 }
@@ -151,6 +155,7 @@ impl Coordinator {
             censuses: BTreeMap::new(),
             prepares_notified: 0,
             prepares_refused: 0,
+            announcements: Announcements::default(),
             timers: Timers::new(),
             outputs: VecDeque::new(),
         })
@@ -279,9 +284,13 @@ impl Coordinator {
             Message::CensusReply { request, entries } => self.on_census_reply(from, request, entries),
             // The runtime keeps reports; the core has no use for them.
             Message::Report => {}
+            Message::Event(EventMessage::Happens(event)) => self.on_announcement(from, event, now),
+            Message::Action(ActionMessage::Locate { entity }) => self.on_locate(from, entity),
             Message::Lease(said) => self.on_lease_message(from, said, now),
             Message::Recovery(said) => self.on_recovery_message(from, said, now),
             Message::Registered { .. }
+            | Message::Action(_)
+            | Message::Event(_)
             | Message::Standby(_)
             | Message::RegisterRefused { .. }
             | Message::HeartbeatReply { .. }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::actions::Acting;
 use super::{GameCommand, Node, NodeEvent, Published, TimerKey};
 use crate::handoff::Path;
 use crate::handoff::source::{Stage, Transferring};
@@ -41,6 +42,8 @@ impl Node {
         let kept = SnapshotArchive::validate(snapshot.bytes.clone())
             .and_then(|archive| held.source.captured.apply(archive));
         held.inputs.rewind(applied);
+        // Built anew where the entity goes on, here or there.
+        held.acting = Acting::default();
         held.motion = motion;
         held.state = state;
         held.last_tick = tick;

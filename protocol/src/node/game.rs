@@ -30,6 +30,8 @@ impl Node {
             }
             GameReport::Admitted { id, accepted, tick } => self.on_admitted(id, accepted, tick, now),
             GameReport::Restored { entity, grant, tick } => self.on_restored(entity, grant, tick, now),
+            GameReport::Action(report) => self.on_action_report(report, now),
+            GameReport::Event { area, bytes, tick } => self.on_event_caused(area, bytes, tick),
             GameReport::Checkpoint { cut, tick, copies } => self.on_checkpoint(cut, tick, copies, now),
         }
     }
@@ -37,6 +39,7 @@ impl Node {
     /// A tick is done: everything that was published under a standing grant counts.
     fn on_frame(&mut self, tick: Tick, published: Vec<Published>, now: Time) {
         self.last_frame = self.last_frame.max(tick);
+        self.events.next_tick();
         let mut fresh = Vec::with_capacity(published.len());
         for Published { entity, grant, motion, applied, state } in published {
             if !self.authority.holds(entity, grant) {

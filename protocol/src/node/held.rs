@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::LeaveReason;
+use super::actions::Acting;
 use crate::grid::Motion;
 use crate::handoff::source::Source;
 use crate::id::{AuthorityEpoch, ClientId, InputSeq, Peer, SessionId};
@@ -27,6 +28,7 @@ pub(super) struct Held {
     /// Set while the player is to leave the world.
     pub(super) leaving: Option<LeaveReason>,
     pub(super) source: Source,
+    pub(super) acting: Acting,
     /// How it came here, until that is reported.
     pub(super) arrival: Option<Arrival>,
     /// The second token of the handoff that brought it, to repeat in `Accepted`.
@@ -63,6 +65,7 @@ impl Held {
             client: None,
             leaving: None,
             source: Source::default(),
+            acting: Acting::default(),
             arrival: None,
             accept_token: None,
         }

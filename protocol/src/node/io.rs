@@ -5,8 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use core::time::Duration;
 
+use super::action_io::{ActionCommand, ActionReport};
 use super::event::NodeEvent;
 use crate::cell_map::CellMap;
+use crate::event::{Area, Event};
 use crate::grid::{Grid, Motion, Position};
 use crate::id::{
     AuthorityEpoch, ClientId, EntityId, HandoffId, InputSeq, NodeId, Peer, ReservationId, SessionId, Term,
@@ -243,6 +245,10 @@ pub enum GameCommand {
     },
     /// A ghost appeared, moved or vanished.
     Ghost(GhostChange),
+    /// Something about an action.
+    Action(ActionCommand),
+    /// Something happens where this node has cells.
+    Event(Event),
     /// Capture everything that is simulated here, at the end of one tick.
     Checkpoint(CutOrder),
 }
@@ -437,6 +443,17 @@ pub enum GameReport {
         /// Under which grant.
         grant: AuthorityEpoch,
         /// From which tick on.
+        tick: Tick,
+    },
+    /// Something about an action.
+    Action(ActionReport),
+    /// The game caused an event.
+    Event {
+        /// Where.
+        area: Area,
+        /// What.
+        bytes: Vec<u8>,
+        /// In which tick it takes effect.
         tick: Tick,
     },
     /// A checkpoint: everything that was simulated here, after one tick.

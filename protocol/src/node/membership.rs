@@ -10,7 +10,7 @@ use crate::cell_map::{CellMap, CellMapDiff, CellMapImage};
 use crate::grid::{Grid, GridConfig};
 use crate::id::{Incarnation, Peer, Term};
 use crate::time::Time;
-use crate::wire::{Lane, Load, Message, PrepareOutcome};
+use crate::wire::{ActionMessage, EventMessage, Lane, Load, Message, PrepareOutcome};
 
 const REGISTER_RETRY: Duration = Duration::from_millis(500);
 
@@ -197,9 +197,21 @@ impl Node {
                     self.outputs.push_back(Output::Send { to, lane, message, blob });
                 }
             }
+            Message::Event(EventMessage::Announced { term, event }) => {
+                if self.heed(term) {
+                    self.hear_event(event);
+                }
+            }
+            Message::Action(ActionMessage::Located { term, entity, at, gone }) => {
+                if self.heed(term) {
+                    self.on_located(entity, at, gone, now);
+                }
+            }
             Message::Lease(said) => self.on_coordinator_lease(said, now),
             Message::Recovery(said) => self.on_recovery(said, now),
             Message::Register { .. }
+            | Message::Action(_)
+            | Message::Event(_)
             | Message::Standby(_)
             | Message::Heartbeat { .. }
             | Message::PrepareRequest(_)

@@ -6,6 +6,8 @@
 //! - `source`, `cutover`: an entity on its way out
 //! - `target`: an entity on its way in
 //! - `clients`: players' connections, inputs, entering and leaving
+//! - `actions`: actions between entities, on their way
+//! - `events`: events, on their way
 //! - `replication`: ghosts, and what clients see
 //! - `directory`: what the coordinator is told about authority
 //! - `standby`: checkpoints to the buddy, copies kept for others
@@ -13,10 +15,13 @@
 //!
 //! `handle` takes one input and never fails; `poll_output` is drained after it.
 
+mod action_io;
+mod actions;
 mod clients;
 mod cutover;
 mod directory;
 mod event;
+mod events;
 mod game;
 mod held;
 mod io;
@@ -29,6 +34,7 @@ mod source;
 mod standby;
 mod target;
 
+pub use action_io::{ActionCommand, ActionNews, ActionReport};
 pub use event::NodeEvent;
 pub use io::{
     ArmedTarget, CheckpointCopy, Destination, GameCommand, GameReport, GhostChange, Input, LeaveReason,
@@ -58,6 +64,7 @@ use crate::wire::{CensusEntry, CensusStanding, Lane, Message, RefuseReason, Serv
 
 use clients::ClientState;
 use directory::Directory;
+use events::Events;
 use held::{Arrival, Held};
 use lease::Leases;
 use membership::Membership;
@@ -99,6 +106,8 @@ pub enum NodeTimeout {
     Directory,
     /// A checkpoint is due, or something about one.
     Standby,
+    /// An action is repeated.
+    Action,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -116,6 +125,7 @@ enum TimerKey {
     Reservation(EntityId, NodeId),
     Tombstone(EntityId),
     Linger(EntityId),
+    Action(EntityId),
     Join(EntityId),
 }
 
@@ -126,6 +136,7 @@ impl TimerKey {
             Self::Renew | Self::Lease => NodeTimeout::Lease,
             Self::Directory | Self::Saves => NodeTimeout::Directory,
             Self::Checkpoint | Self::Settling => NodeTimeout::Standby,
+            Self::Action(_) => NodeTimeout::Action,
             Self::Source(_) => NodeTimeout::Handoff,
             Self::Ghosts
             | Self::Tokens
@@ -160,6 +171,7 @@ pub struct Node {
     clients: BTreeMap<ClientId, ClientState>,
     ghosts: Ghosts,
     directory: Directory,
+    events: Events,
     standby: Standby,
     timers: Timers<TimerKey>,
     handoffs_in: u64,
@@ -201,6 +213,7 @@ impl Node {
             clients: BTreeMap::new(),
             ghosts: Ghosts::default(),
             directory: Directory::default(),
+            events: Events::default(),
             standby,
             timers: Timers::new(),
             handoffs_in: 0,
@@ -276,6 +289,7 @@ impl Node {
                 TimerKey::Tombstone(entity) => self.on_tombstone_due(entity, now),
                 TimerKey::Linger(entity) => self.on_linger_due(entity, now),
                 TimerKey::Join(entity) => self.on_join_due(entity, now),
+                TimerKey::Action(entity) => self.on_action_due(entity, now),
             }
         }
     }
@@ -328,6 +342,8 @@ impl Node {
             Message::Cancel { id } => self.on_cancel(peer, id),
             Message::Cancelled { id } => self.on_not_taken(peer, id, None, now),
             Message::RelayInputs { entity, hops, inputs } => self.on_relay(entity, hops, inputs, now),
+            Message::Action(said) => self.on_action(peer, said, now),
+            Message::Event(said) => self.on_event(peer, said),
             Message::Ghosts { tick, updates } => self.on_ghosts(peer, tick, &updates, now),
             Message::Lease(said) => self.on_peer_lease(peer, said, now),
             Message::Standby(said) => self.on_standby(peer, said, &blob, now),

@@ -37,6 +37,11 @@ impl Ghosts {
         self.by_entity.len()
     }
 
+    /// Who shows this ghost.
+    pub(super) fn shown_by(&self, entity: EntityId) -> Option<NodeId> {
+        self.by_entity.get(&entity).map(|ghost| ghost.by)
+    }
+
     /// Forgets them all; says which there were.
     pub(super) fn clear(&mut self) -> impl Iterator<Item = EntityId> + use<> {
         self.shown_by.clear();

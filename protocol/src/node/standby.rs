@@ -327,7 +327,7 @@ impl Node {
 
     /// A cut is safe: inputs in it are durable, spawns in it are acknowledged, handoffs covered by it are settled.
     fn on_safe(&mut self, acked: Acked, now: Time) {
-        let Acked { cut, covered, settles, sent, bytes, took } = acked;
+        let Acked { cut, tick, covered, settles, sent, bytes, took } = acked;
         let mut safe = Vec::new();
         for Covered { entity, epoch, applied, first } in covered {
             if first {
@@ -339,6 +339,7 @@ impl Node {
             };
             if same_epoch && let Some(held) = self.held.get_mut(&entity) {
                 held.durable = held.durable.max(applied);
+                self.actions_safe(entity, tick, now);
             }
         }
         self.event(NodeEvent::Checkpointed { cut, sent, bytes, took, safe });

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::action::{ActionNumber, Outcome, Request};
 use crate::grid::{Motion, Position};
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, ReservationId, SessionId};
 use crate::limits::STATE_BYTES_MAX;
@@ -86,6 +87,22 @@ pub enum Callback {
     },
     /// Draw a ghost, or stop.
     Ghost(GhostChange),
+    /// Do what another entity asks; answer with [`Roster::performed`](super::Roster::performed).
+    Perform {
+        /// Who is asked.
+        entity: EntityId,
+        /// By whom, what.
+        request: Request,
+    },
+    /// An action of an entity's own is settled.
+    Settled {
+        /// Who acted.
+        entity: EntityId,
+        /// Which of its actions.
+        number: ActionNumber,
+        /// What came of it.
+        outcome: Outcome,
+    },
 }
 
 /// An entity that was just frozen: capture it now and answer with [`Roster::frozen`](super::Roster::frozen).
@@ -112,6 +129,9 @@ pub enum PublishError {
     /// An entity of that id exists already.
     #[error("{0} exists already")]
     Exists(EntityId),
+    /// A durable action of the entity, or to it, is not settled: it must not end before.
+    #[error("{0} has durable actions that are not settled: end it once they are")]
+    Bound(EntityId),
     /// A position or velocity is not finite.
     #[error("{entity} has a motion that is not finite: {motion:?}")]
     NotFinite {

@@ -7,22 +7,27 @@
 //!
 //! Deliberately absent: the game's own state, threads, channels.
 
+mod actions;
 mod callback;
+mod events;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::action::ActionBook;
 use crate::cell_map::CellMap;
-use crate::grid::{Grid, Motion};
+use crate::event::Happenings;
+use crate::grid::{Grid, Motion, Position};
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, NodeId, ReservationId, SessionId};
 use crate::limits::STATE_BYTES_MAX;
-use crate::node::{ArmedTarget, CheckpointCopy, GameCommand, GameReport, Published};
+use crate::node::{ArmedTarget, CheckpointCopy, GameCommand, GameReport, LeaveReason, Published};
 use crate::snapshot::{Assembled, CapturedSnapshot};
 use crate::standby::CutOrder;
 use crate::time::{Tick, Time};
 
+pub use actions::Performed;
 pub use callback::{Callback, CutEntry, FreezeOrder, PublishError};
 
 #[derive(Debug)]
@@ -33,6 +38,29 @@ struct Entry {
     armed: Vec<ArmedTarget>,
     /// Joined, restored or admitted, but no tick has simulated it yet.
     fresh: Option<Fresh>,
+    actions: ActionBook,
+    /// From this tick on the entity is this node's.
+    since: Tick,
+    /// Where it was last published.
+    position: Position,
+    /// The player is to leave as soon as no durable action stands against it.
+    leaving: Option<LeaveReason>,
+}
+
+impl Entry {
+    const fn new(grant: AuthorityEpoch, session: Option<SessionId>, since: Tick, position: Position) -> Self {
+        Self {
+            grant,
+            session,
+            applied: InputSeq(0),
+            armed: Vec::new(),
+            fresh: None,
+            actions: ActionBook::new(),
+            since,
+            position,
+            leaving: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +80,9 @@ pub struct Roster {
     published: Vec<Published>,
     freezing: Vec<FreezeOrder>,
     reports: Vec<GameReport>,
+    happenings: Happenings,
+    /// Events that the game has caused in this tick.
+    caused: usize,
     /// A cut that is to be captured after this tick.
     cut: Option<CutOrder>,
     /// Entities that are this node's only from a later tick on, with every command for them since.
@@ -77,6 +108,8 @@ impl Roster {
             published: Vec::new(),
             freezing: Vec::new(),
             reports: Vec::new(),
+            happenings: Happenings::new(),
+            caused: 0,
             cut: None,
             early: BTreeMap::new(),
         }
@@ -134,7 +167,11 @@ impl Roster {
             .filter(|(_, early)| early.first_tick <= tick)
             .map(|(&entity, _)| entity)
             .collect();
-        due.iter().filter_map(|entity| self.early.remove(entity)).flat_map(|early| early.commands).collect()
+        let early =
+            due.iter().filter_map(|entity| self.early.remove(entity)).flat_map(|early| early.commands);
+        let mut commands: Vec<GameCommand> = early.collect();
+        self.age_actions(tick, &mut commands);
+        commands
     }
 
     /// Takes one command of the core; says what the game must do, if anything. `tick` is the one about to run.
@@ -145,18 +182,15 @@ impl Roster {
                 if self.holds(entity) {
                     return None;
                 }
-                let held = Entry {
-                    grant,
-                    session: Some(session),
-                    applied: InputSeq::default(),
-                    armed: Vec::new(),
-                    fresh: None,
-                };
-                self.held.insert(entity, held);
+                self.held.insert(entity, Entry::new(grant, Some(session), tick, entry));
                 Some(Callback::Join { entity, session, name, entry, baseline })
             }
             GameCommand::Leave { entity, grant, why } => {
-                let entry = self.held.get(&entity).filter(|entry| entry.grant == grant)?;
+                let entry = self.held.get_mut(&entity).filter(|entry| entry.grant == grant)?;
+                if entry.actions.is_bound() {
+                    entry.leaving = Some(why);
+                    return None;
+                }
                 Some(Callback::Leave { entity, session: entry.session, why })
             }
             GameCommand::Capture { entity, reservation, have } => {
@@ -175,8 +209,9 @@ impl Roster {
                 }
                 Some(Callback::Warm { entity, reservation, snapshot })
             }
-            GameCommand::Restore { entity, grant, snapshot, first_tick: _ } => {
-                self.hold(entity, grant, &snapshot, Fresh::Restored);
+            GameCommand::Restore { entity, grant, snapshot, first_tick } => {
+                self.hold(entity, grant, &snapshot, Fresh::Restored, first_tick);
+                self.tell_actions(entity);
                 Some(Callback::Restore { entity, snapshot })
             }
             GameCommand::Admit { id, snapshot, first_tick: _ } => Some(Callback::Admit { id, snapshot }),
@@ -197,6 +232,11 @@ impl Roster {
                 Some(Callback::Input { entity, seq, bytes })
             }
             GameCommand::Ghost(change) => Some(Callback::Ghost(change)),
+            GameCommand::Action(command) => self.take_action(command, tick),
+            GameCommand::Event(event) => {
+                self.happenings.hear(event, tick);
+                None
+            }
             GameCommand::Checkpoint(order) => {
                 self.cut = Some(order);
                 None
@@ -216,7 +256,10 @@ impl Roster {
             | GameCommand::Warm { entity, .. }
             | GameCommand::Release { entity, .. }
             | GameCommand::Input { entity, .. } => (*entity, Tick::default()),
-            GameCommand::Ghost(_) | GameCommand::Checkpoint(_) => return Some(command),
+            GameCommand::Action(command) => (command.entity(), Tick::default()),
+            GameCommand::Ghost(_) | GameCommand::Event(_) | GameCommand::Checkpoint(_) => {
+                return Some(command);
+            }
         };
         if let Some(early) = self.early.get_mut(&entity) {
             early.first_tick = early.first_tick.max(first_tick);
@@ -230,14 +273,23 @@ impl Roster {
         None
     }
 
-    fn hold(&mut self, entity: EntityId, grant: AuthorityEpoch, snapshot: &Assembled, fresh: Fresh) {
+    fn hold(
+        &mut self,
+        entity: EntityId,
+        grant: AuthorityEpoch,
+        snapshot: &Assembled,
+        fresh: Fresh,
+        since: Tick,
+    ) {
         let head = snapshot.head();
+        let session = head.and_then(|head| head.session);
+        let position = head.map(|head| head.position).unwrap_or_default();
+        self.happenings.came(entity, since);
         let entry = Entry {
-            grant,
-            session: head.and_then(|head| head.session),
             applied: head.map(|head| head.last_input).unwrap_or_default(),
-            armed: Vec::new(),
             fresh: Some(fresh),
+            actions: snapshot.actions(),
+            ..Entry::new(grant, session, since, position)
         };
         self.held.insert(entity, entry);
     }
@@ -274,9 +326,12 @@ impl Roster {
     /// The game's answer to [`Callback::Admit`], in the tick that simulates the entity first.
     pub fn admitted(&mut self, id: HandoffId, snapshot: &Assembled, accepted: bool, tick: Tick) {
         if accepted {
-            self.hold(id.entity, id.epoch, snapshot, Fresh::Admitted);
+            self.hold(id.entity, id.epoch, snapshot, Fresh::Admitted, tick);
         }
         self.reports.push(GameReport::Admitted { id, accepted, tick });
+        if accepted {
+            self.tell_actions(id.entity);
+        }
     }
 
     /// The game spawned an entity of its own.
@@ -290,14 +345,7 @@ impl Roster {
         if !motion.is_finite() {
             return Err(PublishError::NotFinite { entity, motion });
         }
-        let entry = Entry {
-            grant: AuthorityEpoch::FIRST,
-            session: None,
-            applied: InputSeq::default(),
-            armed: Vec::new(),
-            fresh: None,
-        };
-        self.held.insert(entity, entry);
+        self.held.insert(entity, Entry::new(AuthorityEpoch::FIRST, None, tick, motion.position));
         self.reports.push(GameReport::Spawned { entity, motion, tick });
         Ok(())
     }
@@ -305,8 +353,11 @@ impl Roster {
     /// The game removed an entity of its own.
     ///
     /// # Errors
-    /// If it is not simulated here.
+    /// If it is not simulated here, or a durable action of it or to it isn't settled.
     pub fn despawn(&mut self, entity: EntityId, tick: Tick) -> Result<(), PublishError> {
+        if self.held.get(&entity).is_some_and(|entry| entry.actions.is_bound()) {
+            return Err(PublishError::Bound(entity));
+        }
         let entry = self.held.remove(&entity).ok_or(PublishError::NotHeld(entity))?;
         self.published.retain(|published| published.entity != entity);
         self.reports.push(GameReport::Despawned { entity, grant: entry.grant, tick });
@@ -333,10 +384,11 @@ impl Roster {
         if state.len() > STATE_BYTES_MAX {
             return Err(PublishError::StateTooLong { entity, bytes: state.len() });
         }
+        entry.position = motion.position;
         let Entry { grant, applied, session, .. } = *entry;
         let state = Bytes::copy_from_slice(state);
         self.published.push(Published { entity, grant, motion, applied, state });
-        if entry.armed.is_empty() {
+        if entry.armed.is_empty() || entry.leaving.is_some() {
             return Ok(());
         }
         let Some(owner) = self.map.past_border(&self.grid, self.me, motion.position, self.hysteresis_m)
@@ -424,6 +476,7 @@ impl Roster {
                 self.reports.push(GameReport::Restored { entity, grant: entry.grant, tick });
             }
         }
+        self.caused = 0;
         let published = core::mem::take(&mut self.published);
         self.reports.push(GameReport::Frame { tick, published });
     }

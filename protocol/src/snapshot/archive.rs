@@ -10,6 +10,7 @@ use super::{
     MAGNITUDE_MAX, NAME_BYTES_MAX, REMAINING_FOREVER, REMAINING_US_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_LAYOUT,
     STACKS_MAX, SnapshotError, SnapshotHead, Transform, Vitals,
 };
+use crate::action::{ACTIONS_COMPONENT, ActionBook};
 use crate::grid::{Position, Velocity};
 
 /// The bytes before the bodies: layout and length.
@@ -39,7 +40,9 @@ impl SnapshotArchive {
         check_head(&head)?;
         check_lists(root)?;
         check_components(root, bodies_end - PREFIX_BYTES)?;
-        Ok(Self { bytes, bodies_end, head })
+        let archive = Self { bytes, bodies_end, head };
+        archive.check_actions()?;
+        Ok(archive)
     }
 
     /// The frame, to send or to store.
@@ -80,6 +83,19 @@ impl SnapshotArchive {
     pub fn versions(&self) -> ComponentVersions {
         let components = self.root().components.iter();
         components.map(|component| (component.name.as_str(), component.version.to_native())).collect()
+    }
+
+    /// The mesh's own component is read here, once, so that whoever holds the archive can rely on it.
+    fn check_actions(&self) -> Result<(), SnapshotError> {
+        let named = || self.root().components.iter().any(|component| component.name == *ACTIONS_COMPONENT);
+        if !named() {
+            return Ok(());
+        }
+        let book = self.components().find(|(name, ..)| *name == ACTIONS_COMPONENT);
+        if let Some((_, version, Some(body))) = book {
+            ActionBook::decode(version, &body)?;
+        }
+        Ok(())
     }
 
     /// Each component's name, version and, if it is here, its body as a slice of the frame.

@@ -12,6 +12,7 @@ use super::{
     CapturedSnapshot, ComponentVersions, SNAPSHOT_BYTES_MAX, Snapshot, SnapshotArchive, SnapshotError,
     SnapshotHead, SnapshotWriter,
 };
+use crate::action::{ACTIONS_COMPONENT, ActionBook};
 
 /// When the frames that bodies keep alive weigh more than this, the bodies are copied out of them.
 const RETAINED_BYTES_MAX: usize = 4 * SNAPSHOT_BYTES_MAX;
@@ -92,6 +93,14 @@ impl Assembled {
         self.head().map(|head| head.entity)
     }
 
+    /// What the entity remembers of its actions.
+    #[must_use]
+    pub fn actions(&self) -> ActionBook {
+        let held = self.held.get(ACTIONS_COMPONENT);
+        // Checked with the archive that it came in.
+        held.and_then(|held| ActionBook::decode(held.version, &held.body).ok()).unwrap_or_default()
+    }
+
     /// What is held: tell it to the sender, and it leaves that out.
     #[must_use]
     pub fn versions(&self) -> ComponentVersions {
@@ -134,7 +143,7 @@ impl Assembled {
         let mut writer = SnapshotWriter::copy_of(snapshot, &ComponentVersions::new());
         writer.reserve(self.body_bytes());
         for (name, Held { version, body }) in &self.held {
-            writer.component(name, *version, body);
+            writer.put(name, *version, body);
         }
         Ok(writer.finish(newest.head().last_input)?.bytes)
     }
@@ -149,7 +158,7 @@ impl Assembled {
             .map_err(|error| SnapshotError::Malformed { reason: error.to_string() })?;
         let mut writer = SnapshotWriter::copy_of(snapshot, have);
         for (name, Held { version, body }) in &self.held {
-            writer.component(name, *version, body);
+            writer.put(name, *version, body);
         }
         writer.finish(newest.head().last_input)
     }

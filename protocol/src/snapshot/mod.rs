@@ -240,6 +240,15 @@ pub enum SnapshotError {
         /// Whose name.
         field: &'static str,
     },
+    /// A game uses a component name of the mesh's own.
+    #[error("the component name {name:?} is the mesh's own: choose another")]
+    NameReserved {
+        /// The name.
+        name: String,
+    },
+    /// What the entity remembers of its actions can't be read.
+    #[error("{0}")]
+    Actions(#[from] crate::action::BookError),
     /// Two components have one name.
     #[error("the component {name:?} is there twice")]
     DuplicateComponent {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::assembled::Held;
 use super::{ArchivedSnapshot, SnapshotHead, Transform, Vitals};
+use crate::action::ACTIONS_COMPONENT;
 use crate::grid::{Motion, Position, Velocity};
 use crate::id::{EntityId, InputSeq, SessionId};
 
@@ -149,12 +150,14 @@ impl<'a> SnapshotView<'a> {
     /// The version and body of the component `name`.
     #[must_use]
     pub fn component(&self, name: &str) -> Option<(u64, &'a [u8])> {
-        self.held.get(name).map(|held| (held.version, held.body.as_ref()))
+        let held = self.held.get(name).filter(|_| name != ACTIONS_COMPONENT)?;
+        Some((held.version, held.body.as_ref()))
     }
 
     /// Every component, ascending by name.
     pub fn components(&self) -> impl Iterator<Item = ComponentView<'a>> + use<'a> {
-        self.held.iter().map(|(name, held)| ComponentView { name, version: held.version, body: &held.body })
+        let of_game = self.held.iter().filter(|(name, _)| *name != ACTIONS_COMPONENT);
+        of_game.map(|(name, held)| ComponentView { name, version: held.version, body: &held.body })
     }
 
     /// Every cooldown, in the order in which the game wrote them.

@@ -10,6 +10,7 @@ use super::{
     BODIES_BYTES_MAX, COMPONENTS_MAX, COOLDOWNS_MAX, Component, ComponentVersions, Cooldown, EFFECTS_MAX,
     Effect, SNAPSHOT_LAYOUT, Snapshot, SnapshotArchive, SnapshotError, SnapshotHead, Transform, Vitals,
 };
+use crate::action::{ACTIONS_COMPONENT, ActionBook};
 use crate::grid::{Motion, Position, Velocity};
 use crate::id::{EntityId, InputSeq, SessionId};
 
@@ -135,8 +136,26 @@ impl SnapshotWriter {
         self.have.version_of(name) != Some(version)
     }
 
+    /// What the entity remembers of its actions: [`Roster::writer`](crate::roster::Roster::writer) calls it. A blank book
+    /// isn't written.
+    pub(crate) fn actions(&mut self, book: &ActionBook) {
+        if !book.is_blank() {
+            let wanted = self.wants(ACTIONS_COMPONENT, book.version());
+            let body = if wanted { book.encode() } else { Vec::new() };
+            self.put(ACTIONS_COMPONENT, book.version(), &body);
+        }
+    }
+
     /// Names a component. Its body is dropped if the receiver has this version.
     pub fn component(&mut self, name: &str, version: u64, body: &[u8]) {
+        let reserved = name == ACTIONS_COMPONENT;
+        let free = if reserved { Err(SnapshotError::NameReserved { name: name.to_owned() }) } else { Ok(()) };
+        if self.accept(free) {
+            self.put(name, version, body);
+        }
+    }
+
+    pub(super) fn put(&mut self, name: &str, version: u64, body: &[u8]) {
         if !self.accept(self.check_component(name)) {
             return;
         }

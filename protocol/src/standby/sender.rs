@@ -85,6 +85,8 @@ pub enum Act {
 pub struct Acked {
     /// Which.
     pub cut: u64,
+    /// After which tick it was captured.
+    pub tick: Tick,
     /// Everything that it holds.
     pub covered: Vec<Covered>,
     /// Handoffs that are settled by it.
@@ -409,8 +411,16 @@ impl CheckpointSender {
         buddy.base = Some(cut);
         self.failures = 0;
         self.safe_tick = Some(flight.tick);
-        let Flight { covered, settles, began_at, .. } = flight;
-        Some(Acked { cut, covered, settles, sent, bytes: flight.parts.bytes, took: now.since(began_at) })
+        let Flight { covered, settles, began_at, tick, .. } = flight;
+        Some(Acked {
+            cut,
+            tick,
+            covered,
+            settles,
+            sent,
+            bytes: flight.parts.bytes,
+            took: now.since(began_at),
+        })
     }
 
     /// The buddy lacks what a cut builds on: a whole one follows. Says whether a cut was lost by it.

@@ -1,16 +1,20 @@
 //! What a valid archive may still get wrong: lengths and values out of range. Nothing that fails here reaches a machine.
 
+use super::action::ActionMessage;
 use super::client_message::{ClientMessage, Invitation, ServerMessage, SessionReply, SessionRequest};
 use super::codec::WireError;
+use super::event::EventMessage;
 use super::lease::LeaseMessage;
 use super::message::{Hello, InputMessage, Message};
 use super::recovery::RecoveryMessage;
 use super::standby::StandbyMessage;
+use crate::action::is_short;
 use crate::limits::{
-    ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLAIMS_PER_MESSAGE, CLIENT_STATE_ENTITIES_MAX,
-    COPIES_PER_PART_MAX, CREDENTIAL_BYTES_MAX, CUT_ENDED_MAX, CUT_ENTITIES_MAX, GHOSTS_PER_DATAGRAM,
-    INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX, LEASE_US_MIN, LIVES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
-    RECOVERY_PARTS_MAX, SETTLED_PER_MESSAGE_MAX, STATE_BYTES_MAX, VOTERS_MAX,
+    ACTION_BYTES_MAX, ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLAIMS_PER_MESSAGE,
+    CLIENT_STATE_ENTITIES_MAX, COPIES_PER_PART_MAX, CREDENTIAL_BYTES_MAX, CUT_ENDED_MAX, CUT_ENTITIES_MAX,
+    EVENT_BYTES_MAX, GHOSTS_PER_DATAGRAM, INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX, LEASE_US_MIN, LIVES_MAX,
+    NAME_BYTES_MAX, REASON_BYTES_MAX, RECOVERY_PARTS_MAX, SETTLED_PER_MESSAGE_MAX, STATE_BYTES_MAX,
+    VOTERS_MAX,
 };
 
 type Checked = Result<(), WireError>;
@@ -56,6 +60,8 @@ pub(super) fn message(message: &Message) -> Checked {
         Message::AuthorityAck { acknowledged, .. } => {
             require(acknowledged.len() <= AUTHORITY_CHANGES_PER_MESSAGE, "acknowledged changes")
         }
+        Message::Action(said) => action(said),
+        Message::Event(said) => event(said),
         Message::Lease(said) => lease(said),
         Message::Recovery(said) => recovery(said),
         Message::Standby(said) => standby(said),
@@ -91,6 +97,27 @@ pub(super) fn message(message: &Message) -> Checked {
         | Message::CensusReply { .. }
         | Message::Report => Ok(()),
     }
+}
+
+fn action(message: &ActionMessage) -> Checked {
+    match message {
+        ActionMessage::Ask { id, low, bytes, .. } => {
+            require(bytes.len() <= ACTION_BYTES_MAX, "action")?;
+            require(id.number.count > 0 && *low <= id.number, "action's number")
+        }
+        ActionMessage::Answer { outcome, .. } => require(is_short(outcome), "answer"),
+        ActionMessage::Missed { .. }
+        | ActionMessage::Close { .. }
+        | ActionMessage::Closed { .. }
+        | ActionMessage::Locate { .. }
+        | ActionMessage::Located { .. } => Ok(()),
+    }
+}
+
+fn event(message: &EventMessage) -> Checked {
+    let (EventMessage::Happens(event) | EventMessage::Announced { event, .. }) = message;
+    require(event.bytes.len() <= EVENT_BYTES_MAX, "event")?;
+    require(event.area.is_possible(), "event's area")
 }
 
 fn lease(message: &LeaseMessage) -> Checked {

@@ -484,4 +484,10 @@ pub enum Message {
     },
     /// Node -> coordinator. Blob: the node's measurements as JSON; the core doesn't read them.
     Report,
+
+    // Between entities.
+    /// Actions. On the action lane between nodes, on the control lane to and from the coordinator.
+    Action(super::action::ActionMessage),
+    /// Events. Likewise.
+    Event(super::event::EventMessage),
 }

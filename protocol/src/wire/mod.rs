@@ -1,14 +1,17 @@
 //! Everything that crosses a wire: messages, their limits, and the codec.
 
+mod action;
 mod check;
 mod client_message;
 mod codec;
+mod event;
 mod lease;
 mod message;
 mod recovery;
 mod refuse;
 mod standby;
 
+pub use action::{ActionMessage, Missed};
 pub use client_message::{
     ByeReason, ClientMessage, Invitation, SeenEntity, ServerMessage, SessionReply, SessionRequest,
 };
@@ -17,6 +20,7 @@ pub use codec::{
     decode_session_reply, decode_session_request, encode_client, encode_hello, encode_mesh, encode_server,
     encode_session_reply, encode_session_request,
 };
+pub use event::EventMessage;
 pub use lease::{Assignment, LeaseMessage};
 pub use message::{
     AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, GhostUpdate, Hello,

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use selvedge_protocol::action::{Failure, Outcome};
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::config::NodeConfig;
 use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::handoff::client::ConnectionId;
-use selvedge_protocol::id::{ClientId, EntityId, InputSeq, NodeId, SessionId};
+use selvedge_protocol::id::{ClientId, EntityId, InputSeq, NodeId};
 use selvedge_protocol::node::{Input, Node, NodeEvent, NodeSetup};
-use selvedge_protocol::roster::{Callback, Roster};
+use selvedge_protocol::roster::{Callback, Performed, Roster};
 use selvedge_protocol::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::{Tick, Time};
 
@@ -22,10 +23,13 @@ pub struct Game {
     pub refuse: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Point {
     pub motion: Motion,
     pub inputs: Vec<u32>,
+    /// What it did because others asked it to, and what it heard of its own actions: both travel with it.
+    pub deeds: Vec<u8>,
+    pub heard: Vec<u8>,
 }
 
 pub struct Host {
@@ -81,7 +85,7 @@ impl Host {
         let motion =
             Motion { position: Position::new(x, 50.0, 0.0), velocity: Velocity::new(speed, 0.0, 0.0) };
         self.roster.as_mut().unwrap().spawn(entity, motion, tick).unwrap();
-        self.game.points.insert(entity, Point { motion, inputs: Vec::new() });
+        self.game.points.insert(entity, Point { motion, ..Point::default() });
     }
 
     pub(super) fn run_tick(&mut self, tick: Tick, now: Time) {
@@ -95,6 +99,12 @@ impl Host {
             };
             self.game.call(roster, callback, tick);
         }
+        while let Some((event, reached)) = roster.poll_event(tick) {
+            for entity in reached {
+                let point = self.game.points.get_mut(&entity).unwrap();
+                point.deeds.extend_from_slice(&event.bytes);
+            }
+        }
         for (&entity, point) in &mut self.game.points {
             point.motion.position = point.motion.after(TICK);
             let state = u32::try_from(point.inputs.len()).unwrap().to_le_bytes();
@@ -102,13 +112,15 @@ impl Host {
         }
         while let Some(order) = roster.poll_freeze() {
             let entity = order.entity;
-            let snapshot = self.game.capture(entity, order.session, &order.have, order.applied);
+            let writer = roster.writer(entity, &order.have);
+            let snapshot = self.game.capture(writer, order.applied);
             assert!(roster.frozen(order, Some(snapshot), tick));
             self.game.points.remove(&entity);
         }
         if let Some((cut, entries)) = roster.poll_cut() {
             let captured = entries.into_iter().map(|entry| {
-                let snapshot = self.game.capture(entry.entity, entry.session, &entry.have, entry.applied);
+                let writer = roster.writer(entry.entity, &entry.have);
+                let snapshot = self.game.capture(writer, entry.applied);
                 (entry, Some(snapshot))
             });
             let captured = captured.collect();
@@ -126,18 +138,19 @@ impl Game {
         match callback {
             Callback::Join { entity, entry, .. } => {
                 let motion = Motion { position: entry, velocity: Velocity::new(0.0, 0.0, 0.0) };
-                self.points.insert(entity, Point { motion, inputs: Vec::new() });
+                self.points.insert(entity, Point { motion, ..Point::default() });
                 roster.joined(entity, Some(motion), tick);
             }
             Callback::Leave { entity, session, .. } => {
                 let applied = roster.applied(entity).unwrap();
-                let snapshot = self.capture(entity, session, &ComponentVersions::new(), applied);
+                let writer = SnapshotWriter::new(entity, session, &ComponentVersions::new());
+                let snapshot = self.capture(writer, applied);
                 self.points.remove(&entity);
                 roster.left(entity, Some(snapshot), tick);
             }
-            Callback::Capture { entity, session, reservation, have } => {
+            Callback::Capture { entity, session: _, reservation, have } => {
                 let applied = roster.applied(entity).unwrap();
-                let snapshot = self.capture(entity, session, &have, applied);
+                let snapshot = self.capture(roster.writer(entity, &have), applied);
                 roster.captured(entity, reservation, snapshot);
             }
             Callback::Warm { entity, reservation, .. } => roster.warmed(entity, reservation, !self.refuse),
@@ -153,23 +166,33 @@ impl Game {
             Callback::Release { entity, .. } => drop(self.points.remove(&entity)),
             Callback::Input { entity, seq, .. } => self.points.get_mut(&entity).unwrap().inputs.push(seq.0),
             Callback::Ghost(_) => {}
+            Callback::Perform { entity, request } => {
+                let point = self.points.get_mut(&entity).unwrap();
+                point.deeds.extend_from_slice(&request.bytes);
+                roster.performed(entity, &request, Performed::Done(b"done"), tick);
+            }
+            Callback::Settled { entity, number: _, outcome } => {
+                let point = self.points.get_mut(&entity).unwrap();
+                point.heard.push(match outcome {
+                    Outcome::Done(answer) if answer == b"done" => b'd',
+                    Outcome::Done(_) | Outcome::Refused(_) => b'?',
+                    Outcome::Failed(Failure::TimedOut) => b't',
+                    Outcome::Failed(Failure::TooManyHops) => b'h',
+                    Outcome::Failed(Failure::NoSuchEntity) => b'n',
+                });
+            }
         }
     }
 
-    pub(super) fn capture(
-        &self,
-        entity: EntityId,
-        session: Option<SessionId>,
-        have: &ComponentVersions,
-        applied: InputSeq,
-    ) -> CapturedSnapshot {
-        let point = &self.points[&entity];
-        let mut writer = SnapshotWriter::new(entity, session, have);
+    pub(super) fn capture(&self, mut writer: SnapshotWriter, applied: InputSeq) -> CapturedSnapshot {
+        let point = &self.points[&writer.entity()];
         writer.schema(1);
         writer.name("point");
         writer.motion(point.motion);
         let inputs: Vec<u8> = point.inputs.iter().flat_map(|seq| seq.to_le_bytes()).collect();
         writer.component("inputs", point.inputs.len() as u64, &inputs);
+        writer.component("deeds", point.deeds.len() as u64, &point.deeds);
+        writer.component("heard", point.heard.len() as u64, &point.heard);
         writer.component("weight", 1, &[7; 4096]);
         writer.finish(applied).unwrap()
     }
@@ -182,6 +205,7 @@ impl Point {
         let inputs =
             inputs.chunks_exact(4).map(|chunk| u32::from_le_bytes(chunk.try_into().unwrap())).collect();
         assert_eq!(view.component("weight").unwrap().1, [7; 4096]);
-        Self { motion: view.motion(), inputs }
+        let list = |name| view.component(name).map(|(_, body)| body.to_vec()).unwrap_or_default();
+        Self { motion: view.motion(), inputs, deeds: list("deeds"), heard: list("heard") }
     }
 }

@@ -2,15 +2,15 @@
 
 use bytes::{Buf, BufMut};
 use selvedge_protocol::grid::{Motion, Position, Velocity};
-use selvedge_protocol::id::{EntityId, InputSeq, SessionId};
-use selvedge_protocol::snapshot::{
-    Assembled, CapturedSnapshot, ComponentVersions, SnapshotView, SnapshotWriter,
-};
+use selvedge_protocol::id::{InputSeq, SessionId};
+use selvedge_protocol::snapshot::{Assembled, CapturedSnapshot, SnapshotView, SnapshotWriter};
 
+use super::Purse;
 use crate::trace::input_digest;
 
 const LEDGER: &str = "ledger";
 const INVENTORY: &str = "inventory";
+const PURSE: &str = "purse";
 /// The schema that every node reads and writes.
 const SCHEMA: u32 = 1;
 
@@ -140,6 +140,7 @@ pub(crate) struct Body {
     pub(crate) motion: Motion,
     pub(crate) kind: Kind,
     pub(crate) ledger: Ledger,
+    pub(super) purse: Purse,
     inventory: Vec<u8>,
     inventory_version: u64,
 }
@@ -148,7 +149,8 @@ impl Body {
     /// A new NPC.
     pub(crate) fn npc(motion: Motion) -> Self {
         let ledger = Ledger::default();
-        Self { motion, kind: Kind::Npc, ledger, inventory: contents(1), inventory_version: 1 }
+        let purse = Purse::default();
+        Self { motion, kind: Kind::Npc, ledger, purse, inventory: contents(1), inventory_version: 1 }
     }
 
     /// A player who enters, with what the character had when it last left.
@@ -179,7 +181,11 @@ impl Body {
             }
         };
         let inventory = inventory.to_vec();
-        Some(Self { motion: view.motion(), kind, ledger, inventory, inventory_version })
+        let purse = match view.component(PURSE) {
+            Some((version, bytes)) => Purse::decode(version, bytes)?,
+            None => Purse::default(),
+        };
+        Some(Self { motion: view.motion(), kind, ledger, purse, inventory, inventory_version })
     }
 
     /// What is wrong with a body that arrived: parts of it that don't belong together.
@@ -196,13 +202,7 @@ impl Body {
     }
 
     /// The whole body, but for what the receiver has.
-    pub(crate) fn capture(
-        &self,
-        entity: EntityId,
-        session: Option<SessionId>,
-        have: &ComponentVersions,
-    ) -> Option<CapturedSnapshot> {
-        let mut writer = SnapshotWriter::new(entity, session, have);
+    pub(crate) fn capture(&self, mut writer: SnapshotWriter) -> Option<CapturedSnapshot> {
         writer.schema(SCHEMA);
         if let Kind::Player { name } = &self.kind {
             writer.name(name);
@@ -211,6 +211,9 @@ impl Body {
         }
         writer.motion(self.motion);
         writer.component(INVENTORY, self.inventory_version, &self.inventory);
+        if self.purse.version > 0 {
+            writer.component(PURSE, self.purse.version, &self.purse.encode());
+        }
         writer.finish(InputSeq(self.ledger.last_seq)).ok()
     }
 

@@ -3,7 +3,7 @@
 use selvedge_protocol::id::EntityId;
 use selvedge_protocol::node::{GameCommand, GhostChange};
 use selvedge_protocol::roster::Callback;
-use selvedge_protocol::snapshot::{Assembled, ComponentVersions};
+use selvedge_protocol::snapshot::{Assembled, ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::Tick;
 
 use super::{Body, Game};
@@ -25,17 +25,20 @@ impl Game {
                     self.roster.joined(entity, None, tick);
                     return;
                 }
-                let body = Body::player(session, name, self.grid.clamp(entry), baseline.as_ref());
+                let mut body = Body::player(session, name, self.grid.clamp(entry), baseline.as_ref());
+                self.endow(entity, &mut body);
                 self.roster.joined(entity, Some(body.motion), tick);
                 self.bodies.insert(entity, body);
             }
             Callback::Leave { entity, session, .. } => {
                 let body = self.bodies.remove(&entity);
-                let snapshot = body.and_then(|body| body.capture(entity, session, &ComponentVersions::new()));
+                let writer = SnapshotWriter::new(entity, session, &ComponentVersions::new());
+                let snapshot = body.and_then(|body| body.capture(writer));
                 self.roster.left(entity, snapshot, tick);
             }
-            Callback::Capture { entity, session, reservation, have } => {
-                let captured = self.bodies.get(&entity).and_then(|body| body.capture(entity, session, &have));
+            Callback::Capture { entity, session: _, reservation, have } => {
+                let writer = self.roster.writer(entity, &have);
+                let captured = self.bodies.get(&entity).and_then(|body| body.capture(writer));
                 if let Some(captured) = captured {
                     self.roster.captured(entity, reservation, captured);
                 }
@@ -75,6 +78,8 @@ impl Game {
                 body.motion.position = self.grid.clamp(body.motion.position);
                 stats.inputs_applied += 1;
             }
+            Callback::Perform { entity, request } => self.perform(entity, &request, tick),
+            Callback::Settled { entity, number, outcome } => self.settled(entity, number, &outcome),
             Callback::Ghost(change) => match change {
                 GhostChange::Appeared { entity, motion, .. } | GhostChange::Moved { entity, motion, .. } => {
                     self.ghosts.insert(entity, motion);

@@ -2,6 +2,7 @@
 
 mod body;
 mod callbacks;
+mod trade;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use selvedge_protocol::grid::{Grid, Motion, Position, Velocity};
 use selvedge_protocol::id::{EntityId, NodeId};
 use selvedge_protocol::node::{GameCommand, GameReport};
 use selvedge_protocol::roster::Roster;
+use selvedge_protocol::snapshot::SnapshotWriter;
 use selvedge_protocol::time::{Tick, Time};
 
 use crate::dice::Dice;
@@ -20,6 +22,7 @@ use crate::stats::Stats;
 
 pub use body::Ledger;
 pub(crate) use body::{Action, Body, Kind};
+pub(crate) use trade::Purse;
 
 /// What a tick needs to know.
 pub(crate) struct TickFrame<'a> {
@@ -40,6 +43,8 @@ pub(crate) struct Game {
     interval: Duration,
     play: Play,
     dice: Dice,
+    /// Apart, so that who trades moves as who doesn't.
+    trade_dice: Dice,
     bodies: BTreeMap<EntityId, Body>,
     warm: BTreeMap<EntityId, Body>,
     /// Ghosts shown.
@@ -48,6 +53,8 @@ pub(crate) struct Game {
     /// Nothing moves and nothing is born any more.
     calm: bool,
     npcs_at_start: usize,
+    /// Hands over without books.
+    bookless: bool,
     reports: Vec<GameReport>,
     /// What the game was given that makes no sense.
     complaints: Vec<(EntityId, String)>,
@@ -61,7 +68,7 @@ impl Game {
         hysteresis_m: f64,
         play: Play,
         npcs_at_start: usize,
-        dice: Dice,
+        (dice, trade_dice): (Dice, Dice),
     ) -> Self {
         Self {
             roster: Roster::new(me, grid, map, hysteresis_m),
@@ -69,12 +76,14 @@ impl Game {
             interval,
             play,
             dice,
+            trade_dice,
             bodies: BTreeMap::new(),
             warm: BTreeMap::new(),
             ghosts: BTreeMap::new(),
             last_tick: None,
             calm: false,
             npcs_at_start,
+            bookless: false,
             reports: Vec::new(),
             complaints: Vec::new(),
         }
@@ -83,6 +92,11 @@ impl Game {
     /// Takes a newer cell map.
     pub(crate) fn set_map(&mut self, map: Arc<CellMap>) {
         self.roster.set_map(map);
+    }
+
+    /// From now on entities are handed over without what they remember of their actions.
+    pub(crate) const fn lose_books(&mut self) {
+        self.bookless = true;
     }
 
     /// From now on nothing moves.
@@ -122,6 +136,9 @@ impl Game {
         }
         if !self.calm {
             self.births_and_deaths(tick, start);
+            if self.play.trade > 0.0 {
+                self.trade(tick, stats);
+            }
         }
         for entity in self.bodies.keys().copied().collect::<Vec<_>>() {
             self.step(entity, seconds, stats);
@@ -143,7 +160,9 @@ impl Game {
             let entity = EntityId::from_u128(self.dice.id());
             let motion = Motion { position: at, velocity: self.any_velocity() };
             if self.roster.spawn(entity, motion, tick).is_ok() {
-                self.bodies.insert(entity, Body::npc(motion));
+                let mut body = Body::npc(motion);
+                self.endow(entity, &mut body);
+                self.bodies.insert(entity, body);
             }
             self.collect();
         }
@@ -210,8 +229,12 @@ impl Game {
         }
         while let Some(order) = self.roster.poll_freeze() {
             let frozen = order.entity;
-            let snapshot =
-                self.bodies.get(&frozen).and_then(|body| body.capture(frozen, order.session, &order.have));
+            let writer = if self.bookless {
+                SnapshotWriter::new(frozen, order.session, &order.have)
+            } else {
+                self.roster.writer(frozen, &order.have)
+            };
+            let snapshot = self.bodies.get(&frozen).and_then(|body| body.capture(writer));
             if self.roster.frozen(order, snapshot, tick) {
                 self.bodies.remove(&frozen);
             }
@@ -225,11 +248,19 @@ impl Game {
         };
         let captured = entries.into_iter().map(|entry| {
             let body = self.bodies.get(&entry.entity);
-            let snapshot = body.and_then(|body| body.capture(entry.entity, entry.session, &entry.have));
+            let writer = self.roster.writer(entry.entity, &entry.have);
+            let snapshot = body.and_then(|body| body.capture(writer));
             (entry, snapshot)
         });
         let captured = captured.collect();
         self.roster.checkpointed(cut, captured, tick);
+    }
+
+    /// Gives a new body something to trade with, where anybody trades.
+    fn endow(&self, entity: EntityId, body: &mut Body) {
+        if self.play.trade > 0.0 {
+            body.purse = Purse::born(entity);
+        }
     }
 
     fn collect(&mut self) {

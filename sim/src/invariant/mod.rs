@@ -2,9 +2,11 @@
 
 mod a1_single_authority;
 mod a2_nothing_lost;
+mod a3_actions;
 mod a3_exactly_once;
 mod a4_convergence;
 mod a5_tokens;
+mod items_conserved;
 mod own_lease;
 mod whole_snapshots;
 
@@ -21,9 +23,11 @@ use selvedge_protocol::wire::Captured;
 pub use crate::game::Ledger;
 pub use a1_single_authority::SingleAuthority;
 pub use a2_nothing_lost::NothingLost;
+pub use a3_actions::{ActionFact, ActionsOnce};
 pub use a3_exactly_once::ExactlyOnce;
 pub use a4_convergence::Convergence;
 pub use a5_tokens::Tokens;
+pub use items_conserved::ItemsConserved;
 pub use own_lease::OwnLease;
 pub use whole_snapshots::WholeSnapshots;
 
@@ -114,6 +118,15 @@ pub enum Fact {
         copies: Vec<SentCopy>,
         /// Entities of earlier cuts that are no longer the node's.
         gone: Vec<EntityId>,
+    },
+    /// Something about an action, as a node's core took it.
+    Action {
+        /// The node.
+        node: usize,
+        /// Whose.
+        entity: EntityId,
+        /// What.
+        fact: ActionFact,
     },
     /// A node restored an entity from a copy.
     Restored {
@@ -262,6 +275,10 @@ pub struct Inspection {
     pub waiting: bool,
     /// Entities that a game simulates though its core doesn't hold them.
     pub unheld: Vec<(usize, EntityId)>,
+    /// Actions of or to an entity at a node that aren't settled, and how many.
+    pub unsettled: Vec<(usize, EntityId, usize)>,
+    /// What everybody has that trades.
+    pub purses: Vec<(EntityId, Vec<u128>)>,
 }
 
 /// An entity at a node.
@@ -338,6 +355,8 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant + Send>> {
         Box::new(OwnLease),
         Box::new(NothingLost::default()),
         Box::new(ExactlyOnce::default()),
+        Box::new(ActionsOnce::default()),
+        Box::new(ItemsConserved::default()),
         Box::new(Convergence::default()),
         Box::new(Tokens::default()),
         Box::new(WholeSnapshots),

@@ -29,6 +29,7 @@ impl Invariant for WholeSnapshots {
             | Fact::AdmissionAsked { .. }
             | Fact::TokenGranted { .. }
             | Fact::TokenShown { .. }
+            | Fact::Action { .. }
             | Fact::Admitted { .. }
             | Fact::Inspected(_) => None,
         });

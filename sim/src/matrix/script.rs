@@ -334,6 +334,7 @@ fn scenario() -> Scenario {
         npcs_per_node: 1,
         coordinator: CoordinatorConfig { world, nodes_min: NODES, ..CoordinatorConfig::default() },
         hasty_disk: false,
+        bookless: false,
         node: NodeConfig { dwell_min: Duration::ZERO, ..NodeConfig::default() },
         client: ClientConfig::default(),
         faults: Faults::NONE,

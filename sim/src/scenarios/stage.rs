@@ -321,6 +321,7 @@ fn scenario(setting: &Setting) -> Scenario {
             ..CoordinatorConfig::default()
         },
         hasty_disk: false,
+        bookless: false,
         node,
         client: ClientConfig::default(),
         faults: Faults::NONE,

@@ -13,6 +13,8 @@ impl World {
         let alive = || (0..self.nodes.len()).filter(|&node| self.nodes[node].alive);
         let held = alive().flat_map(|node| self.held_by(node)).collect();
         let unheld = alive().flat_map(|node| self.unheld_by(node)).collect();
+        let unsettled = alive().flat_map(|node| self.unsettled_at(node)).collect();
+        let purses = alive().flat_map(|node| self.purses_at(node)).collect();
         let players = self
             .players
             .iter()
@@ -36,6 +38,8 @@ impl World {
             held,
             players,
             unheld,
+            unsettled,
+            purses,
             ownerless,
             waiting,
         }));
@@ -64,6 +68,18 @@ impl World {
             belongs_to: belongs_to(entity),
         };
         host.machine.authorities().map(held).collect()
+    }
+
+    fn unsettled_at(&self, node: usize) -> Vec<(usize, EntityId, usize)> {
+        let games = self.nodes[node].game.iter();
+        let unsettled = games.flat_map(|game| game.entities().map(|entity| (entity, game.unsettled(entity))));
+        unsettled.filter(|(_, count)| *count > 0).map(|(entity, count)| (node, entity, count)).collect()
+    }
+
+    fn purses_at(&self, node: usize) -> Vec<(EntityId, Vec<u128>)> {
+        let games = self.nodes[node].game.iter();
+        let purses = games.flat_map(|game| game.entities().map(|entity| (entity, game.purse(entity))));
+        purses.filter_map(|(entity, purse)| Some((entity, purse?.all().collect()))).collect()
     }
 
     fn unheld_by(&self, node: usize) -> Vec<(usize, EntityId)> {

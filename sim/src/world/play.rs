@@ -1,11 +1,12 @@
 //! The games' ticks and reports, and what the players do.
 
 use bytes::Bytes;
+use selvedge_protocol::action::Outcome;
 use selvedge_protocol::authority::Standing;
 use selvedge_protocol::grid::Position;
 use selvedge_protocol::handoff::client::ClientInput;
 use selvedge_protocol::id::{AuthorityEpoch, EntityId};
-use selvedge_protocol::node::{GameReport, Input, Published};
+use selvedge_protocol::node::{ActionNews, ActionReport, GameReport, Input, Published};
 use selvedge_protocol::time::Tick;
 
 use super::World;
@@ -13,10 +14,12 @@ use crate::dice::Dice;
 use crate::event::{Event, Stay};
 use crate::game::{Action, Game, Ledger, TickFrame};
 use crate::hosts::PlayerHost;
-use crate::invariant::Fact;
+use crate::invariant::{ActionFact, Fact};
 
 /// Between the streams of chance of one node's games.
 const LIFE_STREAMS: u64 = 1_000_000;
+/// Between a game's stream of chance and that of its trades.
+const TRADE_STREAMS: u64 = 1 << 40;
 /// Places that a game is given to put NPCs at.
 const PLACES: usize = 4;
 
@@ -35,14 +38,21 @@ impl World {
         host.ticking = true;
         let interval = registration.tick_interval;
         if host.game.is_none() {
+            let stream = 10_000 + node as u64 + LIFE_STREAMS * u64::from(host.life);
             let mut game = Game::new(
                 (host.id, registration.grid, interval),
                 map.clone(),
                 self.scenario.node.hysteresis_m,
                 self.scenario.play.clone(),
                 if host.life == 0 { self.scenario.npcs_per_node } else { 0 },
-                Dice::new(self.scenario.seed, 10_000 + node as u64 + LIFE_STREAMS * u64::from(host.life)),
+                (
+                    Dice::new(self.scenario.seed, stream),
+                    Dice::new(self.scenario.seed, TRADE_STREAMS + stream),
+                ),
             );
+            if self.scenario.bookless {
+                game.lose_books();
+            }
             if self.calm_since.is_some() {
                 game.calm();
             }
@@ -105,7 +115,20 @@ impl World {
                 for published in published.iter().filter(|published| holds(published.entity, published.grant))
                 {
                     taken.push(published_fact(node, *tick, published));
+                    let purse = self.nodes[node].game.as_ref().and_then(|game| game.purse(published.entity));
+                    if let Some(things) =
+                        purse.map(|purse| purse.all().collect::<Vec<_>>()).filter(|it| !it.is_empty())
+                    {
+                        taken.push(Fact::Action {
+                            node,
+                            entity: published.entity,
+                            fact: ActionFact::Has { things },
+                        });
+                    }
                 }
+            }
+            GameReport::Action(report) if holds(report.entity, report.grant) => {
+                taken.extend(action_fact(node, report));
             }
             GameReport::Spawned { entity, .. } | GameReport::Joined { entity, accepted: true, .. } => {
                 born = Some(*entity);
@@ -117,6 +140,8 @@ impl World {
             }
             GameReport::Despawned { .. }
             | GameReport::Left { .. }
+            | GameReport::Action(_)
+            | GameReport::Event { .. }
             | GameReport::Joined { .. }
             | GameReport::Captured { .. }
             | GameReport::Frozen { .. }
@@ -131,11 +156,26 @@ impl World {
         if self.nodes[node].me() == life {
             let gone = taken.iter().filter(|fact| matches!(fact, Fact::Gone { .. })).count();
             self.stats.entities_gone += gone as u64;
+            self.count_actions(&taken);
             self.facts.append(&mut taken);
         }
         if let Some(entity) = born.filter(|entity| self.nodes[node].machine.standing(*entity).is_some()) {
             self.stats.entities_born += 1;
             self.facts.push(Fact::Born { node, entity });
+        }
+    }
+
+    fn count_actions(&mut self, taken: &[Fact]) {
+        for fact in taken {
+            let Fact::Action { fact: ActionFact::Settled { durable, outcome, .. }, .. } = fact else {
+                continue;
+            };
+            match (outcome, durable) {
+                (Outcome::Done(_), true) => self.stats.trades_done += 1,
+                (Outcome::Failed(_), true) => self.stats.trades_failed += 1,
+                (Outcome::Done(_), false) => self.stats.pokes_done += 1,
+                (Outcome::Refused(_), _) | (Outcome::Failed(_), false) => {}
+            }
         }
     }
 
@@ -221,6 +261,26 @@ impl World {
         }
         self.drain_player(player);
     }
+}
+
+fn action_fact(node: usize, report: &ActionReport) -> Option<Fact> {
+    let fact = match &report.news {
+        &ActionNews::Performed { id, durable, fresh: true, at, .. } => {
+            ActionFact::Performed { id, durable, at: (report.grant, at) }
+        }
+        ActionNews::Over { number, durable, outcome } => {
+            ActionFact::Settled { number: *number, durable: *durable, outcome: outcome.clone() }
+        }
+        ActionNews::Closing { number, outcome: Some(outcome), .. } => {
+            ActionFact::Settled { number: *number, durable: true, outcome: outcome.clone() }
+        }
+        ActionNews::Pending { .. }
+        | ActionNews::Closing { outcome: None, .. }
+        | ActionNews::Performed { fresh: false, .. }
+        | ActionNews::NotPerformed { .. }
+        | ActionNews::Closed { .. } => return None,
+    };
+    Some(Fact::Action { node, entity: report.entity, fact })
 }
 
 fn published_fact(node: usize, tick: Tick, published: &Published) -> Fact {

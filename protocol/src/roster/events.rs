@@ -1,0 +1,48 @@
+//! Events on the game's side: caused, and reaching those who are this node's in their tick.
+
+use super::Roster;
+use crate::event::{Area, Event, EventError, Reached};
+use crate::id::EntityId;
+use crate::limits::{EVENT_BYTES_MAX, EVENT_LEAD_TICKS_MAX, EVENTS_PER_TICK_MAX};
+use crate::node::GameReport;
+use crate::time::Tick;
+
+/// So many ticks after it was caused an event takes effect: by then the neighbours have heard of it.
+const LEAD_TICKS: u64 = 3;
+
+impl Roster {
+    /// Something happens, three ticks from now; six if it happens everywhere.
+    ///
+    /// # Errors
+    /// If it is too long, its area impossible, or there were too many in this tick.
+    pub fn cause(&mut self, area: Area, bytes: &[u8], tick: Tick) -> Result<(), EventError> {
+        if bytes.len() > EVENT_BYTES_MAX {
+            return Err(EventError::TooLong { bytes: bytes.len() });
+        }
+        if !area.is_possible() {
+            return Err(EventError::BadArea { area });
+        }
+        if self.caused >= EVENTS_PER_TICK_MAX {
+            return Err(EventError::TooMany);
+        }
+        self.caused += 1;
+        let lead = if area.cube().is_some() { LEAD_TICKS } else { EVENT_LEAD_TICKS_MAX };
+        let tick = Tick(tick.0.saturating_add(lead));
+        self.reports.push(GameReport::Event { area, bytes: bytes.to_vec(), tick });
+        Ok(())
+    }
+
+    /// The next event that takes effect in `tick`, and whom it reaches of those who are simulated here; nobody where it
+    /// touches only the ground. Ask after the tick's commands, before its step, until there is none.
+    pub fn poll_event(&mut self, tick: Tick) -> Option<(Event, Vec<EntityId>)> {
+        let Reached { event, only } = self.happenings.poll(tick)?;
+        let here = self.held.iter().filter(|(_, entry)| entry.since <= event.tick);
+        let reached = here
+            .filter(|(entity, entry)| {
+                only.is_none_or(|only| only == **entity) && event.area.contains(entry.position)
+            })
+            .map(|(&entity, _)| entity);
+        let reached = reached.collect();
+        Some((event, reached))
+    }
+}
