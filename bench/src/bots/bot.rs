@@ -4,13 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_client::{ActError, Client};
-use selvedge_node::arena::MoveInput;
+use selvedge_node::arena::{DeedInput, MoveInput};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::account::lock;
 use super::walk::{Plain, Walk};
 use super::{Phase, SharedAccount, SharedGaps};
+
+/// Of its inputs every so many-th is a deed, ...
+const DEED_EVERY: u64 = 20;
+/// ... and of these every so many-th a hit.
+const HIT_EVERY: u64 = 4;
 
 /// One player without a person.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub(super) struct Bot {
     pub(super) walk: Walk,
     pub(super) plain: Arc<Plain>,
     pub(super) speed_mps: f64,
+    /// Inputs sent while trading.
+    pub(super) inputs: u64,
 }
 
 impl Bot {
@@ -54,6 +61,7 @@ impl Bot {
                 }
                 _ = ticks.tick(), if !done => match doing {
                     Phase::Play => self.walk_on(),
+                    Phase::Trade => self.walk_and_trade(),
                     Phase::Stand => self.stand(),
                     Phase::Leave => break,
                 },
@@ -67,6 +75,23 @@ impl Bot {
         let Some(at) = account.at else { return };
         let input = self.walk.input(&self.plain, at, self.speed_mps);
         match self.client.act(&input.encode()) {
+            Ok(seq) => account.took_input(seq),
+            Err(ActError::WindowFull | ActError::TooLong { .. }) => account.not_taken += 1,
+            Err(ActError::NotInWorld | ActError::Over) => {}
+        }
+    }
+
+    /// Every few inputs a deed: mostly a gift.
+    fn walk_and_trade(&mut self) {
+        self.inputs += 1;
+        if !self.inputs.is_multiple_of(DEED_EVERY) {
+            self.walk_on();
+            return;
+        }
+        let hits = self.inputs.is_multiple_of(DEED_EVERY * HIT_EVERY);
+        let deed = if hits { DeedInput::Hit } else { DeedInput::Give };
+        let mut account = lock(&self.account);
+        match self.client.act(&deed.encode()) {
             Ok(seq) => account.took_input(seq),
             Err(ActError::WindowFull | ActError::TooLong { .. }) => account.not_taken += 1,
             Err(ActError::NotInWorld | ActError::Over) => {}

@@ -80,6 +80,8 @@ pub struct Undrained {
 enum Phase {
     /// Walk.
     Play,
+    /// Walk, and now and then give something away or hit somebody.
+    Trade,
     /// Stop, and watch.
     Stand,
     /// Log out.
@@ -143,6 +145,11 @@ impl Bots {
         }
         snapshot.client_gap_us = account::lock(&self.gaps).clone();
         snapshot
+    }
+
+    /// Lets every bot trade with whom it meets, or no more. What is under way then settles within a few seconds.
+    pub fn trade(&self, trades: bool) {
+        self.phase.send_replace(if trades { Phase::Trade } else { Phase::Play });
     }
 
     /// Makes every bot stand still: each sends one last input that says so, and then none.

@@ -89,8 +89,12 @@ pub(crate) fn run(
         npcs_before.len(),
         args.duration
     ));
+    bots.trade(true);
     let faults = stage.inflict(seed, &mut mesh, &bots)?;
     stage.await_whole(&mesh);
+    // What is under way must be settled before anybody counts.
+    bots.trade(false);
+    sleep(TRADES_SETTLE);
     let played = begun.elapsed();
     let items = judge_items(&before, &read_items(&bots, signals));
     stage.stand_still(&bots);
@@ -314,6 +318,9 @@ fn enter(args: &ChaosArgs, bots: &Bots, signals: &Signals) -> anyhow::Result<boo
         sleep(LOOK);
     }
 }
+
+/// In this time whatever was given is with its taker, or back with its giver.
+const TRADES_SETTLE: Duration = Duration::from_secs(10);
 
 /// Lets every bot read its inventory while it plays.
 fn read_items(bots: &Bots, signals: &Signals) -> Vec<(EntityId, Inventory)> {

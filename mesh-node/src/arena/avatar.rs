@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use selvedge_protocol::action::ActionNumber;
 use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::snapshot::{SnapshotView, SnapshotWriter, Transform, Vitals};
 
+use super::deed::ITEMS_MAX;
 use super::kit::Kit;
 use super::{ItemShown, Ledger};
 
@@ -15,18 +17,41 @@ const INVENTORY: &str = "inventory";
 const LEDGER: &str = "ledger";
 /// How often each blob changes, in ticks: movement, animation, quests.
 const BLOB_PERIODS: [u64; 3] = [1, 150, 900];
+/// Items on their way to others.
+const ESCROW: &str = "escrow";
+const ESCROW_BYTES: usize = 4 + 8 + ITEM_BYTES;
 const INVENTORY_PERIOD: u64 = 60;
 /// How long a cooldown or effect lasts once it begins anew, in microseconds.
 const LASTS_US: u64 = 8_000_000;
-const ITEM_BYTES: usize = 22;
+pub(super) const ITEM_BYTES: usize = 22;
 const HEALTH_MAX: f32 = 100.0;
 
 /// A thing in an inventory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Item {
-    id: u128,
-    kind: u16,
-    count: u32,
+pub(super) struct Item {
+    pub(super) id: u128,
+    pub(super) kind: u16,
+    pub(super) count: u32,
+}
+
+impl Item {
+    pub(super) fn encode(self) -> [u8; ITEM_BYTES] {
+        let mut bytes = [0; ITEM_BYTES];
+        bytes[..16].copy_from_slice(&self.id.to_le_bytes());
+        bytes[16..18].copy_from_slice(&self.kind.to_le_bytes());
+        bytes[18..].copy_from_slice(&self.count.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8; ITEM_BYTES]) -> Option<Self> {
+        let (id, rest) = bytes.split_first_chunk()?;
+        let (kind, count) = rest.split_first_chunk()?;
+        Some(Self {
+            id: u128::from_le_bytes(*id),
+            kind: u16::from_le_bytes(*kind),
+            count: u32::from_le_bytes(count.try_into().ok()?),
+        })
+    }
 }
 
 /// A component's body and version.
@@ -85,6 +110,10 @@ pub(super) struct Avatar {
     age: u64,
     ledger_version: u64,
     inventory: Part<Vec<Item>>,
+    /// Given away, and not answered yet. Version 0: it never was.
+    escrow: Part<Vec<(ActionNumber, Item)>>,
+    /// Whether a player plays it.
+    pub(super) player: bool,
     blobs: [Part<Vec<u8>>; 3],
     cooldowns_us: Vec<u64>,
     effects: Vec<(u64, u32)>,
@@ -115,6 +144,8 @@ impl Avatar {
             age: 0,
             ledger_version: 1,
             inventory: Part::new(items),
+            escrow: Part { version: 0, body: Vec::new() },
+            player: false,
             blobs,
             cooldowns_us: (0..kit.cooldowns).map(|_| chance.draw() % LASTS_US).collect(),
             effects: (0..kit.effects).map(|_| (chance.draw() % LASTS_US, 1)).collect(),
@@ -136,6 +167,49 @@ impl Avatar {
         let turn = self.ledger.last_seq.checked_rem(u32::from(items)).unwrap_or(0);
         let index = u8::try_from(turn).unwrap_or(0);
         ItemShown { items, index, id: shown.get(usize::from(index)).map_or(0, |item| item.id) }
+    }
+
+    /// Puts an item aside for somebody else: the first, if it isn't the last.
+    pub(super) fn item_to_give(&self) -> Option<Item> {
+        self.inventory.body.first().copied().filter(|_| self.inventory.body.len() > 1)
+    }
+
+    /// The item is on its way to somebody else.
+    pub(super) fn give(&mut self, item: Item, number: ActionNumber) {
+        self.inventory.body.retain(|known| known.id != item.id);
+        self.inventory.version += 1;
+        self.escrow.body.push((number, item));
+        self.escrow.version += 1;
+    }
+
+    /// What became of it.
+    pub(super) fn given(&mut self, number: ActionNumber, taken: bool) {
+        let Some(index) = self.escrow.body.iter().position(|(known, _)| *known == number) else { return };
+        let (_, item) = self.escrow.body.swap_remove(index);
+        self.escrow.version += 1;
+        if !taken {
+            self.inventory.body.push(item);
+            self.inventory.version += 1;
+        }
+    }
+
+    /// Takes an item, if there is room for it.
+    pub(super) fn take(&mut self, item: Item) -> bool {
+        let takes = self.player && self.inventory.body.len() + self.escrow.body.len() < ITEMS_MAX;
+        if takes {
+            self.inventory.body.push(item);
+            self.inventory.version += 1;
+        }
+        takes
+    }
+
+    /// Suffers a hit; who has no health left begins anew.
+    pub(super) fn suffer(&mut self, hit: f32) {
+        self.health -= hit;
+        if self.health <= 0.0 {
+            self.health = HEALTH_MAX;
+        }
+        self.has_changed();
     }
 
     pub(super) const fn has_changed(&mut self) {
@@ -166,7 +240,8 @@ impl Avatar {
         }
     }
 
-    /// Starts a new stay in the world with the old luggage: the numbering of inputs begins anew.
+    /// Starts a new stay in the world with the old luggage: the numbering of inputs begins anew. Nothing is on its way to
+    /// anybody: a player leaves only when that is settled.
     pub(super) fn begin_stay(&mut self, name: &str, motion: Motion) {
         name.clone_into(&mut self.name);
         self.motion = motion;
@@ -188,6 +263,9 @@ impl Avatar {
             out.component(INVENTORY, self.inventory.version, &encode_items(&self.inventory.body));
         } else {
             out.component(INVENTORY, self.inventory.version, &[]);
+        }
+        if self.escrow.version > 0 {
+            out.component(ESCROW, self.escrow.version, &encode_escrow(&self.escrow.body));
         }
         for (name, part) in BLOBS.into_iter().zip(&self.blobs) {
             out.component(name, part.version, &part.body);
@@ -216,6 +294,8 @@ impl Avatar {
             age: 0,
             ledger_version: 0,
             inventory: Part { version: inventory_version, body: decode_items(items)? },
+            escrow: read_escrow(snapshot)?,
+            player: snapshot.session().is_some(),
             blobs: [blob(BLOBS[0])?, blob(BLOBS[1])?, blob(BLOBS[2])?],
             cooldowns_us: snapshot.cooldowns().map(|cooldown| cooldown.remaining_us).collect(),
             effects: snapshot.effects().map(|effect| (effect.remaining_us, effect.stacks)).collect(),
@@ -236,6 +316,8 @@ impl Avatar {
         if version != self.inventory.version {
             self.inventory = Part { version, body: decode_items(items)? };
         }
+        self.escrow = read_escrow(snapshot)?;
+        self.player = snapshot.session().is_some();
         self.level = snapshot.level();
         self.motion = snapshot.motion();
         self.health = snapshot.vitals().health;
@@ -273,24 +355,38 @@ impl Avatar {
 
 fn encode_items(items: &[Item]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(items.len() * ITEM_BYTES);
-    for Item { id, kind, count } in items {
-        bytes.extend_from_slice(&id.to_le_bytes());
-        bytes.extend_from_slice(&kind.to_le_bytes());
-        bytes.extend_from_slice(&count.to_le_bytes());
+    for item in items {
+        bytes.extend_from_slice(&item.encode());
     }
     bytes
 }
 
 fn decode_items(bytes: &[u8]) -> Result<Vec<Item>, NoAvatar> {
     let (items, []) = bytes.as_chunks::<ITEM_BYTES>() else { return Err(NoAvatar(INVENTORY)) };
-    let item = |bytes: &[u8; ITEM_BYTES]| {
-        let (id, rest) = bytes.split_first_chunk()?;
-        let (kind, count) = rest.split_first_chunk()?;
-        Some(Item {
-            id: u128::from_le_bytes(*id),
-            kind: u16::from_le_bytes(*kind),
-            count: u32::from_le_bytes(count.try_into().ok()?),
-        })
+    items.iter().map(|bytes| Item::decode(bytes).ok_or(NoAvatar(INVENTORY))).collect()
+}
+
+fn encode_escrow(escrow: &[(ActionNumber, Item)]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(escrow.len() * ESCROW_BYTES);
+    for (ActionNumber { generation, count }, item) in escrow {
+        bytes.extend_from_slice(&generation.to_le_bytes());
+        bytes.extend_from_slice(&count.to_le_bytes());
+        bytes.extend_from_slice(&item.encode());
+    }
+    bytes
+}
+
+/// What is on its way to others; nothing where nothing ever was.
+fn read_escrow(snapshot: &SnapshotView<'_>) -> Result<Part<Vec<(ActionNumber, Item)>>, NoAvatar> {
+    let (version, bytes) = snapshot.component(ESCROW).unwrap_or((0, &[]));
+    let (entries, []) = bytes.as_chunks::<ESCROW_BYTES>() else { return Err(NoAvatar(ESCROW)) };
+    let entry = |bytes: &[u8; ESCROW_BYTES]| {
+        let (generation, rest) = bytes.split_first_chunk()?;
+        let (count, item) = rest.split_first_chunk()?;
+        let number =
+            ActionNumber { generation: u32::from_le_bytes(*generation), count: u64::from_le_bytes(*count) };
+        Some((number, Item::decode(item.try_into().ok()?)?))
     };
-    items.iter().map(|bytes| item(bytes).ok_or(NoAvatar(INVENTORY))).collect()
+    let body = entries.iter().map(|bytes| entry(bytes).ok_or(NoAvatar(ESCROW))).collect::<Result<_, _>>()?;
+    Ok(Part { version, body })
 }

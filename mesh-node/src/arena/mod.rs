@@ -7,6 +7,7 @@
 
 mod avatar;
 mod config;
+mod deed;
 mod input;
 mod kit;
 mod ledger;
@@ -16,6 +17,7 @@ mod tests;
 mod world;
 
 pub use config::{ArenaConfig, SNAPSHOT_BYTES_MAX, SNAPSHOT_BYTES_MIN};
+pub use deed::{DEED_INPUT_BYTES, DeedInput};
 pub use input::{MOVE_INPUT_BYTES, MoveInput, MoveInputError};
 pub use ledger::Ledger;
 pub use state::{AVATAR_STATE_BYTES, AvatarState, AvatarStateError, ItemShown};

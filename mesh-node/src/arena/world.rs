@@ -9,10 +9,11 @@ use selvedge_protocol::snapshot::{SnapshotError, SnapshotView, SnapshotWriter};
 use tracing::{debug, error, info};
 
 use super::avatar::{Avatar, Chance};
+use super::deed::{Deed, DeedInput, HIT, nearest};
 use super::kit::Kit;
 use super::{ArenaConfig, AvatarState, MoveInput};
 use crate::world::{Player, Refused, World};
-use crate::{Frame, Owned};
+use crate::{Action, ActionNumber, Answer, Durability, Frame, Owned, Reply, Target};
 
 /// How likely an NPC is to turn in a tick.
 const TURN_CHANCE: f64 = 0.01;
@@ -29,6 +30,8 @@ pub struct Arena {
     warmed: BTreeMap<EntityId, Avatar>,
     npcs_spawned: bool,
     bad_inputs: u64,
+    /// What players want to do to whoever is nearest, in this tick.
+    wishes: Vec<(EntityId, DeedInput)>,
 }
 
 impl Arena {
@@ -47,6 +50,7 @@ impl Arena {
             warmed: BTreeMap::new(),
             npcs_spawned: false,
             bad_inputs: 0,
+            wishes: Vec::new(),
         })
     }
 
@@ -71,6 +75,9 @@ impl Arena {
     /// One step of the simulation: everybody walks and is published.
     pub fn step(&mut self, frame: &mut Frame<'_>) {
         self.spawn_npcs(frame);
+        for (entity, wish) in std::mem::take(&mut self.wishes) {
+            self.act(frame, entity, wish);
+        }
         let (min, max) = edges(frame.grid());
         let dt = frame.interval();
         for (&entity, avatar) in &mut self.here {
@@ -83,6 +90,33 @@ impl Arena {
             meet_walls(&mut avatar.motion.velocity, walls, player);
             avatar.age(dt);
             publish(frame, owned, avatar);
+        }
+    }
+
+    /// A player does something to whoever is nearest, here or behind the border.
+    fn act(&mut self, frame: &mut Frame<'_>, entity: EntityId, wish: DeedInput) {
+        let (Some(owned), Some(avatar)) = (frame.owned_by(entity), self.here.get(&entity)) else { return };
+        let here = self.here.iter().filter_map(|(&other, avatar)| {
+            Some((other, avatar.motion.position, Target::from(frame.owned_by(other)?)))
+        });
+        let there = frame.ghosts().map(|(ghost, sight)| (ghost.id(), sight.motion.position, ghost.into()));
+        let Some(target) = nearest(entity, avatar.motion.position, here.chain(there)) else { return };
+        let acted = match wish {
+            DeedInput::Hit => {
+                frame.action(owned, target, &Deed::Suffer.encode(), Durability::Plain).map(drop)
+            }
+            DeedInput::Give => {
+                let Some(item) = avatar.item_to_give() else { return };
+                let given = frame.action(owned, target, &Deed::Take(item).encode(), Durability::Durable);
+                given.map(|number| {
+                    if let Some(avatar) = self.here.get_mut(&entity) {
+                        avatar.give(item, number);
+                    }
+                })
+            }
+        };
+        if let Err(cause) = acted {
+            debug!(?entity, %cause, "no deed");
         }
     }
 
@@ -157,7 +191,7 @@ impl World for Arena {
 
     fn join(&mut self, player: Player<'_>) -> Result<Motion, Refused> {
         let motion = Motion { position: player.entry(), velocity: Velocity::default() };
-        let avatar = match player.baseline() {
+        let mut avatar = match player.baseline() {
             Some(baseline) => {
                 let mut avatar =
                     Avatar::restore(&baseline).map_err(|cause| Refused::new(cause.to_string()))?;
@@ -166,6 +200,7 @@ impl World for Arena {
             }
             None => Avatar::new(player.name(), motion, self.kit, self.chance.draw()),
         };
+        avatar.player = true;
         self.here.insert(player.entity(), avatar);
         debug!(entity = ?player.entity(), name = player.name(), "player joined");
         Ok(motion)
@@ -182,12 +217,35 @@ impl World for Arena {
         if !avatar.ledger.enter(seq) {
             return;
         }
+        if let Some(wish) = DeedInput::decode(bytes) {
+            self.wishes.push((entity, wish));
+            return;
+        }
         let Ok(wish) = MoveInput::decode(bytes) else {
             self.bad_inputs += 1;
             return;
         };
         let [x, y] = wish.velocity(self.config.player_speed_mps);
         avatar.motion.velocity = velocity(x, y);
+    }
+
+    fn action(&mut self, action: Action<'_>) -> Reply {
+        let Some(avatar) = self.here.get_mut(&action.to()) else { return Reply::refused(&[][..]) };
+        let done = match Deed::decode(action.bytes()) {
+            Some(Deed::Take(item)) => avatar.take(item),
+            Some(Deed::Suffer) => {
+                avatar.suffer(HIT);
+                true
+            }
+            None => false,
+        };
+        if done { Reply::done(&[][..]) } else { Reply::refused(&[][..]) }
+    }
+
+    fn answer(&mut self, entity: EntityId, number: ActionNumber, answer: Answer<'_>) {
+        if let Some(avatar) = self.here.get_mut(&entity) {
+            avatar.given(number, matches!(answer, Answer::Done(_)));
+        }
     }
 
     fn ghost(&mut self, _change: GhostChange) {

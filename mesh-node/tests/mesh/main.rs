@@ -5,3 +5,4 @@ mod crossing;
 mod flood;
 mod lighthouse;
 mod support;
+mod trade;

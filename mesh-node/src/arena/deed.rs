@@ -1,0 +1,120 @@
+//! What avatars do to each other: a hit, and an item that changes hands.
+//!
+//! An item that is given away is in its giver's escrow until the taker has answered, and the action is durable: it is in
+//! one place at any time, whoever dies.
+
+use selvedge_protocol::grid::Position;
+use selvedge_protocol::id::EntityId;
+
+use super::avatar::{ITEM_BYTES, Item};
+
+/// How far a hit or a hand reaches, in metres.
+pub(super) const REACH_M: f64 = 30.0;
+/// What a hit takes away.
+pub(super) const HIT: f32 = 5.0;
+/// With so many items nobody takes another.
+pub(super) const ITEMS_MAX: usize = 200;
+
+const TAKE: u8 = 1;
+const SUFFER: u8 = 2;
+
+/// The length of an encoded wish.
+pub const DEED_INPUT_BYTES: usize = 1;
+
+/// What a player wants to do to whoever is nearest: one byte, as an input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeedInput {
+    /// Give them an item, if they are a player.
+    Give,
+    /// Hit them.
+    Hit,
+}
+
+impl DeedInput {
+    /// The byte to send.
+    #[must_use]
+    pub const fn encode(self) -> [u8; DEED_INPUT_BYTES] {
+        match self {
+            Self::Give => [2],
+            Self::Hit => [3],
+        }
+    }
+
+    /// Reads what a client sent; none if it is no wish.
+    #[must_use]
+    pub const fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [2] => Some(Self::Give),
+            [3] => Some(Self::Hit),
+            _ => None,
+        }
+    }
+}
+
+/// What one avatar asks of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Deed {
+    /// Take this item.
+    Take(Item),
+    /// Suffer a hit.
+    Suffer,
+}
+
+impl Deed {
+    pub(super) fn encode(self) -> Vec<u8> {
+        match self {
+            Self::Take(item) => [&[TAKE][..], &item.encode()].concat(),
+            Self::Suffer => vec![SUFFER],
+        }
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (&TAKE, item) => Some(Self::Take(Item::decode(<&[u8; ITEM_BYTES]>::try_from(item).ok()?)?)),
+            (&SUFFER, []) => Some(Self::Suffer),
+            _ => None,
+        }
+    }
+}
+
+/// Who of `others` is nearest to `from`, within reach.
+pub(super) fn nearest<T>(
+    me: EntityId,
+    from: Position,
+    others: impl Iterator<Item = (EntityId, Position, T)>,
+) -> Option<T> {
+    let apart = others
+        .filter(|(entity, ..)| *entity != me)
+        .map(|(_, at, who)| (at.distance_squared(from), who))
+        .filter(|(distance, _)| *distance <= REACH_M * REACH_M);
+    apart.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, who)| who)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deeds_survive_their_bytes_and_nothing_else_is_one() {
+        let deed = Deed::Take(Item { id: 7, kind: 3, count: 2 });
+        let bytes = deed.encode();
+        assert_eq!(Deed::decode(&bytes), Some(deed));
+        for cut in 0..bytes.len() {
+            assert_eq!(Deed::decode(&bytes[..cut]), None);
+        }
+        assert_eq!(Deed::decode(&Deed::Suffer.encode()), Some(Deed::Suffer));
+        for wish in [DeedInput::Give, DeedInput::Hit] {
+            assert_eq!(DeedInput::decode(&wish.encode()), Some(wish));
+        }
+        assert_eq!(DeedInput::decode(&[4]), None);
+    }
+
+    #[test]
+    fn the_nearest_within_reach_is_meant_but_never_oneself() {
+        let id = EntityId::from_u128;
+        let at = |x| Position::new(x, 0.0, 0.0);
+        let others = [(id(1), at(0.0), 'a'), (id(2), at(-4.0), 'b'), (id(3), at(3.0), 'c')];
+        assert_eq!(nearest(id(1), at(0.0), others.into_iter()), Some('c'));
+        assert_eq!(nearest(id(1), at(REACH_M + 4.0), others.into_iter()), None);
+    }
+}
