@@ -96,6 +96,23 @@ fn a_durable_action_is_remembered_until_it_is_closed() {
 }
 
 #[test]
+fn a_repeat_that_comes_after_the_close_takes_no_effect() {
+    let (mut a, mut b) = (ActionBook::default(), ActionBook::default());
+    let number = issue(&mut a, DURABLE, 1);
+    let asked = request(&a, number);
+    perform(&mut b, &asked, 2);
+    a.settle(number, &done(), Tick(3));
+    assert!(b.close(asked.id));
+    for tick in [4, asked.deadline.0] {
+        b.forget_old(Tick(tick));
+        assert!(matches!(perform(&mut b, &asked, tick), Offer::Known { .. }), "in tick {tick}");
+    }
+    let after = asked.deadline.next();
+    b.forget_old(after);
+    assert_eq!(perform(&mut b, &asked, after.0), Offer::Late);
+}
+
+#[test]
 fn a_failed_durable_action_leaves_nothing_to_close() {
     let mut a = ActionBook::default();
     let number = issue(&mut a, DURABLE, 1);

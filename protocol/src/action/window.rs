@@ -1,7 +1,7 @@
 //! The receiver's half: what was performed, for as long as it may be asked again.
 //!
 //! A plain action is remembered until its sender says that it is settled, or its deadline has passed: what is asked
-//! later is refused as too late. A durable one is remembered until its sender closes it.
+//! later is refused as too late. A durable one is remembered until its sender has closed it as well.
 
 use std::collections::BTreeMap;
 
@@ -95,16 +95,12 @@ impl Window {
         known.answers.insert(id.number, Remembered { durable, at: tick, deadline, outcome });
     }
 
-    /// The sender knows the answer for good. Says whether it was remembered.
+    /// The sender knows the answer for good: nothing binds the receiver any more. Until its deadline it is remembered all
+    /// the same, like a plain one: a repeat of it may still be on its way. Says whether it was bound.
     pub fn close(&mut self, id: ActionId) -> bool {
-        let Some(known) = self.senders.get_mut(&id.from) else {
-            return false;
-        };
-        let durable = known.answers.get(&id.number).is_some_and(|remembered| remembered.durable);
-        if durable {
-            known.answers.remove(&id.number);
-        }
-        durable
+        let known = self.senders.get_mut(&id.from);
+        let remembered = known.and_then(|known| known.answers.get_mut(&id.number));
+        remembered.is_some_and(|remembered| core::mem::take(&mut remembered.durable))
     }
 
     /// Forgets what can't be asked any more. Says whether anything changed.
