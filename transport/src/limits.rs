@@ -60,7 +60,7 @@ pub struct MeshLimits {
     pub precopy: LaneLimits,
     /// Default: messages of 16 MiB, 256 of them and 64 MiB waiting, 64 of them and 16 MiB in flight.
     pub checkpoint: LaneLimits,
-    /// Bytes of bulk (precopy and checkpoint) that a link sends a second. Default 100 MB; 0: as fast as it goes. More and
+    /// Bytes of bulk (precopy and checkpoint) that a link sends a second. Default 50 MB; 0: as fast as it goes. More and
     /// cutovers wait behind bulk in buffers where no priority reaches; less and entities wait longer to be copied ahead.
     pub bulk_bytes_per_s: u64,
     /// Events that wait for the consumer. Default 4096. When full, nothing more is read from any link. One link may have an
@@ -92,7 +92,7 @@ impl Default for MeshLimits {
                 in_flight_bytes_max: 16 * MIB,
                 ..lane(16 * MIB, 256, 64 * MIB)
             },
-            bulk_bytes_per_s: 100_000_000,
+            bulk_bytes_per_s: 50_000_000,
             events_max: 4096,
             events_bytes_max: 64 * MIB,
             handshakes_max: 64,
