@@ -165,6 +165,9 @@ fn inspection(calm_for: Duration, standing: Standing, unacknowledged: usize) -> 
     };
     let (held, players) = (vec![held], vec![player]);
     Fact::Inspected(Inspection {
+        margin_m: 30.0,
+        ghosts: Vec::new(),
+        unseen: Vec::new(),
         calm_for,
         bound: BOUND,
         held,
@@ -242,7 +245,18 @@ fn with_a_copy_at_1() -> NothingLost {
 fn empty(calm_for: Duration) -> Fact {
     let (held, players) = (Vec::new(), Vec::new());
     let (unheld, ownerless) = (Vec::new(), Vec::new());
-    Fact::Inspected(Inspection { calm_for, bound: BOUND, held, players, unheld, ownerless, waiting: false })
+    Fact::Inspected(Inspection {
+        calm_for,
+        bound: BOUND,
+        held,
+        players,
+        unheld,
+        ownerless,
+        margin_m: 30.0,
+        ghosts: Vec::new(),
+        unseen: Vec::new(),
+        waiting: false,
+    })
 }
 
 #[test]

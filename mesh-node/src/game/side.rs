@@ -1,20 +1,18 @@
 //! Turns the core's commands into the game's callbacks, and what the game does into reports.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::grid::Motion;
 use selvedge_protocol::id::{EntityId, InputSeq, ReservationId, SessionId};
-use selvedge_protocol::node::{GameCommand, GameReport, GhostChange, Registration, ReleaseReason};
+use selvedge_protocol::node::{GameCommand, GameReport, Registration, ReleaseReason};
 use selvedge_protocol::roster::{Callback, FreezeOrder, Roster};
 use selvedge_protocol::snapshot::{Assembled, CapturedSnapshot, ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::Tick;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::{Clock, whole_micros};
-use crate::entity::Sight;
 use crate::frame::Frame;
 use crate::world::{Player, Refused, World};
 
@@ -36,7 +34,6 @@ pub(crate) struct GameSide {
     registration: Registration,
     map: Arc<CellMap>,
     roster: Roster,
-    ghosts: BTreeMap<EntityId, Sight>,
     precopies: Vec<Precopy>,
     schema: u32,
     /// How long each callback of this tick took.
@@ -52,7 +49,6 @@ impl GameSide {
             registration,
             map,
             roster,
-            ghosts: BTreeMap::new(),
             precopies: Vec::new(),
             schema,
             callbacks_us: Vec::new(),
@@ -93,7 +89,6 @@ impl GameSide {
     pub(crate) fn frame<'a>(&'a mut self, tick: Tick, clock: &'a Clock) -> Frame<'a> {
         Frame {
             roster: &mut self.roster,
-            ghosts: &self.ghosts,
             clock,
             grid: &self.registration.grid,
             map: &self.map,
@@ -143,7 +138,9 @@ impl GameSide {
             Callback::Restore { entity, snapshot } => self.restore(world, entity, &snapshot),
             Callback::Release { entity, why } => self.timed(|| world.release(entity, why)),
             Callback::Input { entity, seq, bytes } => self.timed(|| world.input(entity, seq.0, &bytes)),
-            Callback::Ghost(change) => self.ghost(world, change),
+            Callback::Ghosts(changes) => {
+                self.timed(|| changes.into_iter().for_each(|change| world.ghost(change)))
+            }
         }
     }
 
@@ -241,16 +238,6 @@ impl GameSide {
             Ok(view) => self.timed(|| world.restore(entity, &view)),
             Err(cause) => error!(?entity, %cause, "the core gave an empty snapshot to restore"),
         }
-    }
-
-    fn ghost(&mut self, world: &mut dyn World, change: GhostChange) {
-        match change {
-            GhostChange::Appeared { entity, motion, tick } | GhostChange::Moved { entity, motion, tick } => {
-                self.ghosts.insert(entity, Sight { motion, tick });
-            }
-            GhostChange::Vanished { entity } => drop(self.ghosts.remove(&entity)),
-        }
-        self.timed(|| world.ghost(change));
     }
 
     fn capture(

@@ -302,7 +302,7 @@ impl Coordinator {
             | Message::Cancelled { .. }
             | Message::RelayInputs { .. }
             | Message::AuthorityAck { .. }
-            | Message::Ghosts { .. }
+            | Message::Ghosts
             | Message::Admit { .. }
             | Message::SaveAck { .. }
             | Message::Census { .. } => {

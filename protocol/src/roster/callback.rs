@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
+use crate::ghost::GhostChange;
 use crate::grid::{Motion, Position};
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, ReservationId, SessionId};
 use crate::limits::STATE_BYTES_MAX;
-use crate::node::{ArmedTarget, GhostChange, LeaveReason, ReleaseReason};
+use crate::node::{ArmedTarget, LeaveReason, ReleaseReason};
 use crate::snapshot::{Assembled, ComponentVersions};
 use crate::time::Time;
 
@@ -84,8 +85,8 @@ pub enum Callback {
         /// What it says.
         bytes: Bytes,
     },
-    /// Draw a ghost, or stop.
-    Ghost(GhostChange),
+    /// Draw ghosts, or stop: in this order, and none of them is of an entity that is simulated here.
+    Ghosts(Vec<GhostChange>),
 }
 
 /// An entity that was just frozen: capture it now and answer with [`Roster::frozen`](super::Roster::frozen).

@@ -8,6 +8,7 @@
 //! Deliberately absent: the game's own state, threads, channels.
 
 mod callback;
+mod ghosts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,15 +16,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cell_map::CellMap;
+use crate::ghost::Look;
 use crate::grid::{Grid, Motion};
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, NodeId, ReservationId, SessionId};
 use crate::limits::STATE_BYTES_MAX;
-use crate::node::{ArmedTarget, CheckpointCopy, GameCommand, GameReport, Published};
+use crate::node::{ArmedTarget, CheckpointCopy, GameCommand, GameReport, Published, ReleaseReason};
 use crate::snapshot::{Assembled, CapturedSnapshot};
 use crate::standby::CutOrder;
 use crate::time::{Tick, Time};
 
 pub use callback::{Callback, CutEntry, FreezeOrder, PublishError};
+pub use ghosts::GhostSight;
 
 #[derive(Debug)]
 struct Entry {
@@ -54,6 +57,8 @@ pub struct Roster {
     reports: Vec<GameReport>,
     /// A cut that is to be captured after this tick.
     cut: Option<CutOrder>,
+    /// What others simulate. Invariant: nothing that is held.
+    ghosts: ghosts::Ghosts,
     /// Entities that are this node's only from a later tick on, with every command for them since.
     early: BTreeMap<EntityId, Early>,
 }
@@ -78,6 +83,7 @@ impl Roster {
             freezing: Vec::new(),
             reports: Vec::new(),
             cut: None,
+            ghosts: BTreeMap::new(),
             early: BTreeMap::new(),
         }
     }
@@ -145,6 +151,7 @@ impl Roster {
                 if self.holds(entity) {
                     return None;
                 }
+                self.ghosts.remove(&entity);
                 let held = Entry {
                     grant,
                     session: Some(session),
@@ -186,6 +193,10 @@ impl Roster {
                     Some(_) => drop(self.held.remove(&entity)),
                     None => {}
                 }
+                // What was frozen here is shown on; if it turns out not to be this node's to freeze, it is shown no more.
+                if why == ReleaseReason::Void {
+                    self.ghosts.remove(&entity);
+                }
                 Some(Callback::Release { entity, why })
             }
             GameCommand::Input { entity, grant, seq, bytes } => {
@@ -196,7 +207,10 @@ impl Roster {
                 entry.applied = seq;
                 Some(Callback::Input { entity, seq, bytes })
             }
-            GameCommand::Ghost(change) => Some(Callback::Ghost(change)),
+            GameCommand::Ghosts(changes) => {
+                let told = self.take_ghosts(changes);
+                (!told.is_empty()).then_some(Callback::Ghosts(told))
+            }
             GameCommand::Checkpoint(order) => {
                 self.cut = Some(order);
                 None
@@ -216,7 +230,7 @@ impl Roster {
             | GameCommand::Warm { entity, .. }
             | GameCommand::Release { entity, .. }
             | GameCommand::Input { entity, .. } => (*entity, Tick::default()),
-            GameCommand::Ghost(_) | GameCommand::Checkpoint(_) => return Some(command),
+            GameCommand::Ghosts(_) | GameCommand::Checkpoint(_) => return Some(command),
         };
         if let Some(early) = self.early.get_mut(&entity) {
             early.first_tick = early.first_tick.max(first_tick);
@@ -240,6 +254,7 @@ impl Roster {
             fresh: Some(fresh),
         };
         self.held.insert(entity, entry);
+        self.ghosts.remove(&entity);
     }
 
     /// The game's answer to [`Callback::Join`]: where the player stands, or none if the game refused.
@@ -298,6 +313,7 @@ impl Roster {
             fresh: None,
         };
         self.held.insert(entity, entry);
+        self.ghosts.remove(&entity);
         self.reports.push(GameReport::Spawned { entity, motion, tick });
         Ok(())
     }
@@ -313,7 +329,8 @@ impl Roster {
         Ok(())
     }
 
-    /// The game publishes an entity at the end of its step; once a tick and entity.
+    /// The game publishes an entity at the end of its step; once a tick and entity: where it is and how it looks, for all
+    /// who see it, and what its own client alone is told.
     ///
     /// If the entity is past the border of an armed target it is frozen here and now: see [`Roster::poll_freeze`].
     ///
@@ -323,19 +340,20 @@ impl Roster {
         &mut self,
         entity: EntityId,
         motion: Motion,
-        state: &[u8],
+        look: Look,
+        own: &[u8],
         now: Time,
     ) -> Result<(), PublishError> {
         let entry = self.held.get_mut(&entity).ok_or(PublishError::NotHeld(entity))?;
         if !motion.is_finite() {
             return Err(PublishError::NotFinite { entity, motion });
         }
-        if state.len() > STATE_BYTES_MAX {
-            return Err(PublishError::StateTooLong { entity, bytes: state.len() });
+        if own.len() > STATE_BYTES_MAX {
+            return Err(PublishError::StateTooLong { entity, bytes: own.len() });
         }
         let Entry { grant, applied, session, .. } = *entry;
-        let state = Bytes::copy_from_slice(state);
-        self.published.push(Published { entity, grant, motion, applied, state });
+        let own = Bytes::copy_from_slice(own);
+        self.published.push(Published { entity, grant, motion, look, applied, own });
         if entry.armed.is_empty() {
             return Ok(());
         }
@@ -373,8 +391,11 @@ impl Roster {
         };
         let last = self.published.swap_remove(index);
         self.held.remove(&order.entity);
+        // Shown as a ghost from here on, until its authority speaks or it comes back.
+        let sight = GhostSight { motion: last.motion, look: last.look, tick };
+        self.ghosts.insert(order.entity, sight);
         self.reports.push(GameReport::Frozen {
-            last,
+            last: Box::new(last),
             target: order.target.target,
             reservation: order.target.reservation,
             snapshot,

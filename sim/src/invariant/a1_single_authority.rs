@@ -71,6 +71,7 @@ impl Invariant for SingleAuthority {
                 | Fact::TokenGranted { .. }
                 | Fact::TokenShown { .. }
                 | Fact::Admitted { .. }
+                | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. }
                 | Fact::Inspected(_) => {}
             }

@@ -123,6 +123,7 @@ impl Invariant for NothingLost {
                 | Fact::TokenShown { .. }
                 | Fact::Admitted { .. }
                 | Fact::LeaseOutlived { .. }
+                | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }
         }

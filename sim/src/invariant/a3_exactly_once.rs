@@ -82,6 +82,7 @@ impl Invariant for ExactlyOnce {
                 | Fact::TokenGranted { .. }
                 | Fact::TokenShown { .. }
                 | Fact::Admitted { .. }
+                | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }
         }

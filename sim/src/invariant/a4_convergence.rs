@@ -49,6 +49,7 @@ impl Invariant for Convergence {
                 | Fact::TokenGranted { .. }
                 | Fact::TokenShown { .. }
                 | Fact::Admitted { .. }
+                | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }
         }

@@ -57,6 +57,7 @@ impl Invariant for Tokens {
                 | Fact::Restored { .. }
                 | Fact::Client { .. }
                 | Fact::CoordinatorSawViolation { .. }
+                | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. }
                 | Fact::Inspected(_) => {}
             }

@@ -31,6 +31,7 @@ impl Invariant for OwnLease {
             | Fact::TokenGranted { .. }
             | Fact::TokenShown { .. }
             | Fact::Admitted { .. }
+            | Fact::GhostsShown { .. }
             | Fact::GameComplained { .. }
             | Fact::Inspected(_) => None,
         });

@@ -30,6 +30,7 @@ impl Invariant for WholeSnapshots {
             | Fact::TokenGranted { .. }
             | Fact::TokenShown { .. }
             | Fact::Admitted { .. }
+            | Fact::GhostsShown { .. }
             | Fact::Inspected(_) => None,
         });
         match complaint {
