@@ -141,6 +141,8 @@ pub(super) struct Row {
     pub(super) warm_up: u64,
     /// Of both nodes, by thread.
     pub(super) cpu_s: Spent,
+    /// CPU seconds that processes took which have nothing to do with it. None where nobody could look.
+    pub(super) others_cpu_s: Option<f64>,
     pub(super) players: Option<Seen>,
     /// What ran beside it.
     pub(super) load: Load,
@@ -171,6 +173,7 @@ impl Row {
             repeated: 0,
             warm_up: 0,
             cpu_s: Spent::new(),
+            others_cpu_s: None,
             players: None,
             load: Load::default(),
             elapsed: Duration::ZERO,
@@ -219,6 +222,7 @@ impl Row {
         for (thread, seconds) in other.cpu_s {
             *self.cpu_s.entry(thread).or_default() += seconds;
         }
+        self.others_cpu_s = self.others_cpu_s.zip(other.others_cpu_s).map(|(sum, part)| sum + part);
         match (&mut self.players, other.players) {
             (Some(sum), Some(part)) => sum.add(part)?,
             (players, part) => *players = players.take().or(part),
@@ -259,6 +263,11 @@ impl Row {
     #[allow(clippy::cast_precision_loss, reason = "counts are below 2^53")]
     pub(super) fn per_second(&self) -> f64 {
         self.completed as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    /// How many cores were busy with something else, on average.
+    pub(super) fn others_cores(&self) -> Option<f64> {
+        Some((self.others_cpu_s? / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)).max(0.0))
     }
 
     /// CPU seconds of 1,000 handoffs: of the threads whose name begins so. None where nobody could look.
@@ -318,6 +327,7 @@ impl Row {
                         "mesh_threads": self.cpu_per_1000(MESH_THREAD),
                     }),
                 );
+                put("others_cores", json!(self.others_cores()));
                 put("restless", if self.load.entities > 0 { self.load.as_json() } else { Value::Null });
                 if let Some(seen) = &self.players {
                     put("players", seen.as_json());

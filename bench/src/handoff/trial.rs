@@ -78,6 +78,7 @@ impl Trial {
             row.load.add(before.copied, after.copied);
             cpu::add_difference(&mut row.cpu_s, &before.spent, &after.spent);
         }
+        row.others_cpu_s = before.others_cpu_s.zip(after.others_cpu_s).map(|(before, after)| after - before);
         row.take_all(measured, elapsed)?;
         row.paced = args.pace() == Pace::Ticks;
         row.warm_up = before.handoffs().saturating_sub(first.handoffs());
@@ -187,6 +188,8 @@ struct Mesh {
 struct Look {
     nodes: Vec<NodeLook>,
     players: Option<PlayersSeen>,
+    /// CPU seconds that neither they nor this process have spent; none where the system doesn't say.
+    others_cpu_s: Option<f64>,
 }
 
 struct NodeLook {
@@ -214,7 +217,14 @@ impl Mesh {
         };
         let nodes = self.nodes.iter().map(of).collect::<anyhow::Result<_>>()?;
         let players = self.bots.as_ref().map(|bots| bots.hear(PATIENCE)).transpose()?;
-        Ok(Look { nodes, players })
+        Ok(Look { nodes, players, others_cpu_s: self.others_cpu_s() })
+    }
+
+    fn others_cpu_s(&self) -> Option<f64> {
+        let all = cpu::machine()?;
+        let kin = self.nodes.iter().chain(&self.bots).chain([&self.coordinator]).map(Kin::id);
+        let ours = kin.chain([std::process::id()]).map(|process| cpu::spent(process).values().sum::<f64>());
+        Some(all - ours.sum::<f64>())
     }
 
     /// Waits until entities hop, and every player is among them.

@@ -21,6 +21,8 @@ const SAMPLES_MIN: u64 = 1000;
 const WARM_UP_MIN: u64 = 100;
 /// More left out or aborted than this share, and the figures are of something else.
 const SHARE_MAX: f64 = 0.01;
+/// Other processes busier than this, in cores, and they are in the figures.
+const OTHERS_MAX: f64 = 0.1;
 
 /// Cutover and throughput of all rows.
 pub(super) fn table(rows: &[Row]) -> Table {
@@ -220,6 +222,11 @@ fn doubts_of(row: &Row) -> Vec<String> {
             "{percent:.0} % of the ticks were left out: the machine doesn't keep up; choose a lower --tick-hz"
         ));
     }
+    if let Some(cores) = row.others_cores().filter(|&cores| cores > OTHERS_MAX) {
+        doubts.push(format!(
+            "other processes kept {cores:.2} of the machine's cores busy: stop them and measure again"
+        ));
+    }
     if let Some(seen) = &row.players {
         let unprepared = seen.switches - seen.prepared_switches;
         if path == HopPath::Warm && share(unprepared, seen.switches) > SHARE_MAX {
@@ -280,6 +287,10 @@ mod tests {
         said(|row| row.warm_up = 3, "3 handoffs in the warm-up");
         said(|row| row.cold = 2, "2 handoffs took the other path");
         said(|row| row.aborted = 1, "1 handoffs were aborted");
+        said(
+            |row| (row.others_cpu_s, row.elapsed) = (Some(0.5), Duration::from_secs(2)),
+            "other processes kept 0.25",
+        );
         said(|row| (row.paced, row.ticks, row.ticks_skipped) = (true, 900, 100), "10 % of the ticks");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use selvedge_client::{ClientEndpoint, ClientEvent, ClientSettings};
+use selvedge_client::{ClientEndpoint, ClientEvent};
 use selvedge_node::arena::{Arena, ArenaConfig, AvatarState, MoveInput};
 use selvedge_node::{MeshNodeBuilder, NodeReport, TickError};
 use selvedge_protocol::wire::ServerMessage;
@@ -77,9 +77,7 @@ async fn a_player_crosses_to_and_fro_and_no_input_is_lost_or_doubled() {
     let stop = Arc::new(AtomicBool::new(false));
     let nodes = [1, 2].map(|number| run(world.node(number, &coordinator), &stop));
 
-    let door = coordinator.addresses().door;
-    let settings = ClientSettings::new(door, "server-door.aerie.selvedge", world.0.ca_pem());
-    let players = ClientEndpoint::new(settings).expect("the socket opens");
+    let players = world.players(&coordinator);
     let state = walk(&players).await;
     players.close().await;
 

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use selvedge_client::{Client, ClientEndpoint, ClientEvent, ClientSettings};
+use selvedge_client::{Client, ClientEvent};
 use selvedge_node::TickError;
 use selvedge_node::arena::{Arena, ArenaConfig, AvatarState, MoveInput};
 use selvedge_protocol::wire::ServerMessage;
@@ -69,9 +69,7 @@ async fn a_player_plays_on_beside_strangers_that_talk_nonsense_and_guests_that_n
         report
     });
 
-    let settings =
-        ClientSettings::new(coordinator.addresses().door, "server-door.aerie.selvedge", world.0.ca_pem());
-    let players = ClientEndpoint::new(settings).expect("the socket opens");
+    let players = world.players(&coordinator);
     let mut ada = players.enter("ada", *b"");
     play(&mut ada, 10).await;
     // Guests who have entered and whose program stands still.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use selvedge_certs::{
     Authority, CA_VALIDITY, IDENTITY_VALIDITY, Identity, Role, SubjectNames, Uuid, WorldName,
 };
+use selvedge_client::{ClientEndpoint, ClientSettings};
 use selvedge_coordinator::{AnyName, CoordinatorArgs, CoordinatorService, FileConfig, Settings};
 use selvedge_node::{MeshNode, MeshNodeBuilder, MeshNodeConfig};
 use selvedge_protocol::grid::GridConfig;
@@ -67,5 +68,12 @@ impl World {
             .config(config)
             .identity(self.identity(Role::Node(Uuid::from_u128(number))))
             .client_identity(self.identity(Role::Server(format!("node-{number}"))))
+    }
+
+    /// Where the players of a test come from: they knock at this coordinator's door.
+    pub(crate) fn players(&self, coordinator: &CoordinatorService) -> ClientEndpoint {
+        let door = coordinator.addresses().door;
+        let settings = ClientSettings::new(door, "server-door.aerie.selvedge", self.0.ca_pem());
+        ClientEndpoint::new(settings).expect("the socket opens")
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use selvedge_client::{Client, ClientEndpoint, ClientEvent, ClientSettings};
+use selvedge_client::{Client, ClientEvent};
 use selvedge_node::arena::{Arena, ArenaConfig, AvatarState, DeedInput, MoveInput};
 use selvedge_node::{MeshNodeBuilder, TickError};
 use selvedge_protocol::wire::ServerMessage;
@@ -109,9 +109,7 @@ async fn what_two_players_give_each_other_across_the_border_is_neither_doubled_n
     let coordinator = world.coordinator(2).await;
     let stop = Arc::new(AtomicBool::new(false));
     let nodes = [1, 2].map(|number| run(world.node(number, &coordinator), &stop));
-    let door = coordinator.addresses().door;
-    let settings = ClientSettings::new(door, "server-door.aerie.selvedge", world.0.ca_pem());
-    let players = ClientEndpoint::new(settings).expect("the socket opens");
+    let players = world.players(&coordinator);
     let (ada, bob) = (players.enter("ada", *b""), players.enter("bob", *b""));
     let began = Instant::now();
     let ([ada_before, ada_after], [bob_before, bob_after]) =

@@ -142,7 +142,7 @@ impl Node {
     pub fn drop_standby(&mut self, of: Peer) {
         self.standby.keeper.drop_source(of);
         self.standby.settling.forget_dead(|source| is_of_the_past(source, of));
-        self.say_forgotten(self.standby.forgetting.all());
+        self.say_forgotten();
     }
 
     /// An entity ended here. Older copies of it may be elsewhere: what this node loses if it dies is the word that they are
@@ -300,7 +300,7 @@ impl Node {
                 for &id in &ids {
                     self.standby.settling.forgotten(id, peer);
                 }
-                self.say_forgotten(self.standby.forgetting.of_entities(&ids));
+                self.say_forgotten_with(&ids);
             }
         }
     }
@@ -347,7 +347,7 @@ impl Node {
             self.standby.settling.settle(id, now);
         }
         self.drive_settling(now);
-        self.say_forgotten(self.standby.forgetting.all());
+        self.say_forgotten();
         if self.is_recovering() {
             self.say_carried_when_safe(now);
         }
@@ -383,15 +383,26 @@ impl Node {
             }
         }
         self.standby.forgetting.asked(peer, ids.clone());
-        self.say_forgotten(ids);
+        self.say_forgotten_with(&ids);
     }
 
-    /// Tells targets of which of these handoffs nothing is left that could come back: neither here, nor with this node's
-    /// buddy, nor with whom this node had the entity from.
-    fn say_forgotten(&mut self, mut ids: Vec<HandoffId>) {
-        let Standby { sender, settling, forgetting, .. } = &mut self.standby;
-        ids.retain(|&id| !sender.may_have_below(id.entity, id.epoch) && !settling.owes_below(id));
-        for (peer, ids) in forgetting.forgotten(ids) {
+    /// Tells targets of which handoffs nothing is left that could come back: neither here, nor with this node's buddy, nor
+    /// with whom this node had the entity from.
+    fn say_forgotten(&mut self) {
+        let Standby { sender, settling, forgetting, .. } = &self.standby;
+        let gone = forgetting.gone(|id| is_gone(sender, settling, id));
+        self.say_gone(gone);
+    }
+
+    /// The same of the entities that these handoffs are about.
+    fn say_forgotten_with(&mut self, ids: &[HandoffId]) {
+        let Standby { sender, settling, forgetting, .. } = &self.standby;
+        let gone = forgetting.gone_with(ids, |id| is_gone(sender, settling, id));
+        self.say_gone(gone);
+    }
+
+    fn say_gone(&mut self, gone: Vec<HandoffId>) {
+        for (peer, ids) in self.standby.forgetting.forgotten(gone) {
             self.say(peer, StandbyMessage::Forgotten { ids });
         }
     }
@@ -411,4 +422,10 @@ impl Node {
 
 fn is_of_the_past(peer: Peer, life: Peer) -> bool {
     peer.node == life.node && peer.incarnation <= life.incarnation
+}
+
+/// Whether no copy from before this handoff is left here, with this node's buddy or with whom it had the entity from. If not,
+/// nor is it so of any later handoff of the entity.
+fn is_gone(sender: &CheckpointSender, settling: &Settling, id: HandoffId) -> bool {
+    !sender.may_have_below(id.entity, id.epoch) && !settling.owes_below(id)
 }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use core::ops::Bound;
 use core::time::Duration;
 
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer};
@@ -152,21 +153,35 @@ impl Forgetting {
         self.asked.retain(|_, target| !is_over(*target));
     }
 
-    /// Everything that was settled and not forgotten.
-    #[must_use]
-    pub fn all(&self) -> Vec<HandoffId> {
-        self.asked.keys().copied().collect()
+    /// Of everything that was settled, what `is_gone`.
+    ///
+    /// A handoff is not gone before those of the same entity that came before it are: the first one that isn't ends the
+    /// search for its entity, however many come after.
+    pub fn gone(&self, is_gone: impl Fn(HandoffId) -> bool) -> Vec<HandoffId> {
+        let (mut gone, mut from) = (Vec::new(), None);
+        while let Some(entity) = self.next_entity(from) {
+            gone.extend(self.of_entity(entity).take_while(|&id| is_gone(id)));
+            from = Some(entity);
+        }
+        gone
     }
 
-    /// What of it is about the same entities as these handoffs.
-    #[must_use]
-    pub fn of_entities(&self, ids: &[HandoffId]) -> Vec<HandoffId> {
+    /// Of what is about the same entities as these handoffs, what `is_gone`.
+    pub fn gone_with(&self, ids: &[HandoffId], is_gone: impl Fn(HandoffId) -> bool) -> Vec<HandoffId> {
         let entities: BTreeSet<EntityId> = ids.iter().map(|id| id.entity).collect();
-        let of = |entity| {
-            let first = HandoffId { entity, epoch: AuthorityEpoch::default() };
-            self.asked.range(first..).map(|(&id, _)| id).take_while(move |id| id.entity == entity)
-        };
-        entities.into_iter().flat_map(of).collect()
+        entities.into_iter().flat_map(|entity| self.of_entity(entity).take_while(|&id| is_gone(id))).collect()
+    }
+
+    fn of_entity(&self, entity: EntityId) -> impl Iterator<Item = HandoffId> + '_ {
+        let first = HandoffId { entity, epoch: AuthorityEpoch::default() };
+        self.asked.range(first..).map(|(&id, _)| id).take_while(move |id| id.entity == entity)
+    }
+
+    fn next_entity(&self, after: Option<EntityId>) -> Option<EntityId> {
+        let last = AuthorityEpoch { generation: u32::MAX, step: u32::MAX };
+        let from =
+            after.map_or(Bound::Unbounded, |entity| Bound::Excluded(HandoffId { entity, epoch: last }));
+        self.asked.range((from, Bound::Unbounded)).next().map(|(id, _)| id.entity)
     }
 
     /// These are forgotten. Returns what is to be said, and to whom, in messages of at most [`SETTLED_PER_MESSAGE_MAX`] ids.
@@ -186,6 +201,8 @@ impl Forgetting {
 
 #[cfg(test)]
 mod tests {
+    use core::cell::Cell;
+
     use super::*;
     use crate::id::{Incarnation, NodeId};
 
@@ -257,12 +274,28 @@ mod tests {
         forgetting.asked(other, vec![id(6)]);
         let another = HandoffId { entity: EntityId::from_u128(8), ..id(3) };
         forgetting.asked(other, vec![another]);
-        assert_eq!(forgetting.of_entities(&[id(9)]), [id(2), id(4), id(6)]);
-        assert_eq!(forgetting.all(), [id(2), id(4), id(6), another]);
+        assert_eq!(forgetting.gone_with(&[id(9)], |_| true), [id(2), id(4), id(6)]);
+        assert_eq!(forgetting.gone(|_| true), [id(2), id(4), id(6), another]);
         let said = forgetting.forgotten(vec![id(2), id(3), id(6)]);
         assert_eq!(said, [(SOURCE, vec![id(2)]), (other, vec![id(6)])]);
         forgetting.forget_dead(|peer| peer == SOURCE);
-        assert_eq!(forgetting.all(), [another]);
+        assert_eq!(forgetting.gone(|_| true), [another]);
+    }
+
+    #[test]
+    fn nobody_looks_past_the_first_handoff_of_an_entity_that_is_not_gone() {
+        let mut forgetting = Forgetting::empty();
+        let another = HandoffId { entity: EntityId::from_u128(8), ..id(3) };
+        forgetting.asked(SOURCE, (1..1000).map(id).chain([another]).collect());
+        let looks = Cell::new(0);
+        let is_gone = |gone: HandoffId| {
+            looks.set(looks.get() + 1);
+            gone == another || gone < id(3)
+        };
+        assert_eq!(forgetting.gone_with(&[id(500)], is_gone), [id(1), id(2)]);
+        assert_eq!(looks.take(), 3);
+        assert_eq!(forgetting.gone(is_gone), [id(1), id(2), another]);
+        assert_eq!(looks.take(), 4);
     }
 
     #[test]
