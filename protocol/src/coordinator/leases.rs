@@ -29,7 +29,14 @@ impl Coordinator {
     pub(super) fn on_lease_message(&mut self, from: NodeId, message: LeaseMessage, now: Time) {
         match message {
             LeaseMessage::Assigned { incarnation, version, heard } => {
-                self.warden.assigned(Peer { node: from, incarnation }, version, heard);
+                let peer = Peer { node: from, incarnation };
+                let open_before = self.warden.sets_of(peer).count();
+                self.warden.assigned(peer, version, heard);
+                // A set that a restarted coordinator took for open would have to be voted down like the others.
+                if self.warden.sets_of(peer).count() < open_before {
+                    let open: Vec<_> = self.warden.sets_of(peer).cloned().collect();
+                    self.change_life(peer, |life| life.assignments = open);
+                }
             }
             LeaseMessage::Promised { by, of, answered_ago_us } => {
                 let voter = Peer { node: from, incarnation: by };
