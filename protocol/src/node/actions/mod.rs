@@ -5,17 +5,19 @@
 //! makes an action take effect once is the book (`action/`); what makes a durable one survive a crash is that each word
 //! about it waits here for a safe checkpoint of what it says.
 
+mod asked;
+
 use std::collections::BTreeMap;
 
 use core::time::Duration;
 
 use super::{ActionCommand, ActionNews, ActionReport, GameCommand, Held, Node, TimerKey};
-use crate::action::{ActionId, ActionNumber, Closing, Failure, Outcome, Pending, Request};
+use crate::action::{ActionId, ActionNumber, Closing, Failure, Outcome, Pending};
 use crate::authority::Standing;
 #[cfg(feature = "planted-bugs")]
 use crate::config::PlantedBug;
 use crate::id::{AuthorityEpoch, EntityId, Peer};
-use crate::limits::{ACTIONS_GIVEN_MAX, HOPS_MAX};
+use crate::limits::HOPS_MAX;
 use crate::time::{Tick, Time};
 use crate::wire::{ActionMessage, Lane, Message, Missed};
 
@@ -162,33 +164,6 @@ impl Node {
         self.on_action_due(from, now);
     }
 
-    /// The receiver's game side has answered: so is the sender's node, once that is safe.
-    fn answer_action(
-        &mut self,
-        entity: EntityId,
-        id: ActionId,
-        safe_from: Option<Tick>,
-        message: ActionMessage,
-        now: Time,
-    ) {
-        let alone = self.is_alone();
-        let Some(held) = self.held.get_mut(&entity) else {
-            return;
-        };
-        let Some(Given { reply_to: to, .. }) = held.acting.given.remove(&id) else {
-            return;
-        };
-        #[cfg(feature = "planted-bugs")]
-        let alone = alone || self.setup.config.has_bug(PlantedBug::AnswerUnsafe);
-        match safe_from {
-            Some(at) if !alone && held.acting.safe.is_none_or(|safe| safe < at) => {
-                held.acting.owed.insert(id, Owed { to, at, message });
-                self.hurry_checkpoint(now);
-            }
-            Some(_) | None => self.say_action(to, message, now),
-        }
-    }
-
     /// A safe checkpoint holds the entity as it was after this tick, or later.
     pub(super) fn actions_safe(&mut self, entity: EntityId, tick: Tick, now: Time) {
         let Some(held) = self.held.get_mut(&entity) else {
@@ -322,91 +297,15 @@ impl Node {
                     self.answer_on(id, hops, |hops| ActionMessage::Answer { id, outcome, hops }, now);
                 }
             }
-            ActionMessage::Closed { id, hops } => {
-                let grant = self.authority.active_epoch(id.from);
-                if let (Some(grant), Some(held)) = (grant, self.held.get_mut(&id.from)) {
-                    if held.acting.couriers.remove(&id.number).is_some() {
-                        let (entity, number) = (id.from, id.number);
-                        let closed = ActionCommand::Closed { entity, grant, number };
-                        self.command(GameCommand::Action(closed));
-                    }
-                } else {
-                    self.answer_on(id, hops, |hops| ActionMessage::Closed { id, hops }, now);
-                }
-            }
+            ActionMessage::Closed { id, hops } => match self.authority.active_epoch(id.from) {
+                Some(grant) => self.close_courier(id.from, grant, id.number),
+                None => self.answer_on(id, hops, |hops| ActionMessage::Closed { id, hops }, now),
+            },
             ActionMessage::Missed { id, why } => self.on_missed(id, why, now),
             ActionMessage::Locate { .. } | ActionMessage::Located { .. } => {
                 self.misbehaved(peer, "sent a message that only the coordinator's link carries");
             }
         }
-    }
-
-    /// Somebody asks for something of an entity: it is done here, or passed on to where the entity went.
-    fn on_asked(&mut self, to: EntityId, message: ActionMessage, now: Time) {
-        let (ActionMessage::Ask { id, reply_to, hops, durable: _, .. }
-        | ActionMessage::Close { id, reply_to, hops, .. }) = &message
-        else {
-            return;
-        };
-        let (id, reply_to, hops) = (*id, *reply_to, *hops);
-        match self.authority.standing(to) {
-            Some(Standing::Active(grant)) => self.give(to, grant, message, now),
-            // Its sender repeats it.
-            Some(Standing::Frozen { .. }) => {}
-            None => {
-                let left = self.tombstones.get(&to).map(|tombstone| (tombstone.to, tombstone.forward_until));
-                let why = match left {
-                    Some((peer, until)) if now < until && hops < HOPS_MAX => {
-                        self.say_action(peer, passed_on(message), now);
-                        return;
-                    }
-                    Some((_, until)) if now < until => Missed::TooManyHops,
-                    Some((peer, _)) => Missed::Moved { to: peer },
-                    None => Missed::NotHere,
-                };
-                self.say_action(reply_to, ActionMessage::Missed { id, why }, now);
-            }
-        }
-    }
-
-    /// Gives the game side what somebody asks, unless it has it already.
-    fn give(&mut self, entity: EntityId, grant: AuthorityEpoch, message: ActionMessage, now: Time) {
-        let Some(held) = self.held.get_mut(&entity) else {
-            return;
-        };
-        let given = &mut held.acting.given;
-        let (command, id, reply_to) = match message {
-            ActionMessage::Ask { id, low, deadline, durable, reply_to, bytes, .. } => {
-                let request = Request { id, low, deadline, durable, bytes };
-                (ActionCommand::Perform { entity, grant, request }, id, reply_to)
-            }
-            ActionMessage::Close { id, reply_to, .. } => {
-                (ActionCommand::Close { entity, grant, id }, id, reply_to)
-            }
-            ActionMessage::Answer { .. }
-            | ActionMessage::Missed { .. }
-            | ActionMessage::Closed { .. }
-            | ActionMessage::Locate { .. }
-            | ActionMessage::Located { .. } => return,
-        };
-        // It was asked and waits for the game, or for a checkpoint: only who wants to hear it may have changed.
-        if let Some(owed) = held.acting.owed.get_mut(&id) {
-            owed.to = reply_to;
-            if matches!(command, ActionCommand::Perform { .. }) {
-                return;
-            }
-        }
-        if let Some(known) = given.get_mut(&id) {
-            known.reply_to = reply_to;
-            if now.since(known.at) < GAME_PATIENCE {
-                return;
-            }
-        } else if given.len() + held.acting.owed.len() >= ACTIONS_GIVEN_MAX {
-            given.retain(|_, known| now.since(known.at) < GAME_PATIENCE);
-            return;
-        }
-        given.insert(id, Given { reply_to, at: now });
-        self.command(GameCommand::Action(command));
     }
 
     /// The grant of an entity whose action waits for an answer here.
@@ -489,29 +388,22 @@ impl Node {
             if ask {
                 self.fail(sender, grant, number, Failure::NoSuchEntity);
             } else {
-                let me = self.me();
-                let id = ActionId { from: sender, number };
-                let closed = ActionMessage::Closed { id, hops: 0 };
-                me.into_iter().for_each(|me| self.on_action(me, closed.clone(), now));
+                self.close_courier(sender, grant, number);
             }
         }
         senders.into_iter().for_each(|sender| self.on_action_due(sender, now));
+    }
+
+    /// A receiver has forgotten a durable action: so does its sender.
+    fn close_courier(&mut self, entity: EntityId, grant: AuthorityEpoch, number: ActionNumber) {
+        let couriers = self.held.get_mut(&entity).map(|held| &mut held.acting.couriers);
+        if couriers.is_some_and(|couriers| couriers.remove(&number).is_some()) {
+            self.command(GameCommand::Action(ActionCommand::Closed { entity, grant, number }));
+        }
     }
 
     fn fail(&mut self, entity: EntityId, grant: AuthorityEpoch, number: ActionNumber, why: Failure) {
         let outcome = Outcome::Failed(why);
         self.command(GameCommand::Action(ActionCommand::Settle { entity, grant, number, outcome }));
     }
-}
-
-/// The same, one hop further.
-fn passed_on(mut message: ActionMessage) -> ActionMessage {
-    match &mut message {
-        ActionMessage::Ask { hops, .. }
-        | ActionMessage::Answer { hops, .. }
-        | ActionMessage::Close { hops, .. }
-        | ActionMessage::Closed { hops, .. } => *hops = hops.saturating_add(1),
-        ActionMessage::Missed { .. } | ActionMessage::Locate { .. } | ActionMessage::Located { .. } => {}
-    }
-    message
 }
