@@ -115,9 +115,9 @@ pub const ACTIONS_REMEMBERED_MAX: usize = 256;
 pub const SENDERS_REMEMBERED_MAX: usize = 256;
 /// The longest time that an action may take to reach its receiver, in ticks. A longer one is cut.
 pub const ACTION_TICKS_MAX: u64 = 3_600;
-/// For so many ticks after its deadline a durable action that nobody closes is remembered; then its sender is taken for
-/// lost.
-pub const DURABLE_KEPT_TICKS: u64 = 18_000;
+/// So many ticks after its deadline the coordinator is asked whether the sender of a durable action that nobody has
+/// closed is gone for good; and as often again.
+pub const UNCLOSED_TICKS: u64 = 300;
 /// Actions to one entity that its game has not answered. Further ones are dropped: their senders repeat them.
 pub const ACTIONS_GIVEN_MAX: usize = 256;
 /// Bytes of one event. A longer one is an error of the game.

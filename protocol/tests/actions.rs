@@ -187,3 +187,30 @@ fn an_entity_with_an_unsettled_durable_action_does_not_end() {
     mesh.hosts[1].game.points.remove(&B);
     mesh.run(5);
 }
+
+#[test]
+fn a_receiver_forgets_a_durable_action_once_its_sender_is_lost_for_good() {
+    let mut lost = 0;
+    for buddy in [1, 3] {
+        let mut mesh = scene(4, (95.0, 0.0), (250.0, 0.0));
+        act(&mut mesh, b'1', DURABLE);
+        while deeds(&mesh).is_empty() {
+            mesh.run(1);
+        }
+        mesh.crash(0);
+        mesh.crash(buddy);
+        mesh.run(2 * RECOVERED);
+        let alive =
+            |entity, mesh: &Mesh| mesh.simulating(entity).iter().any(|&index| index != 0 && index != buddy);
+        let unsettled = |mesh: &Mesh| mesh.hosts[2].roster.as_ref().unwrap().unsettled(B);
+        assert!(alive(B, &mesh));
+        if !alive(A, &mesh) {
+            lost += 1;
+            assert_eq!(unsettled(&mesh), 1);
+        }
+        // Twice the time after which it is asked whether the sender lives, past the action's own.
+        mesh.run(150 + 2 * 300 + 30);
+        assert_eq!(unsettled(&mesh), 0);
+    }
+    assert_eq!(lost, 1, "one of them had the only copy");
+}

@@ -118,6 +118,7 @@ fn things_change_hands_or_leave_with_their_owner_but_are_not_lost_or_doubled() {
         observe(&mut check, &[inspected(purses, &[])])
     };
     end(&[(A, &[11]), (B, &[20, 10])]).unwrap();
+    // A took both along.
     end(&[(B, &[20])]).unwrap();
     end(&[(A, &[11]), (B, &[20])]).unwrap_err();
     end(&[(A, &[10, 11]), (B, &[20, 10])]).unwrap_err();

@@ -275,6 +275,19 @@ fn a2_lets_go_what_was_never_safe_when_its_node_died() {
 }
 
 #[test]
+fn a2_counts_a_tombstones_contents_as_safe_only_once_they_are_confirmed_again() {
+    let mut check = with_a_copy_at_1();
+    // Node 2 has it, and dies; node 0 goes on from what it froze, and dies as well; what node 1 keeps is older.
+    let facts =
+        [active(2, 2), Fact::LifeOver { node: 2 }, restored(1, 12), active(0, 3), Fact::LifeOver { node: 0 }];
+    observe(&mut check, &facts).unwrap();
+    observe(&mut check, &[restored(1, 9)]).unwrap();
+    let mut check = with_a_copy_at_1();
+    observe(&mut check, &facts).unwrap();
+    observe(&mut check, &[restored(1, 8)]).unwrap_err();
+}
+
+#[test]
 fn a2_sees_a_copy_older_than_the_one_that_was_safe() {
     observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(1, 8)]).unwrap_err();
     observe(&mut with_a_copy_at_1(), &[Fact::Ended { node: 0 }, restored(1, 9)]).unwrap();

@@ -147,6 +147,16 @@ impl ActionBook {
         known
     }
 
+    /// See [`Window::unclosed`].
+    pub fn unclosed(&self, tick: Tick) -> impl Iterator<Item = EntityId> + '_ {
+        self.window.unclosed(tick)
+    }
+
+    /// See [`Window::forsake`].
+    pub fn forsake(&mut self, from: EntityId, tick: Tick) {
+        self.version += u64::from(self.window.forsake(from, tick));
+    }
+
     /// See [`Window::forget_old`].
     pub fn forget_old(&mut self, tick: Tick) {
         self.version += u64::from(self.window.forget_old(tick));

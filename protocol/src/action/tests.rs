@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{ACTIONS_REMEMBERED_MAX, ANSWER_BYTES_MAX};
+use crate::limits::{ACTIONS_REMEMBERED_MAX, ANSWER_BYTES_MAX, UNCLOSED_TICKS};
 
 const A: EntityId = EntityId::from_u128(1);
 const B: EntityId = EntityId::from_u128(2);
@@ -93,6 +93,25 @@ fn a_durable_action_is_remembered_until_it_is_closed() {
     assert!(a.is_bound());
     assert!(b.close(asked.id) && !b.close(asked.id));
     assert!(a.closed(number) && !a.is_bound() && !b.is_bound());
+}
+
+#[test]
+fn what_its_sender_does_not_close_is_forgotten_only_once_that_is_gone_and_its_time_is_long_over() {
+    let (mut a, mut b) = (ActionBook::default(), ActionBook::default());
+    let number = issue(&mut a, DURABLE, 1);
+    let asked = request(&a, number);
+    perform(&mut b, &asked, 2);
+    let late = Tick(asked.deadline.0 + UNCLOSED_TICKS);
+    assert_eq!(b.unclosed(late).count(), 0);
+    b.forsake(A, late);
+    assert!(b.is_bound(), "its sender may only be slow to be told of");
+    let over = late.next();
+    assert_eq!(b.unclosed(over).collect::<Vec<_>>(), [A]);
+    b.forsake(B, over);
+    assert!(b.is_bound(), "it is another's");
+    b.forsake(A, over);
+    assert!(!b.is_bound() && b.unclosed(over).count() == 0);
+    assert_eq!(perform(&mut b, &asked, over.0), Offer::Late, "and it is never done again");
 }
 
 #[test]

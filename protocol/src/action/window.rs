@@ -1,13 +1,14 @@
 //! The receiver's half: what was performed, for as long as it may be asked again.
 //!
 //! A plain action is remembered until its sender says that it is settled, or its deadline has passed: what is asked
-//! later is refused as too late. A durable one is remembered until its sender has closed it as well.
+//! later is refused as too late. A durable one is remembered until its sender has closed it as well, or
+//! is gone for good.
 
 use std::collections::BTreeMap;
 
 use super::{ActionId, ActionNumber, Outcome, Request};
 use crate::id::EntityId;
-use crate::limits::{ACTION_TICKS_MAX, ACTIONS_REMEMBERED_MAX, DURABLE_KEPT_TICKS, SENDERS_REMEMBERED_MAX};
+use crate::limits::{ACTION_TICKS_MAX, ACTIONS_REMEMBERED_MAX, SENDERS_REMEMBERED_MAX, UNCLOSED_TICKS};
 use crate::time::Tick;
 
 /// What a receiver makes of a request.
@@ -103,14 +104,27 @@ impl Window {
         remembered.is_some_and(|remembered| core::mem::take(&mut remembered.durable))
     }
 
+    /// Senders that have not closed a durable action, [`UNCLOSED_TICKS`] past its deadline: perhaps they are no more.
+    pub fn unclosed(&self, tick: Tick) -> impl Iterator<Item = EntityId> + '_ {
+        let late = move |known: &FromSender| known.answers.values().any(|it| it.is_unclosed(tick));
+        self.senders.iter().filter(move |(_, known)| late(known)).map(|(&from, _)| from)
+    }
+
+    /// The sender is gone for good: what it has not closed by now, nobody will. Says whether anything changed.
+    pub fn forsake(&mut self, from: EntityId, tick: Tick) -> bool {
+        let Some(known) = self.senders.get_mut(&from) else {
+            return false;
+        };
+        let before = known.answers.len();
+        known.answers.retain(|_, remembered| !remembered.is_unclosed(tick));
+        before != known.answers.len()
+    }
+
     /// Forgets what can't be asked any more. Says whether anything changed.
     pub fn forget_old(&mut self, tick: Tick) -> bool {
         let before = (self.senders.len(), self.answers());
         for known in self.senders.values_mut() {
-            known.answers.retain(|_, remembered| {
-                let kept = if remembered.durable { DURABLE_KEPT_TICKS } else { 0 };
-                tick.0 <= remembered.deadline.0.saturating_add(kept)
-            });
+            known.answers.retain(|_, remembered| remembered.durable || tick <= remembered.deadline);
         }
         self.senders.retain(|_, known| !known.answers.is_empty() || tick <= known.floor_until);
         before != (self.senders.len(), self.answers())
@@ -124,6 +138,12 @@ impl Window {
 
     fn answers(&self) -> usize {
         self.senders.values().map(|known| known.answers.len()).sum()
+    }
+}
+
+impl Remembered {
+    fn is_unclosed(&self, tick: Tick) -> bool {
+        self.durable && tick.0 > self.deadline.0.saturating_add(UNCLOSED_TICKS)
     }
 }
 

@@ -164,8 +164,9 @@ impl Coordinator {
         changes: &[AuthorityChange],
         now: Time,
     ) {
-        if term > self.term {
-            // Another coordinator has taken over: to acknowledge is its business alone.
+        if term != self.term {
+            // Another coordinator has taken over: to acknowledge is its business alone. Or the node takes this one for its
+            // predecessor: then it says again what is still true once it knows better.
             return;
         }
         let Some(peer) = self.nodes.get(&from).map(super::nodes::NodeRecord::peer) else {
@@ -184,14 +185,33 @@ impl Coordinator {
         self.send(from, Message::AuthorityAck { term, acknowledged });
     }
 
-    /// A node has lost sight of an entity that one of its own acts on.
+    /// Whether the directory holds all that is held, but for what happened just now. A life that is not heard, or not
+    /// settled, may hold what no report has told yet.
+    pub(super) fn all_told(&self) -> bool {
+        self.directory.is_whole() && self.lives.keys().all(|&life| self.warden.is_alive(life))
+    }
+
+    /// A node has lost sight of an entity that one of its own acts on, or that acts on one of its own.
     pub(super) fn on_locate(&mut self, from: NodeId, entity: EntityId) {
         let at = self.directory.holder(entity);
         // What nobody has told yet may be held all the same, and so may what a round is about.
-        let whole = self.directory.is_whole() && !self.rounds.is_open();
-        let gone = at.is_none() && (whole || self.directory.is_gone(entity));
+        let all_told = self.all_told() && !self.rounds.is_open();
+        let gone = at.is_none() && (all_told || self.directory.is_gone(entity));
         let term = self.term;
         self.send(from, Message::Action(ActionMessage::Located { term, entity, at, gone }));
+    }
+
+    /// Whether an entity that was given to this life ended with it: the life is over, recovered, and nobody holds it.
+    fn is_lost_with(&self, entity: EntityId, life: Peer) -> bool {
+        self.all_told() && !self.lives.contains_key(&life) && self.directory.holder(entity).is_none()
+    }
+
+    /// What a round found no copy of is gone for good.
+    pub(super) fn on_lost(&mut self, lost: &[EntityId], epoch: AuthorityEpoch, with: NodeId) {
+        for &entity in lost {
+            self.directory.remove(entity, epoch, with);
+        }
+        self.end_sessions_of(lost);
     }
 
     /// Takes one change; says whether it needs no repeat.
@@ -216,7 +236,9 @@ impl Coordinator {
                 twice.or(overlap)
             }
             // The giver's report alone proves nothing: it may forget once the receiver's is here.
-            AuthorityEvent::GaveAway { .. } => return self.directory.knows(entity, epoch),
+            AuthorityEvent::GaveAway { to } => {
+                return self.directory.knows(entity, epoch) || self.is_lost_with(entity, to);
+            }
             AuthorityEvent::Despawned => {
                 self.directory.remove(entity, epoch, from.node);
                 if let Some(session) = session {

@@ -64,7 +64,7 @@ impl NodeRecord {
     }
 
     /// Whether another process that calls itself this node is to be refused.
-    const fn stands(&self) -> bool {
+    pub(super) const fn stands(&self) -> bool {
         self.alive && self.linked
     }
 

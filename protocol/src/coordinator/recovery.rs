@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, Record, TimerKey};
 use crate::config::CoordinatorConfig;
-use crate::id::{NodeId, Peer};
+use crate::id::{AuthorityEpoch, NodeId, Peer};
 use crate::recovery::{ClaimsPart, RoundKeeper, RoundOutput, Taken, Verdict};
 use crate::time::Time;
 use crate::wire::{Lane, Message, RecoveryMessage, Round};
@@ -89,9 +89,12 @@ impl Coordinator {
         for restored in &verdict.restored {
             self.directory.recover(restored.entity, restored.epoch, restored.holder);
         }
-        self.end_sessions_of(&verdict.lost);
+        let round = self.rounds.round().number;
+        if let Some(dead) = self.rounds.dead().first().copied() {
+            self.on_lost(&verdict.lost, AuthorityEpoch::restored_in(round), dead.node);
+        }
         self.event(CoordinatorEvent::Recovered {
-            round: self.rounds.round().number,
+            round,
             dead: self.rounds.dead().iter().copied().collect(),
             restored: verdict.restored.len(),
             lost: verdict.lost.clone(),

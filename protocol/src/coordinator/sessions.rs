@@ -242,7 +242,9 @@ impl Coordinator {
             self.end_session(session);
             return None;
         }
-        (self.peer(asked.node) == Some(asked)).then_some(asked.node)
+        // On a new link there may be another process, that has not said yet who it is.
+        let stands = |record: &super::nodes::NodeRecord| record.stands() && record.peer() == asked;
+        self.nodes.get(&asked.node).is_some_and(stands).then_some(asked.node)
     }
 
     /// Asks the node in question, again and again until the player's patience ends.

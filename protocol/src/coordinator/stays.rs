@@ -87,9 +87,7 @@ impl Coordinator {
             return;
         };
         let lives = self.directory.holder(known.entity).is_some();
-        // A life that is not heard, or not settled, may hold what no report has told yet.
-        let all_heard = self.lives.keys().all(|&life| self.warden.is_alive(life));
-        let may_live = !self.directory.is_whole() || !all_heard;
+        let may_live = !self.all_told();
         // Who waits for an entity that lived, and that nobody holds, would wait for ever.
         let begins = || !known.lived && !self.directory.is_gone(known.entity) && self.is_asked_for(session);
         if !known.is_over() && (lives || may_live || begins()) {

@@ -36,6 +36,15 @@ pub enum ActionCommand {
         /// Which.
         id: ActionId,
     },
+    /// Forget the durable actions that a sender has not closed in time: it is gone for good.
+    Forsake {
+        /// Who remembers them.
+        entity: EntityId,
+        /// Only under this grant.
+        grant: AuthorityEpoch,
+        /// Whose actions.
+        from: EntityId,
+    },
     /// The receiver has forgotten it: so may the sender.
     Closed {
         /// Who acted.
@@ -55,6 +64,7 @@ impl ActionCommand {
             Self::Perform { entity, .. }
             | Self::Settle { entity, .. }
             | Self::Close { entity, .. }
+            | Self::Forsake { entity, .. }
             | Self::Closed { entity, .. } => *entity,
         }
     }
@@ -66,6 +76,7 @@ impl ActionCommand {
             Self::Perform { grant, .. }
             | Self::Settle { grant, .. }
             | Self::Close { grant, .. }
+            | Self::Forsake { grant, .. }
             | Self::Closed { grant, .. } => *grant,
         }
     }
@@ -136,5 +147,10 @@ pub enum ActionNews {
         id: ActionId,
         /// In which tick.
         at: Tick,
+    },
+    /// It remembers durable actions of another that should long have been closed: does their sender still live?
+    Unclosed {
+        /// Whose actions.
+        from: EntityId,
     },
 }

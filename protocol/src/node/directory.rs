@@ -70,12 +70,19 @@ impl Node {
     }
 
     /// A coordinator has started, or taken over: it must learn what this node holds, and whatever its predecessor may
-    /// have acknowledged without that it arrived.
+    /// have acknowledged without that it arrived. What this node once had and has no more is no news any longer: what
+    /// came of it may have been acknowledged by the predecessor, and would never be told.
     pub(super) fn on_new_term(&mut self, now: Time) {
+        let authority = &self.authority;
+        self.directory.changes.retain(|&(entity, epoch), pending| {
+            !pending.change.event.begins()
+                || authority.standing(entity).is_some() && epoch == authority.highest(entity)
+        });
         for pending in self.directory.changes.values_mut() {
             pending.sent_at = None;
         }
         self.directory.unsent = self.directory.changes.len();
+        self.directory.unreported.clear();
         let held: Vec<_> = self.authority.held().collect();
         for (entity, standing) in held {
             let epoch = match standing {

@@ -4,7 +4,7 @@
 use super::{Callback, Roster};
 use crate::action::{ActError, ActionBook, ActionNumber, Failure, Offer, Outcome, Request, Settled, Terms};
 use crate::id::EntityId;
-use crate::limits::ANSWER_BYTES_MAX;
+use crate::limits::{ANSWER_BYTES_MAX, UNCLOSED_TICKS};
 use crate::node::{ActionCommand, ActionNews, ActionReport, GameCommand, GameReport};
 use crate::snapshot::{ComponentVersions, SnapshotWriter};
 use crate::time::Tick;
@@ -114,6 +114,10 @@ impl Roster {
                 self.tell(entity, ActionNews::Closed { id, at: tick });
                 None
             }
+            ActionCommand::Forsake { from, .. } => {
+                entry.actions.forsake(from, tick);
+                None
+            }
             ActionCommand::Closed { number, .. } => {
                 entry.actions.closed(number);
                 None
@@ -141,6 +145,12 @@ impl Roster {
                 continue;
             }
             let grant = entry.grant;
+            if tick >= entry.asks_after {
+                entry.asks_after = Tick(tick.0.saturating_add(UNCLOSED_TICKS));
+                self.reports.extend(entry.actions.unclosed(tick).map(|from| {
+                    GameReport::Action(ActionReport { entity, grant, news: ActionNews::Unclosed { from } })
+                }));
+            }
             commands.extend(entry.actions.outbox().overdue(tick).map(|number| {
                 let outcome = Outcome::Failed(Failure::TimedOut);
                 GameCommand::Action(ActionCommand::Settle { entity, grant, number, outcome })

@@ -39,6 +39,8 @@ struct Entry {
     /// Joined, restored or admitted, but no tick has simulated it yet.
     fresh: Option<Fresh>,
     actions: ActionBook,
+    /// In this tick it is asked again whether senders that have closed nothing still live.
+    asks_after: Tick,
     /// From this tick on the entity is this node's.
     since: Tick,
     /// Where it was last published.
@@ -56,6 +58,7 @@ impl Entry {
             armed: Vec::new(),
             fresh: None,
             actions: ActionBook::new(),
+            asks_after: since,
             since,
             position,
             leaving: None,

@@ -38,6 +38,11 @@ impl Purse {
         Self { version: 1, things, escrow: Vec::new() }
     }
 
+    /// Whether its owner takes part.
+    pub(crate) const fn trades(&self) -> bool {
+        self.version > 0
+    }
+
     /// Everything in it.
     pub(crate) fn all(&self) -> impl Iterator<Item = u128> + '_ {
         self.things.iter().copied().chain(self.escrow.iter().map(|(_, thing)| *thing))

@@ -215,7 +215,9 @@ impl NothingLost {
                 return Err(violation(entity, what));
             }
         }
-        let covered = core::mem::replace(&mut record.covered, contents);
+        let covered = record.covered;
+        // What is newer came from the tombstone of who had it before, and is there alone until a cut with it is confirmed.
+        record.covered = covered.min(contents);
         if contents < covered && record.orphaned {
             let what = format!(
                 "{entity} is restored as it was at epoch {} after tick {}, but epoch {}, tick {} was safe",

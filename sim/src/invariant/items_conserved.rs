@@ -1,5 +1,5 @@
 //! What is traded is neither doubled nor lost: once all is settled every thing is in one place, unless who had it has left
-//! the world with it.
+//! the world with it. Who was restored has again what it had then: so each one's purse is followed, not each thing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use super::{ActionFact, Fact, Inspection, Invariant, Step, Violation};
 
 const NAME: &str = "items conserved";
 
-/// Knows who had what last. See the module's page.
+/// Knows what each one had last. See the module's page.
 #[derive(Debug, Default)]
 pub struct ItemsConserved {
-    last_with: BTreeMap<u128, EntityId>,
+    purses: BTreeMap<EntityId, Vec<u128>>,
     /// Everybody who ever had a thing.
     touched: BTreeMap<u128, BTreeSet<EntityId>>,
     fallen: Fallen,
@@ -25,8 +25,8 @@ impl Invariant for ItemsConserved {
         for fact in step.facts {
             self.fallen.follow(fact);
             if let Fact::Action { entity, fact: ActionFact::Has { things }, .. } = fact {
+                self.purses.insert(*entity, things.clone());
                 for thing in things {
-                    self.last_with.insert(*thing, *entity);
                     self.touched.entry(*thing).or_default().insert(*entity);
                 }
             } else if let Fact::Inspected(inspection) = fact {
@@ -60,12 +60,19 @@ impl ItemsConserved {
                 }
             }
         }
-        let here = |entity: &EntityId| inspection.purses.iter().any(|(known, _)| known == entity);
-        let lost = self
-            .last_with
+        let absent = |entity: &EntityId| inspection.purses.iter().all(|(known, _)| known != entity);
+        let gone: BTreeSet<u128> = self
+            .purses
             .iter()
-            .find(|(thing, holder)| !found.contains_key(*thing) && here(holder) && !self.is_excused(**thing));
-        lost.map(|(thing, holder)| (*holder, format!("{thing:032x}, last seen with {holder}, is nowhere")))
+            .filter(|(entity, _)| absent(entity))
+            .flat_map(|(_, things)| things.iter().copied())
+            .collect();
+        let is_lost =
+            |thing: &u128| !found.contains_key(thing) && !gone.contains(thing) && !self.is_excused(*thing);
+        let (thing, holders) = self.touched.iter().find(|(thing, _)| is_lost(thing))?;
+        let holder = *holders.first()?;
+        let names: Vec<String> = holders.iter().map(EntityId::to_string).collect();
+        Some((holder, format!("{thing:032x}, which was with {}, is nowhere", names.join(", "))))
     }
 
     fn is_excused(&self, thing: u128) -> bool {

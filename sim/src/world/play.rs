@@ -117,7 +117,7 @@ impl World {
                     taken.push(published_fact(node, *tick, published));
                     let purse = self.nodes[node].game.as_ref().and_then(|game| game.purse(published.entity));
                     if let Some(things) =
-                        purse.map(|purse| purse.all().collect::<Vec<_>>()).filter(|it| !it.is_empty())
+                        purse.filter(|purse| purse.trades()).map(|purse| purse.all().collect::<Vec<_>>())
                     {
                         taken.push(Fact::Action {
                             node,
@@ -278,7 +278,8 @@ fn action_fact(node: usize, report: &ActionReport) -> Option<Fact> {
         | ActionNews::Closing { outcome: None, .. }
         | ActionNews::Performed { fresh: false, .. }
         | ActionNews::NotPerformed { .. }
-        | ActionNews::Closed { .. } => return None,
+        | ActionNews::Closed { .. }
+        | ActionNews::Unclosed { .. } => return None,
     };
     Some(Fact::Action { node, entity: report.entity, fact })
 }

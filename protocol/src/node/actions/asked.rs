@@ -107,6 +107,26 @@ impl Node {
         given.insert(id, Given { reply_to, at: now });
         self.command(GameCommand::Action(command));
     }
+
+    /// A sender should long have closed what it asked of an entity: the coordinator knows whether it is no more.
+    pub(super) fn ask_after(&mut self, entity: EntityId, from: EntityId) {
+        if let Some(held) = self.held.get_mut(&entity) {
+            held.acting.unclosed.insert(from);
+            self.locate(from);
+        }
+    }
+
+    /// The coordinator has said whether a sender is gone for good. If not, it is asked again after a while.
+    pub(super) fn on_asked_after(&mut self, from: EntityId, gone: bool) {
+        let waits = self.held.iter_mut().filter_map(|(&entity, held)| {
+            held.acting.unclosed.remove(&from).then_some(entity).filter(|_| gone)
+        });
+        for entity in waits.collect::<Vec<_>>() {
+            if let Some(grant) = self.authority.active_epoch(entity) {
+                self.command(GameCommand::Action(ActionCommand::Forsake { entity, grant, from }));
+            }
+        }
+    }
 }
 
 /// The same, one hop further.

@@ -7,7 +7,7 @@
 
 mod asked;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core::time::Duration;
 
@@ -30,7 +30,8 @@ const GAME_PATIENCE: Duration = Duration::from_millis(500);
 const TRIES_ALONE: u32 = 2;
 /// A durable action is given up, where its receiver is gone, so many ticks after its deadline: no clock is that wrong.
 const GIVE_UP_TICKS: u64 = 60;
-/// Where its receiver is gone, a durable action counts as closed so many ticks after its answer.
+/// Once its receiver was gone for so many ticks, a durable action counts as closed: by then a crash that brings back who
+/// has just ended has done so.
 const CLOSE_TICKS: u64 = 300;
 
 /// What is under way between one entity that is held here and others.
@@ -41,6 +42,8 @@ pub(super) struct Acting {
     given: BTreeMap<ActionId, Given>,
     /// Words to others that wait until what they say is safe.
     owed: BTreeMap<ActionId, Owed>,
+    /// Senders of which the coordinator was asked whether they still live.
+    unclosed: BTreeSet<EntityId>,
     /// What this entity did up to this tick is in a safe checkpoint of this node.
     safe: Option<Tick>,
 }
@@ -55,13 +58,16 @@ struct Courier {
     due_at: Time,
     /// Where the receiver is, by another's word.
     hint: Option<Peer>,
+    /// Who said last that it isn't there.
+    missed_at: Option<Peer>,
+    /// Since when the coordinator says that the receiver is gone.
+    gone_since: Option<Tick>,
 }
 
 #[derive(Debug)]
 enum Errand {
     Ask(Pending),
-    /// Answered in this tick.
-    Close(Tick),
+    Close,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +121,7 @@ impl Node {
                 }
             }
             ActionNews::Closing { number, closing: Closing { to, at }, outcome: _ } => {
-                self.set_out(entity, number, to, Errand::Close(at), Some(at), now);
+                self.set_out(entity, number, to, Errand::Close, Some(at), now);
             }
             ActionNews::Performed { id, durable, fresh: _, at, outcome } => {
                 let message = ActionMessage::Answer { id, outcome, hops: 0 };
@@ -135,6 +141,7 @@ impl Node {
                 let message = ActionMessage::Closed { id, hops: 0 };
                 self.answer_action(entity, id, Some(at), message, now);
             }
+            ActionNews::Unclosed { from } => self.ask_after(entity, from),
         }
     }
 
@@ -151,10 +158,19 @@ impl Node {
         let safe_from = safe_from.filter(|_| {
             !self.setup.config.has_bug(match errand {
                 Errand::Ask(_) => PlantedBug::AskUnsafe,
-                Errand::Close(_) => PlantedBug::CloseUnsafe,
+                Errand::Close => PlantedBug::CloseUnsafe,
             })
         });
-        let courier = Courier { to, errand, safe_from, tries: 0, due_at: now, hint: None };
+        let courier = Courier {
+            to,
+            errand,
+            safe_from,
+            tries: 0,
+            due_at: now,
+            hint: None,
+            missed_at: None,
+            gone_since: None,
+        };
         if let Some(held) = self.held.get_mut(&from) {
             held.acting.couriers.insert(number, courier);
         }
@@ -237,7 +253,7 @@ impl Node {
                 hops: 0,
                 bytes: bytes.clone(),
             },
-            Errand::Close(_) => ActionMessage::Close { id, to, reply_to: me, hops: 0 },
+            Errand::Close => ActionMessage::Close { id, to, reply_to: me, hops: 0 },
         };
         let way = self.way_to(to, hint);
         if tries > TRIES_ALONE || way == Way::Unknown {
@@ -301,7 +317,7 @@ impl Node {
                 Some(grant) => self.close_courier(id.from, grant, id.number),
                 None => self.answer_on(id, hops, |hops| ActionMessage::Closed { id, hops }, now),
             },
-            ActionMessage::Missed { id, why } => self.on_missed(id, why, now),
+            ActionMessage::Missed { id, why } => self.on_missed(peer, id, why, now),
             ActionMessage::Locate { .. } | ActionMessage::Located { .. } => {
                 self.misbehaved(peer, "sent a message that only the coordinator's link carries");
             }
@@ -323,7 +339,7 @@ impl Node {
         }
     }
 
-    fn on_missed(&mut self, id: ActionId, why: Missed, now: Time) {
+    fn on_missed(&mut self, by: Peer, id: ActionId, why: Missed, now: Time) {
         let Some(grant) = self.authority.active_epoch(id.from) else {
             return;
         };
@@ -333,6 +349,7 @@ impl Node {
             return;
         };
         let to = courier.to;
+        courier.missed_at = Some(by);
         match why {
             Missed::Moved { to: peer } if courier.hint != Some(peer) => {
                 (courier.hint, courier.due_at) = (Some(peer), now);
@@ -359,7 +376,7 @@ impl Node {
         let senders: Vec<EntityId> =
             self.held.iter().filter(|(_, held)| waits(held)).map(|(&sender, _)| sender).collect();
         let given_up = |deadline: Tick| self.last_frame.0 > deadline.0.saturating_add(GIVE_UP_TICKS);
-        let ended_for_good = |at: Tick| self.last_frame.0 > at.0.saturating_add(CLOSE_TICKS);
+        let tick = self.last_frame;
         let mut failed = Vec::new();
         for &sender in &senders {
             let Some(held) = self.held.get_mut(&sender) else {
@@ -367,16 +384,23 @@ impl Node {
             };
             for (&number, courier) in held.acting.couriers.iter_mut().filter(|(_, it)| it.to == entity) {
                 if at.is_some() && courier.hint != at && courier.safe_from.is_none() {
-                    (courier.hint, courier.due_at) = (at, now);
+                    courier.hint = at;
+                    // Who has just said no is asked again in its turn: the coordinator may be behind.
+                    if courier.missed_at != at {
+                        courier.due_at = now;
+                    }
                 }
-                if gone {
+                courier.gone_since = courier.gone_since.or(Some(tick)).filter(|_| gone);
+                if let Some(since) = courier.gone_since {
                     match &courier.errand {
                         Errand::Ask(pending) if !pending.durable || given_up(pending.deadline) => {
                             failed.push((sender, number, true));
                         }
-                        // Nobody is left who could remember it; but a crash may bring back who has just ended.
-                        Errand::Close(at) if ended_for_good(*at) => failed.push((sender, number, false)),
-                        Errand::Ask(_) | Errand::Close(_) => {}
+                        // Nobody is left who could remember it.
+                        Errand::Close if tick.0 > since.0.saturating_add(CLOSE_TICKS) => {
+                            failed.push((sender, number, false));
+                        }
+                        Errand::Ask(_) | Errand::Close => {}
                     }
                 }
             }
@@ -392,6 +416,7 @@ impl Node {
             }
         }
         senders.into_iter().for_each(|sender| self.on_action_due(sender, now));
+        self.on_asked_after(entity, gone);
     }
 
     /// A receiver has forgotten a durable action: so does its sender.
