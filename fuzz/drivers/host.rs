@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use selvedge_protocol::action::Terms;
 use selvedge_protocol::authority::Standing;
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::config::NodeConfig;
+use selvedge_protocol::event::Area;
 use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, NodeId};
 use selvedge_protocol::limits::BLOB_BYTES_MAX;
 use selvedge_protocol::node::{GameCommand, Input, Node, NodeEvent, NodeSetup, Output};
-use selvedge_protocol::roster::{Callback, Roster};
+use selvedge_protocol::roster::{Callback, Performed, Roster};
 use selvedge_protocol::snapshot::ComponentVersions;
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::wire::{self, Message};
@@ -162,6 +164,20 @@ impl Host {
         }
     }
 
+    /// One of the game's own acts on anybody.
+    pub fn act(&mut self, which: u8, to: EntityId, durable: bool) {
+        let turns = usize::from(which).min(self.points.len().saturating_sub(1));
+        let (Some(&entity), Some(roster)) = (self.points.keys().nth(turns), &mut self.roster) else { return };
+        let _ = roster.act(entity, to, b"act", Terms { durable, ticks: 60 }, self.tick);
+    }
+
+    /// Something happens somewhere.
+    pub fn cause(&mut self, area: Area) {
+        if let Some(roster) = &mut self.roster {
+            let _ = roster.cause(area, b"bang", self.tick);
+        }
+    }
+
     pub fn run_tick(&mut self) {
         self.tick = self.tick.next();
         let (tick, now) = (self.tick, self.now);
@@ -169,8 +185,12 @@ impl Host {
         let early = roster.begin_tick(tick);
         for command in early.into_iter().chain(self.mailbox.drain(..)) {
             if let Some(callback) = roster.take(command, tick) {
+                self.reached.extend(acted(&callback));
                 call(&mut self.points, self.refuse, roster, callback, tick);
             }
+        }
+        while roster.poll_event(tick).is_some() {
+            self.reached.insert("event");
         }
         for (&entity, motion) in &mut self.points {
             motion.position = motion.after(TICK);
@@ -179,7 +199,7 @@ impl Host {
         while let Some(order) = roster.poll_freeze() {
             let entity = order.entity;
             let motion = self.points.get(&entity).copied().unwrap_or_default();
-            let snapshot = said::captured(entity, order.session, motion, &order.have, order.applied);
+            let snapshot = said::captured(roster.writer(entity, &order.have), motion, order.applied);
             if roster.frozen(order, Some(snapshot), tick) {
                 self.points.remove(&entity);
             }
@@ -187,8 +207,8 @@ impl Host {
         if let Some((cut, entries)) = roster.poll_cut() {
             let captured = entries.into_iter().map(|entry| {
                 let motion = self.points.get(&entry.entity).copied().unwrap_or_default();
-                let snapshot =
-                    said::captured(entry.entity, entry.session, motion, &entry.have, entry.applied);
+                let writer = roster.writer(entry.entity, &entry.have);
+                let snapshot = said::captured(writer, motion, entry.applied);
                 (entry, Some(snapshot))
             });
             let captured = captured.collect();
@@ -217,16 +237,17 @@ fn call(
             }
             roster.joined(entity, (!refuse).then_some(motion), tick);
         }
-        Callback::Leave { entity, session, .. } => {
+        Callback::Leave { entity, .. } => {
             let applied = roster.applied(entity).unwrap_or_default();
             let motion = points.remove(&entity).unwrap_or_default();
-            let snapshot = said::captured(entity, session, motion, &ComponentVersions::new(), applied);
+            let snapshot = said::captured(roster.writer(entity, &ComponentVersions::new()), motion, applied);
             roster.left(entity, Some(snapshot), tick);
         }
-        Callback::Capture { entity, session, reservation, have } => {
+        Callback::Capture { entity, reservation, have, .. } => {
             let applied = roster.applied(entity).unwrap_or_default();
             let motion = points.get(&entity).copied().unwrap_or_default();
-            roster.captured(entity, reservation, said::captured(entity, session, motion, &have, applied));
+            let snapshot = said::captured(roster.writer(entity, &have), motion, applied);
+            roster.captured(entity, reservation, snapshot);
         }
         Callback::Warm { entity, reservation, .. } => roster.warmed(entity, reservation, !refuse),
         Callback::Admit { id, snapshot } => {
@@ -241,7 +262,19 @@ fn call(
         Callback::Release { entity, .. } => {
             points.remove(&entity);
         }
+        Callback::Perform { entity, request } => {
+            let answer = if refuse { Performed::Refused(b"no") } else { Performed::Done(b"yes") };
+            roster.performed(entity, &request, answer, tick);
+        }
         _ => {}
+    }
+}
+
+fn acted(callback: &Callback) -> Option<&'static str> {
+    match callback {
+        Callback::Perform { .. } => Some("performed"),
+        Callback::Settled { .. } => Some("settled"),
+        _ => None,
     }
 }
 

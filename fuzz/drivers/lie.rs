@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, InputSeq};
 use selvedge_protocol::limits::STATE_BYTES_MAX;
-use selvedge_protocol::node::{CheckpointCopy, GameReport, Published};
+use selvedge_protocol::node::{ActionReport, CheckpointCopy, GameReport, Published};
 use selvedge_protocol::snapshot::CapturedSnapshot;
 use selvedge_protocol::time::{Tick, Time};
 
@@ -14,7 +14,7 @@ use super::tape::Tape;
 
 /// Reads one report.
 pub fn lie(tape: &mut Tape<'_>, host: &Host) -> Option<GameReport> {
-    let kind = tape.below(11)?;
+    let kind = tape.below(13)?;
     let entity = host.named.entity(tape)?;
     let tick = Tick(tape.number()?);
     Some(match kind {
@@ -43,6 +43,11 @@ pub fn lie(tape: &mut Tape<'_>, host: &Host) -> Option<GameReport> {
             GameReport::Warmed { entity, reservation: host.named.reservation(tape)?, accepted: tape.flag()? }
         }
         8 => GameReport::Admitted { id: host.named.handoff(tape)?, accepted: tape.flag()?, tick },
+        11 => {
+            let grant = grant(tape, host, entity)?;
+            GameReport::Action(ActionReport { entity, grant, news: said::news(tape, &host.named)? })
+        }
+        12 => GameReport::Event { area: said::area(tape)?, bytes: vec![7; usize::from(tape.byte()?)], tick },
         9 => GameReport::Restored { entity, grant: grant(tape, host, entity)?, tick },
         _ => {
             let (cut, copies) = (tape.number()?, tape.list(8, |tape| copy(tape, host))?);

@@ -13,7 +13,7 @@ use selvedge_protocol::wire::{self, Message};
 
 use super::host::Host;
 use super::lie::lie;
-use super::said::said;
+use super::said::{area, said};
 use super::tape::Tape;
 
 /// Milliseconds pass: `u16 LE`.
@@ -46,6 +46,10 @@ pub const SAY: u8 = 13;
 pub const LIE: u8 = 14;
 /// `term: u8`. The coordinator answers the node's last heartbeat: its lease goes on.
 pub const WITNESS: u8 = 15;
+/// `which: u8`, `to: u8`, `durable: u8`: an entity of the game's own acts on one that was named, or any.
+pub const ACT: u8 = 16;
+/// An area as `said` reads it: an event happens there.
+pub const CAUSE: u8 = 17;
 
 /// Operations of one program.
 const OPS_MAX: usize = 2_000;
@@ -143,6 +147,11 @@ fn step(tape: &mut Tape<'_>, host: &mut Host) -> Option<()> {
             let (x, speed) = (f64::from(tape.byte()?), f32::from(tape.byte()?.cast_signed()));
             host.turn(which, x, speed);
         }
+        ACT => {
+            let (which, to) = (tape.byte()?, host.named.entity(tape)?);
+            host.act(which, to, tape.flag()?);
+        }
+        CAUSE => host.cause(area(tape)?),
         REFUSE => host.refuse = !host.refuse,
         _ => return None,
     }

@@ -1,6 +1,7 @@
 //! Every message of the mesh from a few bytes: well-formed, and as untrue as can be. What a random frame would hit once in a
 //! lifetime (a verdict of the open round, a part of the next cut) is a byte or two away.
 
+mod acting;
 mod faults;
 mod snapshot;
 
@@ -18,10 +19,11 @@ use selvedge_protocol::wire::{
 use super::named::Named;
 use super::tape::Tape;
 
+pub use acting::{area, news};
 pub use snapshot::{captured, snapshot};
 
 /// Kinds of messages: the first byte says which.
-const KINDS: u8 = 33;
+const KINDS: u8 = 34;
 
 /// A message and what comes behind it.
 pub type Said = (Message, Bytes);
@@ -54,6 +56,7 @@ pub fn said(tape: &mut Tape<'_>, named: &Named) -> Option<Said> {
             schema_max: tape.number32()?,
         }),
         20 => Some(Message::Report),
+        33 => Some(acting::said(tape, named)?),
         _ => None,
     };
     match blob {

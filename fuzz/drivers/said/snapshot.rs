@@ -11,14 +11,7 @@ const MOTION: Motion =
     Motion { position: Position::new(90.0, 50.0, 0.0), velocity: Velocity::new(12.0, 0.0, 0.0) };
 
 /// What an honest game would capture of an entity.
-pub fn captured(
-    entity: EntityId,
-    session: Option<SessionId>,
-    motion: Motion,
-    have: &ComponentVersions,
-    applied: InputSeq,
-) -> CapturedSnapshot {
-    let mut writer = SnapshotWriter::new(entity, session, have);
+pub fn captured(mut writer: SnapshotWriter, motion: Motion, applied: InputSeq) -> CapturedSnapshot {
     writer.schema(1);
     writer.motion(motion);
     writer.component("weight", 1, &[7; 64]);
@@ -31,7 +24,11 @@ pub fn captured(
 
 /// Whole, and of that entity.
 fn whole(entity: EntityId, session: Option<SessionId>) -> Bytes {
-    captured(entity, session, MOTION, &ComponentVersions::new(), InputSeq(3)).bytes
+    said(entity, session, &ComponentVersions::new(), InputSeq(3))
+}
+
+fn said(entity: EntityId, session: Option<SessionId>, have: &ComponentVersions, applied: InputSeq) -> Bytes {
+    captured(SnapshotWriter::new(entity, session, have), MOTION, applied).bytes
 }
 
 /// A snapshot said to be of that entity.
@@ -40,7 +37,7 @@ pub fn snapshot(tape: &mut Tape<'_>, entity: EntityId, session: Option<SessionId
     light.set("weight", 1);
     Some(match tape.below(8)? {
         0..3 => whole(entity, session),
-        3 => captured(entity, session, MOTION, &light, InputSeq(tape.number32()?)).bytes,
+        3 => said(entity, session, &light, InputSeq(tape.number32()?)),
         4 => whole(EntityId::from_u128(entity.as_u128() ^ 1), session),
         5 => whole(entity, Some(SessionId::from_u128(0xbad))),
         6 => Bytes::new(),

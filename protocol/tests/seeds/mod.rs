@@ -185,6 +185,7 @@ pub(crate) fn write(folder: &Path) {
     save(folder, "node", "comes", &node_program(&comes, false));
     save(folder, "node", "outlives", &node_program(&outlives, false));
     save(folder, "node", "lied_to", &lied_to(&leaves));
+    save(folder, "node", "acts", &acts_and_is_told_anything(&leaves));
     save(folder, "coordinator", "a_crossing", &coordinator_program(&leaves));
     save(folder, "coordinator", "a_death", &coordinator_program(&outlives));
     save(folder, "coordinator", "its_own_end", &its_own_end());
@@ -278,9 +279,37 @@ fn node_program(ticks: &[Heard], spawns: bool) -> Vec<u8> {
 /// The game lies about what is about to leave, in every way, after a few ticks.
 fn lied_to(ticks: &[Heard]) -> Vec<u8> {
     let mut program = node_program(ticks.get(..20).unwrap_or(ticks), true);
-    for kind in 0..11 {
+    for kind in 0..13 {
         program.extend_from_slice(&[program::LIE, LENGTH, kind, 2, 20]);
         program.extend_from_slice(&[1; LENGTH as usize - 3]);
+        program.push(program::TICK);
+    }
+    program
+}
+
+/// An entity acts on another of the same node and on one of its neighbour, in both ways, and events happen; then
+/// everything that can be said of actions is said.
+fn acts_and_is_told_anything(ticks: &[Heard]) -> Vec<u8> {
+    let mut program = node_program(ticks.get(..20).unwrap_or(ticks), true);
+    program.extend_from_slice(&[program::SPAWN, 4, 60, 0]);
+    for (to, durable) in [(2, 0), (4, 1), (9, 0), (9, 1)] {
+        program.extend_from_slice(&[
+            program::ACT,
+            0,
+            to,
+            durable,
+            program::ACT,
+            1,
+            to,
+            durable,
+            program::TICK,
+        ]);
+    }
+    program.extend_from_slice(&[program::CAUSE, 2]);
+    program.extend_from_slice(&[program::TICK; 8]);
+    for kind in 0..9 {
+        program.extend_from_slice(&[program::SAY, 2, 2, LENGTH, 33, kind]);
+        program.extend_from_slice(&[2; LENGTH as usize - 2]);
         program.push(program::TICK);
     }
     program
@@ -289,7 +318,7 @@ fn lied_to(ticks: &[Heard]) -> Vec<u8> {
 /// Every kind of message, from a node that is registered.
 fn told_anything() -> Vec<u8> {
     let mut program = vec![coordinator_program::ANSWER, 1];
-    for kind in 0..33 {
+    for kind in 0..34 {
         program.extend_from_slice(&[coordinator_program::SAY, 1, LENGTH, kind]);
         program.extend_from_slice(&[1; LENGTH as usize - 1]);
     }
