@@ -1,5 +1,6 @@
 //! What a game says that isn't so: under grants that it doesn't have, of entities that aren't there, of ticks that are over
-//! or far away, in answer to what nobody asked. Each motion is finite and each state short: the roster takes nothing else.
+//! or far away, in answer to what nobody asked. Each motion is finite, each area possible, and
+//! whatever the game says is short: the roster takes nothing else.
 
 use bytes::Bytes;
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, InputSeq};
@@ -47,7 +48,14 @@ pub fn lie(tape: &mut Tape<'_>, host: &Host) -> Option<GameReport> {
             let grant = grant(tape, host, entity)?;
             GameReport::Action(ActionReport { entity, grant, news: said::news(tape, &host.named)? })
         }
-        12 => GameReport::Event { area: said::area(tape)?, bytes: vec![7; usize::from(tape.byte()?)], tick },
+        12 => {
+            let area = said::area(tape)?;
+            let bytes = vec![7; usize::from(tape.byte()?)];
+            if !area.is_possible() {
+                return None;
+            }
+            GameReport::Event { area, bytes, tick }
+        }
         9 => GameReport::Restored { entity, grant: grant(tape, host, entity)?, tick },
         _ => {
             let (cut, copies) = (tape.number()?, tape.list(8, |tape| copy(tape, host))?);

@@ -3,6 +3,7 @@
 use selvedge_protocol::action::{ActionId, ActionNumber, Closing, Failure, Outcome, Pending};
 use selvedge_protocol::event::{Area, Event, EventId};
 use selvedge_protocol::id::Term;
+use selvedge_protocol::limits::{ACTION_BYTES_MAX, ANSWER_BYTES_MAX};
 use selvedge_protocol::node::ActionNews;
 use selvedge_protocol::time::Tick;
 use selvedge_protocol::wire::{ActionMessage, EventMessage, Message, Missed};
@@ -10,6 +11,9 @@ use selvedge_protocol::wire::{ActionMessage, EventMessage, Message, Missed};
 use super::super::named::Named;
 use super::super::tape::Tape;
 use super::place;
+
+/// More bytes than any of it may have.
+const TOO_MANY: usize = 2_000;
 
 pub(super) fn said(tape: &mut Tape<'_>, named: &Named) -> Option<Message> {
     let kind = tape.below(9)?;
@@ -31,9 +35,13 @@ fn action(kind: u8, tape: &mut Tape<'_>, named: &Named) -> Option<ActionMessage>
             durable: tape.flag()?,
             reply_to: tape.peer()?,
             hops: tape.byte()?,
-            bytes: words(tape)?,
+            bytes: words(tape, TOO_MANY)?,
         },
-        1 => ActionMessage::Answer { id: id(tape, named)?, outcome: outcome(tape)?, hops: tape.byte()? },
+        1 => ActionMessage::Answer {
+            id: id(tape, named)?,
+            outcome: outcome(tape, TOO_MANY)?,
+            hops: tape.byte()?,
+        },
         2 => {
             let id = id(tape, named)?;
             let why = match tape.below(3)? {
@@ -59,23 +67,34 @@ fn action(kind: u8, tape: &mut Tape<'_>, named: &Named) -> Option<ActionMessage>
     })
 }
 
-/// What a game says of its entities' actions.
+/// What a game says of its entities' actions: short, for the roster takes nothing else.
 pub fn news(tape: &mut Tape<'_>, named: &Named) -> Option<ActionNews> {
     Some(match tape.below(7)? {
         0 => {
             let (number, to) = (number(tape)?, named.entity(tape)?);
             let (at, deadline) = (Tick(tape.number()?), Tick(tape.number()?));
-            let action = Pending { to, durable: tape.flag()?, at, deadline, bytes: words(tape)? };
+            let action =
+                Pending { to, durable: tape.flag()?, at, deadline, bytes: words(tape, ACTION_BYTES_MAX)? };
             ActionNews::Pending { number, action }
         }
-        1 => ActionNews::Over { number: number(tape)?, durable: tape.flag()?, outcome: outcome(tape)? },
+        1 => ActionNews::Over {
+            number: number(tape)?,
+            durable: tape.flag()?,
+            outcome: outcome(tape, ANSWER_BYTES_MAX)?,
+        },
         2 => {
             let closing = Closing { to: named.entity(tape)?, at: Tick(tape.number()?) };
             ActionNews::Closing { number: number(tape)?, closing, outcome: None }
         }
         3 => {
             let (id, durable, fresh) = (id(tape, named)?, tape.flag()?, tape.flag()?);
-            ActionNews::Performed { id, durable, fresh, at: Tick(tape.number()?), outcome: outcome(tape)? }
+            ActionNews::Performed {
+                id,
+                durable,
+                fresh,
+                at: Tick(tape.number()?),
+                outcome: outcome(tape, ANSWER_BYTES_MAX)?,
+            }
         }
         4 => ActionNews::NotPerformed { id: id(tape, named)?, late: tape.flag()? },
         5 => ActionNews::Closed { id: id(tape, named)?, at: Tick(tape.number()?) },
@@ -93,7 +112,7 @@ pub fn area(tape: &mut Tape<'_>) -> Option<Area> {
 
 fn event(tape: &mut Tape<'_>) -> Option<Event> {
     let id = EventId { by: tape.peer()?, number: tape.number()? };
-    Some(Event { id, tick: Tick(tape.number()?), area: area(tape)?, bytes: words(tape)? })
+    Some(Event { id, tick: Tick(tape.number()?), area: area(tape)?, bytes: words(tape, TOO_MANY)? })
 }
 
 fn id(tape: &mut Tape<'_>, named: &Named) -> Option<ActionId> {
@@ -104,16 +123,16 @@ fn number(tape: &mut Tape<'_>) -> Option<ActionNumber> {
     Some(ActionNumber { generation: u32::from(tape.below(3)?), count: tape.number()? })
 }
 
-fn outcome(tape: &mut Tape<'_>) -> Option<Outcome> {
+fn outcome(tape: &mut Tape<'_>, most: usize) -> Option<Outcome> {
     Some(match tape.below(5)? {
-        0 => Outcome::Done(words(tape)?),
-        1 => Outcome::Refused(words(tape)?),
+        0 => Outcome::Done(words(tape, most)?),
+        1 => Outcome::Refused(words(tape, most)?),
         2 => Outcome::Failed(Failure::TimedOut),
         3 => Outcome::Failed(Failure::TooManyHops),
         _ => Outcome::Failed(Failure::NoSuchEntity),
     })
 }
 
-fn words(tape: &mut Tape<'_>) -> Option<Vec<u8>> {
-    Some(vec![7; usize::from(tape.short()?)])
+fn words(tape: &mut Tape<'_>, most: usize) -> Option<Vec<u8>> {
+    Some(vec![7; usize::from(tape.short()?) % (most + 1)])
 }

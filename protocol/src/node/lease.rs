@@ -53,6 +53,7 @@ impl Node {
             return;
         };
         let voters: Vec<Peer> = own.voters().filter(|&voter| self.is_linked(voter)).collect();
+        self.echo.sends(now);
         for voter in voters {
             let renew = Message::Lease(LeaseMessage::Renew { sent_at: now });
             self.send(voter.node, Lane::Control, renew);
@@ -86,7 +87,8 @@ impl Node {
                 }
             }
             LeaseMessage::Renewed { sent_at } => {
-                if let Some(own) = self.leases.own.as_mut().filter(|_| sent_at <= now) {
+                let known = self.echo.knows(sent_at);
+                if let Some(own) = self.leases.own.as_mut().filter(|_| known) {
                     let before = own.assignment().version;
                     own.answered_by(peer, sent_at, now);
                     self.after_answer(before, now);

@@ -65,6 +65,7 @@ impl Node {
 
     /// Registers, or if that is done says that this node lives.
     pub(super) fn on_membership_due(&mut self, now: Time) {
+        self.echo.sends(now);
         let Some(me) = self.me() else {
             let setup = &self.setup;
             let register = Message::Register {
@@ -130,7 +131,7 @@ impl Node {
                 interest_margin_m,
                 map,
             } => {
-                if life == self.membership.lives && sent_at <= now && self.heed(term) {
+                if life == self.membership.lives && self.echo.knows(sent_at) && self.heed(term) {
                     if self.me().is_none() {
                         // The former life's may be of a coordinator whose memory was lost, and newer by its number.
                         self.map = Arc::default();
@@ -143,7 +144,7 @@ impl Node {
             }
             Message::RegisterRefused { reason } => self.on_register_refused(reason),
             Message::HeartbeatReply { term, sent_at, mesh_time } => {
-                if self.heed(term) && sent_at <= now {
+                if self.heed(term) && self.echo.knows(sent_at) {
                     self.renewed_by_coordinator(sent_at, now);
                     if mesh_time.is_some_and(|mesh_time| self.clock.sample(sent_at, mesh_time, now)) {
                         let offset_us = self.clock.offset_us().unwrap_or(0);

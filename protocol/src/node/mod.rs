@@ -20,6 +20,7 @@ mod actions;
 mod clients;
 mod cutover;
 mod directory;
+mod echo;
 mod event;
 mod events;
 mod game;
@@ -155,6 +156,7 @@ pub struct Node {
     random: ChaCha20Rng,
     membership: Membership,
     leases: Leases,
+    echo: echo::Echo,
     participant: Participant,
     /// What was restored in the open round and is in no safe checkpoint yet.
     unsafe_restores: BTreeSet<(EntityId, AuthorityEpoch)>,
@@ -198,6 +200,7 @@ impl Node {
             random,
             membership: Membership::default(),
             leases: Leases::default(),
+            echo: echo::Echo::default(),
             participant: Participant::default(),
             unsafe_restores: BTreeSet::new(),
             clock: MeshClock::new(),
