@@ -218,6 +218,30 @@ fn a_node_heeds_no_command_of_a_lower_term_than_it_has_seen() {
 }
 
 #[test]
+fn a_new_coordinator_hears_nothing_of_what_a_node_had_and_has_no_more() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    // The word of the birth gets lost, that of the end arrives.
+    mesh.filter = Box::new(|_, _, message| match message {
+        Message::AuthorityChanged { changes, .. } => {
+            changes.iter().any(|change| change.entity == ENTITY && change.event == AuthorityEvent::Spawned)
+        }
+        _ => false,
+    });
+    let tick = mesh.tick;
+    mesh.hosts[0].spawn(ENTITY, 50.0, 0.0, tick);
+    mesh.run(6);
+    let tick = mesh.tick;
+    mesh.hosts[0].roster.as_mut().unwrap().despawn(ENTITY, tick).unwrap();
+    mesh.hosts[0].game.points.remove(&ENTITY);
+    mesh.run(6);
+    mesh.filter = Box::new(|_, _, _| false);
+    restart(&mut mesh);
+    mesh.run(60);
+    assert_eq!(mesh.coordinator.status(mesh.now).entities, 0);
+}
+
+#[test]
 fn a_coordinator_of_a_lower_term_than_the_node_has_seen_acknowledges_nothing() {
     let mut mesh = Mesh::row(1);
     mesh.run(2);

@@ -165,7 +165,7 @@ async fn a_player_enters_leaves_and_their_character_is_kept() {
     let change = |event| {
         let change =
             AuthorityChange { entity, session: Some(session), epoch, cell: None, tick: Tick(1), event };
-        Message::AuthorityChanged { term: Term(0), changes: vec![change] }
+        Message::AuthorityChanged { term: Term(1), changes: vec![change] }
     };
     node.send(&change(AuthorityEvent::Spawned), Bytes::new());
     let writer = SnapshotWriter::new(entity, Some(session), &ComponentVersions::default());
