@@ -132,13 +132,13 @@ async fn a_player_enters_leaves_and_their_character_is_kept() {
     let (mut node, _) = registered(&world, &coordinator).await;
     let mut player = world.players(&coordinator).enter("ada", *b"");
 
-    let (request, session, entity) = node
+    let (term, request, session, entity) = node
         .receive("the player's admission", |message, _| {
-            let Message::Admit { request, session, entity, name, resume: false, .. } = message else {
+            let Message::Admit { term, request, session, entity, name, resume: false, .. } = message else {
                 return None;
             };
             assert_eq!(name, "ada");
-            Some((request, session, entity))
+            Some((term, request, session, entity))
         })
         .await;
     let token = Token::from_bytes([3; 32]);
@@ -165,7 +165,7 @@ async fn a_player_enters_leaves_and_their_character_is_kept() {
     let change = |event| {
         let change =
             AuthorityChange { entity, session: Some(session), epoch, cell: None, tick: Tick(1), event };
-        Message::AuthorityChanged { term: Term(1), changes: vec![change] }
+        Message::AuthorityChanged { term, changes: vec![change] }
     };
     node.send(&change(AuthorityEvent::Spawned), Bytes::new());
     let writer = SnapshotWriter::new(entity, Some(session), &ComponentVersions::default());
