@@ -294,6 +294,29 @@ fn a2_sees_a_copy_older_than_the_one_that_was_safe() {
 }
 
 #[test]
+fn a2_lets_an_older_holder_forget_what_a_later_ones_tombstone_has_safe() {
+    let lost = [Fact::LifeOver { node: 3 }, Fact::LifeOver { node: 2 }, empty(BOUND)];
+    let tombstone = |node, keeper| {
+        let copies = vec![SentCopy { epoch: epoch(2), ..sent(None) }];
+        Fact::CutSafe { node, keeper: Some(keeper), tick: Tick(20), copies, gone: Vec::new() }
+    };
+    // From node 0, whose cuts node 1 keeps, to node 2, and on to node 3, which keeps node 2's cuts.
+    let crossings = [active(2, 2), active(3, 3)];
+    let mut check = with_a_copy_at_1();
+    observe(&mut check, &crossings).unwrap();
+    observe(&mut check, &[tombstone(2, 3)]).unwrap();
+    observe(&mut check, &lost).unwrap();
+    // Without that cut, or if another node kept it, it must come back.
+    let mut check = with_a_copy_at_1();
+    observe(&mut check, &crossings).unwrap();
+    observe(&mut check, &lost).unwrap_err();
+    let mut check = with_a_copy_at_1();
+    observe(&mut check, &crossings).unwrap();
+    observe(&mut check, &[tombstone(2, 4)]).unwrap();
+    observe(&mut check, &lost).unwrap_err();
+}
+
+#[test]
 fn a2_goes_by_the_epoch_of_a_copy_before_its_tick() {
     let handed_back = [active(1, 2), published(1, 2, 13, None), active(0, 3)];
     let cut = |epoch, tick| {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_protocol::authority::Standing;
-use selvedge_protocol::id::EntityId;
+use selvedge_protocol::id::{AuthorityEpoch, EntityId};
 use selvedge_protocol::time::Tick;
 
 use selvedge_protocol::wire::Captured;
@@ -50,8 +50,10 @@ struct Record {
     simulated: Tick,
     /// From when the newest contents in a confirmed cut are.
     covered: Captured,
-    /// Who could restore it if its holder died.
-    copies: BTreeSet<usize>,
+    /// The epoch of whoever holds it.
+    held_at: AuthorityEpoch,
+    /// Who could restore it if its holder died, and from the state of which epoch.
+    copies: BTreeMap<usize, AuthorityEpoch>,
     /// Who knows that it is gone.
     end: Option<End>,
 }
@@ -138,7 +140,7 @@ impl Invariant for NothingLost {
 impl NothingLost {
     fn on_standing(&mut self, node: usize, entity: EntityId, standing: Standing) {
         // Who is let in stands at a core before the game agrees: only then are they born.
-        let (Some(record), Standing::Active(_)) = (self.entities.get_mut(&entity), standing) else {
+        let (Some(record), Standing::Active(epoch)) = (self.entities.get_mut(&entity), standing) else {
             return;
         };
         if record.must == Must::Maybe {
@@ -148,23 +150,31 @@ impl NothingLost {
             && !record.orphaned
         {
             // Its tombstone keeps what it gave away until the new holder's own copy is safe.
-            record.copies.insert(former);
+            record.copies.insert(former, record.held_at);
         }
-        record.orphaned = false;
+        (record.orphaned, record.held_at) = (false, epoch);
         record.copies.remove(&node);
     }
 
     fn on_cut(&mut self, node: usize, keeper: usize, tick: Tick, copies: &[SentCopy]) {
         for &SentCopy { entity, epoch, .. } in copies {
-            let Some(record) = self.entities.get_mut(&entity).filter(|record| record.home == Some(node))
-            else {
+            let Some(record) = self.entities.get_mut(&entity) else {
                 continue;
             };
+            if record.home != Some(node) {
+                // It has given it away, and has a copy of its tombstone safe: whoever had it before may forget it.
+                if record.copies.get(&node) == Some(&epoch) {
+                    record.copies.retain(|_, older| *older >= epoch);
+                    record.copies.insert(keeper, epoch);
+                    record.home.map(|home| record.copies.remove(&home));
+                }
+                continue;
+            }
             record.acknowledged = true;
             // A cut holds what stands still, frozen or on its way into the game, as it was when it was simulated last. One
             // whose node's ticks lag behind those of the node that had it before names a lower tick: the epoch tells.
             record.covered = record.covered.max(Captured { epoch, tick: tick.min(record.simulated) });
-            record.copies = BTreeSet::from([keeper]);
+            record.copies = BTreeMap::from([(keeper, epoch)]);
         }
     }
 
@@ -241,10 +251,10 @@ impl NothingLost {
         let is_lost =
             |&(entity, record): &(&EntityId, &Record)| record.must == Must::Be && !held.contains(entity);
         let (&entity, record) = self.entities.iter().find(is_lost)?;
+        let at: Vec<&usize> = record.copies.keys().collect();
         let home = record.home.map_or("nobody".to_owned(), |node| format!("node {node}"));
         let what = format!(
-            "{entity} is held by nobody; {home} held it last, copies that were confirmed are at nodes {:?}",
-            record.copies
+            "{entity} is held by nobody; {home} held it last, copies that were confirmed are at nodes {at:?}"
         );
         Some((entity, what))
     }
