@@ -1,5 +1,6 @@
 //! The core's handoff, from the forecast that asks to prepare to the `Accepted`: two nodes and a coordinator as plain
-//! values, their messages handed over as they are. No sockets, no codec, a game that answers at once.
+//! values, their messages handed over as they are. No sockets, no codec, a game that answers at once. Two ticks pass with each
+//! handoff, and with them whatever a node does by the clock: heartbeats, reports, a checkpoint each second.
 
 use core::alloc::GlobalAlloc;
 use core::time::Duration;
@@ -12,7 +13,8 @@ use selvedge_protocol::coordinator::{Coordinator, CoordinatorInput, CoordinatorO
 use selvedge_protocol::grid::{CellId, GridConfig, Motion, Position, Velocity};
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, InputSeq, NodeId, Term};
 use selvedge_protocol::node::{
-    ArmedTarget, Destination, GameCommand, GameReport, Input, Node, NodeSetup, Output, Published, Sender,
+    ArmedTarget, CheckpointCopy, Destination, GameCommand, GameReport, Input, Node, NodeSetup, Output,
+    Published, Sender,
 };
 use selvedge_protocol::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::{Tick, Time};
@@ -118,14 +120,12 @@ impl Pair {
     /// One whole handoff to the other node.
     fn cross(&mut self) {
         let (source, target) = (self.holder, 1 - self.holder);
-        self.now += TICK;
-        self.tick = self.tick.next();
+        self.pass_tick();
         let published = vec![self.published(beside_border(source))];
         self.report(source, GameReport::Frame { tick: self.tick, published });
         self.settle();
         let armed = self.armed.take().expect("the target is ready");
-        self.now += TICK;
-        self.tick = self.tick.next();
+        self.pass_tick();
         let snapshot = if self.warm { &self.hot } else { &self.whole }[source].clone();
         let frozen = GameReport::Frozen {
             target: armed.target,
@@ -140,6 +140,20 @@ impl Pair {
         self.holder = target;
         assert_eq!(self.nodes[target].standing(ENTITY), Some(Standing::Active(self.grant)), "it has crossed");
         assert_eq!(self.nodes[source].standing(ENTITY), None, "it was accepted");
+    }
+
+    fn pass_tick(&mut self) {
+        self.now += TICK;
+        self.tick = self.tick.next();
+        for node in &mut self.nodes {
+            if node.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+                node.handle_timeout(self.now);
+            }
+        }
+        if self.coordinator.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+            self.coordinator.handle_timeout(self.now);
+        }
+        self.settle();
     }
 
     const fn published(&self, motion: Motion) -> Published {
@@ -224,6 +238,12 @@ impl Pair {
                 self.grant = id.epoch;
                 self.report(node, GameReport::Admitted { id, accepted: true, tick: first_tick });
             }
+            GameCommand::Checkpoint(order) => {
+                let (grant, snapshot) = (self.grant, Some(self.whole[node].clone()));
+                let copy = CheckpointCopy { entity: ENTITY, grant, applied: InputSeq(0), snapshot };
+                let copies = if self.holder == node { vec![copy] } else { Vec::new() };
+                self.report(node, GameReport::Checkpoint { cut: order.cut, tick: self.tick, copies });
+            }
             GameCommand::Capture { .. }
             | GameCommand::Join { .. }
             | GameCommand::Action(_)
@@ -231,7 +251,6 @@ impl Pair {
             | GameCommand::Leave { .. }
             | GameCommand::Release { .. }
             | GameCommand::Input { .. }
-            | GameCommand::Checkpoint(_)
             | GameCommand::Ghost(_) => {}
         }
     }
