@@ -9,6 +9,7 @@ use criterion::{Criterion, Throughput};
 use selvedge_protocol::authority::Standing;
 use selvedge_protocol::config::{CoordinatorConfig, NodeConfig, WorldConfig};
 use selvedge_protocol::coordinator::{Coordinator, CoordinatorInput, CoordinatorOutput};
+use selvedge_protocol::ghost::Look;
 use selvedge_protocol::grid::{CellId, GridConfig, Motion, Position, Velocity};
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, InputSeq, NodeId, Term};
 use selvedge_protocol::node::{
@@ -131,7 +132,7 @@ impl Pair {
             target: armed.target,
             reservation: armed.reservation,
             snapshot,
-            last: self.published(across(source)),
+            last: Box::new(self.published(across(source))),
             tick: self.tick,
             frozen_at: self.now,
         };
@@ -142,9 +143,16 @@ impl Pair {
         assert_eq!(self.nodes[source].standing(ENTITY), None, "it was accepted");
     }
 
-    const fn published(&self, motion: Motion) -> Published {
+    fn published(&self, motion: Motion) -> Published {
         let Self { grant, .. } = *self;
-        Published { entity: ENTITY, grant, motion, applied: InputSeq(0), state: Bytes::new() }
+        Published {
+            entity: ENTITY,
+            grant,
+            motion,
+            look: Look::default(),
+            applied: InputSeq(0),
+            own: Bytes::new(),
+        }
     }
 
     fn report(&mut self, node: usize, report: GameReport) {
@@ -232,7 +240,7 @@ impl Pair {
             | GameCommand::Release { .. }
             | GameCommand::Input { .. }
             | GameCommand::Checkpoint(_)
-            | GameCommand::Ghost(_) => {}
+            | GameCommand::Ghosts(_) => {}
         }
     }
 }

@@ -124,6 +124,7 @@ impl Invariant for NothingLost {
                 | Fact::Admitted { .. }
                 | Fact::LeaseOutlived { .. }
                 | Fact::Action { .. }
+                | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }
         }
