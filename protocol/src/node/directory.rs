@@ -75,7 +75,7 @@ impl Node {
     pub(super) fn on_new_term(&mut self, now: Time) {
         let authority = &self.authority;
         self.directory.changes.retain(|&(entity, epoch), pending| {
-            !pending.change.event.begins()
+            !begins(pending.change.event)
                 || authority.standing(entity).is_some() && epoch == authority.highest(entity)
         });
         for pending in self.directory.changes.values_mut() {
@@ -221,5 +221,17 @@ impl Node {
             }
         }
         self.note_report(now);
+    }
+}
+
+/// Whether a change says that the node has the entity now.
+const fn begins(event: AuthorityEvent) -> bool {
+    match event {
+        AuthorityEvent::Spawned
+        | AuthorityEvent::Received { .. }
+        | AuthorityEvent::Thawed
+        | AuthorityEvent::Recovered
+        | AuthorityEvent::Held => true,
+        AuthorityEvent::GaveAway { .. } | AuthorityEvent::Despawned => false,
     }
 }

@@ -137,16 +137,6 @@ pub enum AuthorityEvent {
     Held,
 }
 
-impl AuthorityEvent {
-    /// Whether it says that the node has the entity now.
-    pub(crate) const fn begins(&self) -> bool {
-        match self {
-            Self::Spawned | Self::Received { .. } | Self::Thawed | Self::Recovered | Self::Held => true,
-            Self::GaveAway { .. } | Self::Despawned => false,
-        }
-    }
-}
-
 /// One change of authority.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
 pub struct AuthorityChange {
