@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::chaos::{self, ChaosArgs};
 use crate::flood::{self, FloodArgs};
+use crate::ghosts;
 use crate::handoff::{self, HandoffArgs};
 use crate::report::{self, ReportArgs};
 use crate::transport::{self, TransportArgs};
@@ -54,6 +55,13 @@ enum BenchCommand {
 Placement decides the result: compare latencies with --pin one, throughput with --pin split.
 Exit code 0: measured; 1: it couldn't be, or an input of a player was lost or doubled, or two nodes had a player.")]
     Handoff(Box<HandoffArgs>),
+    /// Measure what ghosts cost and how true they are, between two node processes, beside naive sends and raw UDP
+    #[command(after_help = "Examples:
+  mesh-bench ghosts
+  mesh-bench ghosts --entities 2000 --tick-hz 30 --loss 0,1,5 --json ghosts.json
+
+Exit code 0: measured; 1: it couldn't be.")]
+    Ghosts(ghosts::GhostsArgs),
     /// Measure the lanes of a link between two processes: each alone, all together, and cutover under each load
     #[command(after_help = "Examples:
   mesh-bench transport
@@ -177,6 +185,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
             load(&args).map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         BenchCommand::Handoff(args) => handoff::run(&args),
+        BenchCommand::Ghosts(args) => ghosts::run(&args),
         BenchCommand::Transport(args) => transport::run(&args),
         BenchCommand::Report(args) => report::run(&args),
         BenchCommand::Chaos(args) => chaos::run(&args),
@@ -311,7 +320,7 @@ fn table(report: &BotsReport) -> Table {
     row("switches (prepared)", format!("{} ({})", sums.switches, sums.prepared_switches));
     row("client_gap p50 / p99 / max", format!("{:.2} / {:.2} / {:.2} ms", gap.p50, gap.p99, gap.max));
     row("states a second and player", format!("{:.1}", sums.states_per_second()));
-    row("ghosts shown", sums.ghosts_shown.to_string());
+    row("others in sight, mean", format!("{:.1}", sums.others_in_sight()));
     row("connections lost / silent", format!("{} / {}", sums.lost_connections, sums.silent));
     row("recoveries (inputs replayed)", format!("{} ({})", sums.recoveries, sums.replayed));
     table
@@ -346,7 +355,7 @@ fn json_report(args: &LoadArgs, report: &BotsReport) -> serde_json::Value {
             "shown": sums.states,
             "reordered": sums.states_reordered,
             "per_second_and_player": sums.states_per_second(),
-            "ghosts": sums.ghosts_shown,
+            "others_in_sight": sums.others_in_sight(),
         },
         "connections_lost": sums.lost_connections,
         "silent": sums.silent,

@@ -17,6 +17,7 @@ mod census;
 mod chaos;
 mod figures;
 mod flood;
+mod ghosts;
 mod handoff;
 mod http;
 pub mod local;

@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use selvedge_protocol::ghost::{Look, Shown};
+use selvedge_protocol::grid::Motion;
 use selvedge_protocol::handoff::client::{ClientEvent, Link};
-use selvedge_protocol::id::{InputSeq, SessionId};
+use selvedge_protocol::id::{EntityId, InputSeq, SessionId};
 use selvedge_protocol::limits::{INPUT_BYTES_MAX, INPUT_WINDOW};
+use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::token::Token;
 use selvedge_protocol::wire::ByeReason;
 
@@ -73,6 +76,26 @@ impl SessionTicket {
 impl fmt::Debug for SessionTicket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionTicket").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+/// Somebody whom a player sees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SeenEntity {
+    /// Which entity.
+    pub entity: EntityId,
+    /// Where it is shown, and how it moves.
+    pub motion: Motion,
+    /// How it looks.
+    pub look: Look,
+    /// The newest tick that the node vouches for.
+    pub vouched: Tick,
+}
+
+impl SeenEntity {
+    pub(crate) fn of(shown: Shown<'_>) -> Self {
+        let Shown { entity, class, motion, rotation, state, vouched, .. } = shown;
+        Self { entity, motion, look: Look { rotation, class, state: state.to_state() }, vouched }
     }
 }
 
@@ -174,6 +197,20 @@ impl Client {
     #[must_use]
     pub fn is_attached(&self) -> bool {
         self.link() == Link::Attached
+    }
+
+    /// Everybody whom the player sees, ghosts of other nodes' entities among them, in order of id: where each is shown at
+    /// this moment, a little in the past. The player's own entity is in the states instead.
+    #[must_use]
+    pub fn sights(&self) -> Vec<SeenEntity> {
+        self.lock().sights()
+    }
+
+    /// The moment of mesh time that [`sights`](Self::sights) shows now, as far as it can be told from the states; none
+    /// before the first.
+    #[must_use]
+    pub fn sight_time(&self) -> Option<Time> {
+        self.lock().sight_time()
     }
 
     /// What this player saw so far. Copies a histogram: not for every tick.

@@ -18,7 +18,7 @@ use selvedge_protocol::limits::INPUT_BYTES_MAX;
 use selvedge_protocol::time::Time;
 use selvedge_protocol::wire::{self, ByeReason, ClientMessage, Invitation, SessionReply, SessionRequest};
 
-use crate::client::{ActError, SessionTicket};
+use crate::client::{ActError, SeenEntity, SessionTicket};
 use crate::endpoint::Target;
 use crate::events::{Displaced, EventQueue};
 use crate::slot::{Happening, Slot};
@@ -288,6 +288,15 @@ impl Core {
         moved
     }
 
+    /// Everybody whom the player sees now.
+    pub(crate) fn sights(&self) -> Vec<SeenEntity> {
+        self.machine.sights(self.target.now()).map(SeenEntity::of).collect()
+    }
+
+    pub(crate) fn sight_time(&self) -> Option<Time> {
+        self.machine.sight_time(self.target.now())
+    }
+
     // Between the machine and the rest.
 
     fn tell(&mut self, input: ClientInput, now: Time) {
@@ -354,7 +363,7 @@ impl Core {
         };
         let bytes = wire::encode_client(message);
         let sent = match message {
-            ClientMessage::Inputs { .. } => slot.send_datagram(bytes),
+            ClientMessage::Inputs { .. } | ClientMessage::Ghosts { .. } => slot.send_datagram(bytes),
             ClientMessage::Hello { .. } | ClientMessage::Logout => slot.send(bytes),
         };
         if let Err(error) = sent {

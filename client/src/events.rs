@@ -62,7 +62,6 @@ mod tests {
             durable: InputSeq(0),
             motion: Motion::default(),
             own: Vec::new(),
-            seen: Vec::new(),
         })
     }
 

@@ -41,7 +41,7 @@ mod slot;
 mod stats;
 mod task;
 
-pub use client::{ActError, Client, LogoutTimeout, SessionTicket};
+pub use client::{ActError, Client, LogoutTimeout, SeenEntity, SessionTicket};
 pub use endpoint::{ClientEndpoint, ClientSettings};
 pub use events::EVENTS_WAITING_MAX;
 pub use selvedge_protocol::handoff::client::{ClientConfig, ClientEvent, Link};

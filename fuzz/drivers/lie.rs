@@ -3,6 +3,7 @@
 //! whatever the game says is short: the roster takes nothing else.
 
 use bytes::Bytes;
+use selvedge_protocol::ghost::Look;
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, InputSeq};
 use selvedge_protocol::limits::STATE_BYTES_MAX;
 use selvedge_protocol::node::{ActionReport, CheckpointCopy, GameReport, Published};
@@ -38,7 +39,7 @@ pub fn lie(tape: &mut Tape<'_>, host: &Host) -> Option<GameReport> {
             let (target, reservation) = (tape.peer()?, host.named.reservation(tape)?);
             let (snapshot, last) = (captured(tape, host, entity)?, published(tape, host)?);
             let frozen_at = Time::from_micros(tape.number()?);
-            GameReport::Frozen { target, reservation, snapshot, last, tick, frozen_at }
+            GameReport::Frozen { target, reservation, snapshot, last: Box::new(last), tick, frozen_at }
         }
         7 => {
             GameReport::Warmed { entity, reservation: host.named.reservation(tape)?, accepted: tape.flag()? }
@@ -75,8 +76,8 @@ fn grant(tape: &mut Tape<'_>, host: &Host, entity: EntityId) -> Option<Authority
 fn published(tape: &mut Tape<'_>, host: &Host) -> Option<Published> {
     let entity = host.named.entity(tape)?;
     let (grant, motion) = (grant(tape, host, entity)?, said::motion(tape)?);
-    let state = Bytes::from(vec![7; usize::from(tape.byte()?).min(STATE_BYTES_MAX)]);
-    Some(Published { entity, grant, motion, applied: InputSeq(tape.number32()?), state })
+    let own = Bytes::from(vec![7; usize::from(tape.byte()?).min(STATE_BYTES_MAX)]);
+    Some(Published { entity, grant, motion, look: Look::default(), applied: InputSeq(tape.number32()?), own })
 }
 
 /// It may be another entity's, of another session, in part, or nothing at all, with versions of anybody's making.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::Parser;
 use selvedge_node::config::{self, NodeArgs};
 use selvedge_node::{
-    EntityId, Frame, GhostChange, Leave, MeshNode, MeshNodeBuilder, Motion, Player, Position, Refused,
-    Release, SnapshotView, SnapshotWriter, Velocity, World,
+    EntityId, Frame, GhostChange, Leave, Look, MeshNode, MeshNodeBuilder, Motion, Player, Position, Refused,
+    Release, SnapshotView, SnapshotWriter, State, Value, Velocity, World,
 };
 
 const BOATS: u32 = 5;
@@ -21,6 +21,17 @@ const SPEED_MPS: f32 = 8.0;
 struct Boat {
     motion: Motion,
     flashes: u64,
+}
+
+impl Boat {
+    /// Its bow is where it goes, and whoever sees it sees how often it has seen the light.
+    fn look(&self) -> Look {
+        let Velocity { x, y, .. } = self.motion.velocity;
+        let mut state = State::new();
+        // One number always fits.
+        let _ = state.set(0, Value::Unsigned(self.flashes));
+        Look::facing(f64::from(y.atan2(x))).with_state(state)
+    }
 }
 
 /// The sea around one lighthouse. The light turns by mesh time, so that every node sees it alike.
@@ -44,7 +55,7 @@ impl Sea {
                 boat.motion.velocity = Velocity::new(-x, -y, z);
             }
             boat.flashes += u64::from(!dark);
-            if let Err(cause) = frame.publish(owned, boat.motion, &boat.flashes.to_le_bytes()) {
+            if let Err(cause) = frame.publish(owned, boat.motion, boat.look(), &boat.flashes.to_le_bytes()) {
                 tracing::error!(%cause, "a boat is lost in the fog");
             }
         }

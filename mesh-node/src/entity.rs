@@ -1,8 +1,6 @@
 //! Handles that say in their type whether an entity may be written to.
 
-use selvedge_protocol::grid::Motion;
 use selvedge_protocol::id::EntityId;
-use selvedge_protocol::time::Tick;
 
 /// An entity that this node simulates. Only an `Owned` can be published or despawned.
 ///
@@ -10,20 +8,20 @@ use selvedge_protocol::time::Tick;
 /// [`Frame::publish`](crate::Frame::publish) says `NotHeld`, and nothing is written.
 ///
 /// ```
-/// use selvedge_node::{Frame, Motion, Owned};
+/// use selvedge_node::{Frame, Look, Motion, Owned};
 ///
 /// fn move_it(frame: &mut Frame<'_>, boat: Owned, motion: Motion) {
-///     frame.publish(boat, motion, &[]).expect("the boat is ours");
+///     frame.publish(boat, motion, Look::default(), &[]).expect("the boat is ours");
 /// }
 /// ```
 ///
 /// What another node simulates can be looked at, not written to:
 ///
 /// ```compile_fail
-/// use selvedge_node::{Frame, Ghost, Motion};
+/// use selvedge_node::{Frame, Ghost, Look, Motion};
 ///
 /// fn move_it(frame: &mut Frame<'_>, boat: Ghost, motion: Motion) {
-///     frame.publish(boat, motion, &[]).expect("the boat is not ours");
+///     frame.publish(boat, motion, Look::default(), &[]).expect("the boat is not ours");
 /// }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -55,13 +53,4 @@ impl Ghost {
     pub const fn id(self) -> EntityId {
         self.0
     }
-}
-
-/// The newest that is known of a ghost.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Sight {
-    /// Where it was and how it moved.
-    pub motion: Motion,
-    /// At which tick of its owner.
-    pub tick: Tick,
 }

@@ -1,25 +1,24 @@
 //! What the game may do within a tick.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use selvedge_protocol::action::{ActError, ActionNumber, Terms};
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::event::{Area, EventError};
+use selvedge_protocol::ghost::Look;
 use selvedge_protocol::grid::{Grid, Motion};
 use selvedge_protocol::id::{EntityId, NodeId, SessionId};
-use selvedge_protocol::roster::{PublishError, Roster};
+use selvedge_protocol::roster::{GhostSight, PublishError, Roster};
 use selvedge_protocol::time::{Tick, Time};
 
 use crate::action::{ACTION_TIMEOUT, Durability, Target};
 use crate::clock::Clock;
-use crate::entity::{Ghost, Owned, Sight};
+use crate::entity::{Ghost, Owned};
 
 /// One tick, as the game sees it: what it simulates, what it sees of others, and where it writes the outcome.
 #[derive(Debug)]
 pub struct Frame<'a> {
     pub(crate) roster: &'a mut Roster,
-    pub(crate) ghosts: &'a BTreeMap<EntityId, Sight>,
     pub(crate) clock: &'a Clock,
     pub(crate) grid: &'a Grid,
     pub(crate) map: &'a CellMap,
@@ -77,8 +76,8 @@ impl Frame<'_> {
     }
 
     /// Everything that other nodes simulate and this one sees, in order of id.
-    pub fn ghosts(&self) -> impl Iterator<Item = (Ghost, Sight)> + '_ {
-        self.ghosts.iter().map(|(&entity, &sight)| (Ghost::new(entity), sight))
+    pub fn ghosts(&self) -> impl Iterator<Item = (Ghost, GhostSight)> + '_ {
+        self.roster.ghosts().map(|(entity, &sight)| (Ghost::new(entity), sight))
     }
 
     /// The session of the player who plays an entity; none for what no player plays.
@@ -93,13 +92,25 @@ impl Frame<'_> {
         self.roster.is_copied_ahead(entity.id())
     }
 
-    /// Writes where an entity is at the end of this tick, and up to 64 bytes of state for its own client. Once a tick
-    /// for each entity; what isn't published isn't seen to move.
+    /// One of these, by its id.
+    #[must_use]
+    pub fn ghost(&self, entity: EntityId) -> Option<(Ghost, GhostSight)> {
+        self.roster.ghost(entity).map(|&sight| (Ghost::new(entity), sight))
+    }
+
+    /// Writes where an entity is at the end of this tick and how it looks, for everybody who sees it, and up to 64 bytes
+    /// for its own client alone. Once a tick for each entity; what isn't published isn't seen to move.
     ///
     /// # Errors
-    /// If the entity isn't simulated here (any more), the motion isn't finite, or the state is too long.
-    pub fn publish(&mut self, entity: Owned, motion: Motion, state: &[u8]) -> Result<(), PublishError> {
-        self.roster.publish(entity.id(), motion, state, self.clock.now())
+    /// If the entity isn't simulated here (any more), the motion isn't finite, or `own` is too long.
+    pub fn publish(
+        &mut self,
+        entity: Owned,
+        motion: Motion,
+        look: Look,
+        own: &[u8],
+    ) -> Result<(), PublishError> {
+        self.roster.publish(entity.id(), motion, look, own, self.clock.now())
     }
 
     /// Adds an entity of the game's own under a new id. Publish it, in this tick or the next.

@@ -46,7 +46,7 @@ mod world;
 
 pub use action::{Action, Answer, Durability, Event, Reply, Target};
 pub use config::MeshNodeConfig;
-pub use entity::{Ghost, Owned, Sight};
+pub use entity::{Ghost, Owned};
 pub use frame::Frame;
 pub use game::Pacing;
 pub use lifeline::Lifeline;
@@ -58,9 +58,10 @@ pub use world::{Player, Refused, World};
 // The words of the core that a game meets.
 pub use selvedge_protocol::action::{ActError, ActionNumber, Failure};
 pub use selvedge_protocol::event::{Area, EventError};
+pub use selvedge_protocol::ghost::{EntityClass, GhostChange, Look, State, StateError, StateView, Value};
 pub use selvedge_protocol::grid::{Motion, Position, Velocity};
 pub use selvedge_protocol::id::{EntityId, NodeId, SessionId};
-pub use selvedge_protocol::node::{GhostChange, LeaveReason as Leave, ReleaseReason as Release};
-pub use selvedge_protocol::roster::PublishError;
+pub use selvedge_protocol::node::{LeaveReason as Leave, ReleaseReason as Release};
+pub use selvedge_protocol::roster::{GhostSight, PublishError};
 pub use selvedge_protocol::snapshot::{SnapshotView, SnapshotWriter};
 pub use selvedge_protocol::time::{Tick, Time};

@@ -6,9 +6,10 @@
 use std::borrow::Cow;
 
 use selvedge_protocol::action::ActionNumber;
+use selvedge_protocol::ghost::GhostChange;
 use selvedge_protocol::grid::{Motion, Position};
 use selvedge_protocol::id::{EntityId, SessionId};
-use selvedge_protocol::node::{GhostChange, LeaveReason, ReleaseReason};
+use selvedge_protocol::node::{LeaveReason, ReleaseReason};
 use selvedge_protocol::snapshot::{SnapshotView, SnapshotWriter};
 
 use crate::action::{Action, Answer, Event, Reply};
@@ -31,11 +32,14 @@ pub trait World {
     /// If the game can't take it. It then stays where it is.
     fn warm(&mut self, entity: EntityId, snapshot: &SnapshotView<'_>) -> Result<(), Refused>;
 
-    /// This node holds the entity now: simulate it from this tick on. It was warmed before, with this state or an
+    /// This node holds the entity now: simulate it from this tick on. If it was a ghost it is none any more, and doesn't
+    /// vanish. It was warmed before, with this state or an
     /// older one, or was frozen here and comes back.
     fn restore(&mut self, entity: EntityId, snapshot: &SnapshotView<'_>);
 
-    /// This node no longer holds the entity, or a warmed one won't come: forget it.
+    /// This node no longer holds the entity, or a warmed one won't come: forget it. What is released because it is
+    /// [frozen](ReleaseReason::Frozen) is a ghost from here on, where it was published last: it moves, vanishes or is
+    /// restored, but it doesn't appear.
     fn release(&mut self, entity: EntityId, why: ReleaseReason);
 
     /// A player enters the world here. The mesh has named the entity; the game says where it stands.
@@ -50,7 +54,9 @@ pub trait World {
     /// Applies a player's input. They come in order, each number once.
     fn input(&mut self, entity: EntityId, seq: u32, bytes: &[u8]);
 
-    /// Something that another node simulates came into sight, moved or vanished.
+    /// Something that another node simulates came into sight, moved, changed its state or vanished. Ghosts are shown a
+    /// little in the past, two ticks by default, so that they move smoothly; [`Frame::ghosts`](crate::Frame::ghosts) has
+    /// them all.
     fn ghost(&mut self, change: GhostChange);
 
     /// Another entity, here or elsewhere, asks something of one that this node simulates. Comes once for each action; what

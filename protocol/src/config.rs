@@ -1,6 +1,7 @@
 //! What can be set on the machines, checked once.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use crate::grid::GridConfig;
 use crate::limits::WORLD_CELLS_MAX;
@@ -128,10 +129,20 @@ pub struct NodeConfig {
     pub forward_for: Duration,
     /// How long a player without a client stays in the world. Default: 30 s.
     pub linger: Duration,
-    /// A ghost that was not refreshed for this long vanishes. Default: 500 ms.
+    /// A ghost that nobody has vouched for so long vanishes. Default: 2 s. Shorter, and a hiccup of a link makes what is
+    /// behind it vanish and come back; longer, and what is gone with its node stands about.
     pub ghost_ttl: Duration,
-    /// How far a client sees, in metres. Default: 60.
+    /// Bytes of UDP payload that ghosts may take on the link to one other node, in one tick. Default: 64 KiB. Too small and
+    /// ghosts lag behind, the farthest most.
+    pub ghost_budget_bytes: usize,
+    /// How far a client sees, in metres; what is seen goes out of sight a tenth farther. Default: 60.
     pub client_interest_m: f64,
+    /// Bytes of UDP payload that what a client sees may take in one tick. Default: 1,500. Too small and a crowd is seen to
+    /// move in jerks, the farthest most.
+    pub client_budget_bytes: usize,
+    /// Distances from which entities of single classes are seen, in metres, across borders and by clients, instead of
+    /// `interest_margin_m` and `client_interest_m`. Default: none.
+    pub class_margins_m: BTreeMap<u8, f64>,
     /// Pause between heartbeats to the coordinator. Default: 250 ms.
     pub heartbeat: Duration,
     /// Time from one checkpoint to the next; after a spawn, a join or a takeover one follows sooner. Default: 1 s. A
@@ -203,6 +214,12 @@ pub enum PlantedBug {
     AnswerUnsafe,
     /// A receiver is told to forget a durable action before the answer is safe with its sender.
     CloseUnsafe,
+    /// A ghost stays though nobody tells of it any more.
+    KeepGhosts,
+    /// A node doesn't take what moves ghosts.
+    IgnoreSamples,
+    /// What a node comes to hold stays its ghost as well.
+    KeepPromoted,
 }
 
 impl Default for NodeConfig {
@@ -223,8 +240,11 @@ impl Default for NodeConfig {
             token_ttl: Duration::from_secs(10),
             forward_for: Duration::from_secs(5),
             linger: Duration::from_secs(30),
-            ghost_ttl: Duration::from_millis(500),
+            ghost_ttl: Duration::from_secs(2),
+            ghost_budget_bytes: 64 * 1024,
             client_interest_m: 60.0,
+            client_budget_bytes: 1_500,
+            class_margins_m: BTreeMap::new(),
             heartbeat: Duration::from_millis(250),
             checkpoint_period: Duration::from_secs(1),
             checkpoint_bytes_per_s: 32 * 1024 * 1024,
@@ -253,6 +273,9 @@ impl NodeConfig {
                 value: self.client_interest_m,
             });
         }
+        for &value in self.class_margins_m.values() {
+            below_cell("class_margins_m", value, edge)?;
+        }
         for (name, duration) in [
             ("prepare_lead", self.prepare_lead),
             ("prepare_retry", self.prepare_retry),
@@ -261,6 +284,7 @@ impl NodeConfig {
             ("transfer_patience", self.transfer_patience),
             ("reservation_ttl", self.reservation_ttl),
             ("token_ttl", self.token_ttl),
+            ("ghost_ttl", self.ghost_ttl),
             ("heartbeat", self.heartbeat),
             ("checkpoint_period", self.checkpoint_period),
         ] {
@@ -298,7 +322,7 @@ pub struct CoordinatorConfig {
     /// How long a player waits at the door before they are refused. Default: 5 s.
     pub entry_patience: Duration,
     /// Cells pinned to nodes by configuration; the others are cut into contiguous runs.
-    pub pinned: std::collections::BTreeMap<crate::grid::CellId, crate::id::NodeId>,
+    pub pinned: BTreeMap<crate::grid::CellId, crate::id::NodeId>,
     /// Nodes that must have registered before cells are assigned. Default: 1. With more, entities aren't moved
     /// about while a mesh starts.
     pub nodes_min: usize,
@@ -316,7 +340,7 @@ impl Default for CoordinatorConfig {
             suspect_after: Duration::from_secs(2),
             retry: Duration::from_millis(200),
             entry_patience: Duration::from_secs(5),
-            pinned: std::collections::BTreeMap::new(),
+            pinned: BTreeMap::new(),
             nodes_min: 1,
             #[cfg(feature = "planted-bugs")]
             planted_bug: None,

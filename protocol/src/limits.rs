@@ -20,16 +20,17 @@ pub const INPUTS_KEPT_MAX: usize = 4_096;
 pub const INPUTS_PER_MESSAGE_MAX: usize = 256;
 /// Bytes of the small state that a game publishes beside an entity's motion. More is an error of the game.
 pub const STATE_BYTES_MAX: usize = 64;
-/// Bytes of one client datagram's worth of entities: what does not fit is left out, farthest first.
-pub const CLIENT_STATE_ENTITIES_MAX: usize = 16;
-/// Ghosts in one datagram.
-pub const GHOSTS_PER_DATAGRAM: usize = 16;
+/// Bytes of one datagram or piece of the stream of ghosts, to a client or from one.
+pub const GHOST_BYTES_MAX: usize = CLIENT_MESSAGE_BYTES_MAX;
 /// Ghosts that one node keeps. Further ones are ignored and counted.
 pub const GHOSTS_MAX: usize = 65_536;
 /// Of these, ghosts that one other node shows. Further ones of it are ignored: it leaves the rest to the others.
 pub const GHOSTS_OF_NODE_MAX: usize = GHOSTS_MAX / 8;
 /// Ghosts of one link whose appearing its peer hasn't acknowledged. Further ones appear once it has.
 pub const GHOSTS_UNCONFIRMED_MAX: usize = 16_384;
+/// Pieces of a link's ghost stream that wait for one which they have overtaken. A further one is lost, and with it the session:
+/// after a while the peer shows everything anew.
+pub const GHOST_PIECES_EARLY_MAX: usize = 64;
 /// Ghost datagrams, back from the newest, of which both ends of a link keep account. An older one counts as lost, or as taken.
 pub const GHOST_WINDOW: u64 = 1_024;
 /// Entities whose epochs a node remembers after they left. The oldest are forgotten first.

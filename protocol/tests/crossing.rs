@@ -18,18 +18,9 @@ use selvedge_protocol::handoff::client::ClientEvent;
 use selvedge_protocol::id::EntityId;
 use selvedge_protocol::node::{Destination, NodeEvent};
 use selvedge_protocol::time::Tick;
-use selvedge_protocol::wire::{Message, ServerMessage};
+use selvedge_protocol::wire::Message;
 
 const ENTITY: EntityId = EntityId::from_u128(99);
-
-/// The states among what a client heard.
-fn states(events: &[ClientEvent]) -> Vec<&ServerMessage> {
-    let states = events.iter().filter_map(|event| match event {
-        ClientEvent::State(state) => Some(state),
-        _ => None,
-    });
-    states.collect()
-}
 
 fn missed(mesh: &Mesh) -> Vec<u64> {
     let events = mesh.hosts.iter().flat_map(|host| &host.events);
@@ -156,9 +147,9 @@ fn a_player_sees_avatars_across_the_border() {
     let tick = mesh.tick;
     mesh.hosts[1 - at].spawn(ENTITY, other, 0.0, tick);
     mesh.run(4);
-    let last = *states(&mesh.players[player].events).last().unwrap();
-    let ServerMessage::State { seen, .. } = last else { panic!("{last:?}") };
-    assert!(seen.iter().any(|seen| seen.entity == ENTITY && seen.ghost), "{seen:?}");
+    let seen: Vec<_> = mesh.players[player].client.sights(mesh.now).collect();
+    assert_eq!(seen.iter().map(|shown| shown.entity).collect::<Vec<_>>(), [ENTITY], "{seen:?}");
+    assert!((seen[0].motion.position.x - other).abs() < 0.01, "{seen:?}");
 }
 
 #[test]

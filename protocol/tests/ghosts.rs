@@ -1,42 +1,61 @@
-//! Ghosts from nodes that show too many, and from those that show what is there.
+//! Ghosts between nodes: from those that show too many, over borders, through handoffs, over links that come and go.
 
 mod common;
 
 use bytes::Bytes;
-use common::Mesh;
-use selvedge_protocol::grid::{Motion, Position};
+use common::{Mesh, TICK};
+use selvedge_protocol::ghost::{
+    BorderInterest, EntityClass, GhostChange, Outlet, Region, Scene, SenderSettings, SightRules, State,
+    Subject, is_stream,
+};
+use selvedge_protocol::grid::{Bounds, Motion, Position};
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, Incarnation, NodeId, Peer};
-use selvedge_protocol::limits::{GHOSTS_OF_NODE_MAX, GHOSTS_PER_DATAGRAM};
-use selvedge_protocol::node::{GameCommand, GhostChange, Input, Sender};
+use selvedge_protocol::limits::GHOSTS_OF_NODE_MAX;
+use selvedge_protocol::node::{Input, NodeEvent, Sender};
 use selvedge_protocol::time::Tick;
-use selvedge_protocol::wire::{GhostUpdate, Message};
+use selvedge_protocol::wire::Message;
 
 const ROGUE: Peer = Peer { node: NodeId::from_u128(666), incarnation: Incarnation(66) };
+const ENTITY: EntityId = EntityId::from_u128(0xe);
 
-fn shows(mesh: &mut Mesh, from: Peer, tick: u64, entities: impl Iterator<Item = u128>) {
-    let position = Position::new(105.0, 50.0, 0.0);
-    let motion = Motion { position, ..Motion::default() };
-    let update = |id| GhostUpdate { entity: EntityId::from_u128(id), epoch: AuthorityEpoch::FIRST, motion };
-    let updates: Vec<GhostUpdate> = entities.map(update).collect();
-    for updates in updates.chunks(GHOSTS_PER_DATAGRAM) {
-        let message = Message::Ghosts { tick: Tick(tick), updates: updates.to_vec() };
-        let input = Input::Message { from: Sender::Node(from), message, blob: Bytes::new() };
+/// All that a node says that shows these entities, in one tick.
+fn shown_at_once(session: u32, tick: Tick, entities: impl Iterator<Item = u128>) -> Vec<Bytes> {
+    let mut scene = Scene::new(TICK);
+    scene.begin(tick);
+    for id in entities {
+        scene.put(&Subject {
+            entity: EntityId::from_u128(id),
+            epoch: AuthorityEpoch::FIRST,
+            class: EntityClass::default(),
+            owned: true,
+            motion: Motion { position: Position::new(105.0, 50.0, 0.0), ..Motion::default() },
+            rotation: [0.0, 0.0, 0.0, 1.0],
+            state: State::new(),
+        });
+    }
+    let everywhere = Bounds { min: Position::new(-1e6, -1e6, -1e6), max: Position::new(1e6, 1e6, 1e6) };
+    let mut interest = BorderInterest::new(SightRules::within(1.0), Region::of_boxes(vec![everywhere]));
+    let settings = SenderSettings { budget_bytes: 1 << 30, ..SenderSettings::default() };
+    let mut outlet = Outlet::new(session, settings);
+    outlet.tick(&scene, interest.look(&scene), tick.start(TICK), || session + 1);
+    core::iter::from_fn(|| outlet.poll()).filter(|bytes| is_stream(bytes)).collect()
+}
+
+fn shows(mesh: &mut Mesh, from: Peer, session: u32, entities: impl Iterator<Item = u128>) {
+    for blob in shown_at_once(session, mesh.tick, entities) {
+        let input = Input::Message { from: Sender::Node(from), message: Message::Ghosts, blob };
         mesh.hosts[0].node.handle(input, mesh.now);
     }
     mesh.settle();
 }
 
-/// Ghosts that have appeared and not vanished, of all that the game was told since.
-fn present(mesh: &mut Mesh) -> Vec<EntityId> {
-    let mut present = Vec::new();
-    for command in mesh.hosts[0].mailbox.drain(..) {
-        if let GameCommand::Ghost(GhostChange::Appeared { entity, .. }) = command {
-            present.push(entity);
-        } else if let GameCommand::Ghost(GhostChange::Vanished { entity }) = command {
-            present.retain(|known| *known != entity);
-        }
-    }
-    present
+fn ghosts(mesh: &Mesh, host: usize) -> Vec<EntityId> {
+    mesh.hosts[host].roster.as_ref().expect("it is registered").ghosts().map(|(entity, _)| entity).collect()
+}
+
+fn misbehaviour(mesh: &Mesh, host: usize) -> usize {
+    let events = mesh.hosts[host].events.iter();
+    events.filter(|event| matches!(event, NodeEvent::PeerMisbehaved { .. })).count()
 }
 
 #[test]
@@ -44,25 +63,153 @@ fn a_node_that_shows_ghosts_without_end_leaves_room_for_those_of_others() {
     let mut mesh = Mesh::row(2);
     mesh.run(2);
     mesh.hosts[0].node.handle(Input::LinkUp { peer: ROGUE }, mesh.now);
-    present(&mut mesh);
     let many = 3 * GHOSTS_OF_NODE_MAX as u128;
     shows(&mut mesh, ROGUE, 1, 1_000..1_000 + many);
-    assert_eq!(present(&mut mesh).len(), GHOSTS_OF_NODE_MAX);
-    // Those that it shows already may go on.
-    shows(&mut mesh, ROGUE, 2, 1_000..1_000 + many);
-    assert_eq!(present(&mut mesh), []);
-    let honest = mesh.hosts[1].node.me().expect("it is registered");
-    shows(&mut mesh, honest, 1, 1..=20);
-    assert_eq!(present(&mut mesh).len(), 20);
-    // What has come over from another is shown by whoever has it now, who needs room for it as well.
-    shows(&mut mesh, ROGUE, 2, 1..=20);
-    shows(&mut mesh, honest, 3, 1_000..1_020);
-    shows(&mut mesh, ROGUE, 4, 1..=20);
-    assert_eq!(present(&mut mesh), []);
-    shows(&mut mesh, ROGUE, 5, 900_000..900_020);
-    assert_eq!(
-        present(&mut mesh),
-        [],
-        "the 20 that it lost to the other were made up for by those that it took"
+    mesh.run(2);
+    assert_eq!(ghosts(&mesh, 0).len(), GHOSTS_OF_NODE_MAX);
+    // Another session before its time changes nothing.
+    shows(&mut mesh, ROGUE, 2, 1_000_000..1_000_000 + many);
+    mesh.run(2);
+    assert_eq!(ghosts(&mesh, 0).len(), GHOSTS_OF_NODE_MAX);
+    assert!(ghosts(&mesh, 0).iter().all(|ghost| ghost.as_u128() < 1_000_000));
+    let tick = mesh.tick;
+    mesh.hosts[1].spawn(ENTITY, 105.0, 0.0, tick);
+    mesh.run(3);
+    assert!(ghosts(&mesh, 0).contains(&ENTITY));
+    // Nobody vouches for what the rogue showed once.
+    mesh.run(90);
+    assert_eq!(ghosts(&mesh, 0), [ENTITY]);
+}
+
+#[test]
+fn what_a_peer_says_of_ghosts_that_cannot_be_is_counted_and_changes_nothing() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    mesh.hosts[1].spawn(ENTITY, 105.0, 0.0, Tick(2));
+    mesh.run(5);
+    assert_eq!((ghosts(&mesh, 0), misbehaviour(&mesh, 0)), (vec![ENTITY], 0));
+    let peer = mesh.hosts[1].node.me().unwrap();
+    for blob in [&b""[..], b"x", &[129, 0, 1, 1], &[129, 2, 1, 255, 1], &[129, 3, 9, 0, 77], &[7; 90]] {
+        let blob = Bytes::copy_from_slice(blob);
+        let input = Input::Message { from: Sender::Node(peer), message: Message::Ghosts, blob };
+        mesh.hosts[0].node.handle(input, mesh.now);
+    }
+    mesh.run(5);
+    assert!(misbehaviour(&mesh, 0) >= 4, "{}", misbehaviour(&mesh, 0));
+    mesh.run(100);
+    assert_eq!(ghosts(&mesh, 0), [ENTITY], "what was real is shown anew");
+}
+
+#[test]
+fn what_stands_near_the_border_is_shown_and_what_goes_away_vanishes() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    mesh.hosts[1].spawn(ENTITY, 105.0, 9.0, Tick(2));
+    mesh.run(4);
+    assert_eq!(ghosts(&mesh, 0), [ENTITY]);
+    let shown = *mesh.hosts[0].roster.as_ref().unwrap().ghost(ENTITY).unwrap();
+    let there = mesh.hosts[1].game.points[&ENTITY].motion.position.x;
+    let lag_m = 9.0 * 3.0 * TICK.as_secs_f64();
+    assert!(shown.motion.position.x <= there && there - shown.motion.position.x <= lag_m + 0.05);
+    // The margin is 30 m, and it leaves at a tenth more.
+    mesh.run(100);
+    assert!(mesh.hosts[1].game.points[&ENTITY].motion.position.x > 133.0);
+    assert_eq!(ghosts(&mesh, 0), []);
+    let told = &mesh.hosts[0].game.ghosts;
+    assert!(matches!(told.first(), Some(GhostChange::Appeared { entity: ENTITY, .. })));
+    assert!(matches!(told.last(), Some(GhostChange::Vanished { entity: ENTITY })));
+}
+
+#[test]
+fn an_entity_that_is_handed_on_becomes_a_ghost_here_and_there_a_ghost_becomes_the_entity() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    mesh.hosts[0].spawn(ENTITY, 90.0, 9.0, Tick(2));
+    mesh.run(15);
+    assert_eq!((mesh.simulating(ENTITY), ghosts(&mesh, 1)), (vec![0], vec![ENTITY]));
+    mesh.run(60);
+    assert_eq!((mesh.simulating(ENTITY), ghosts(&mesh, 1)), (vec![1], vec![]));
+    assert_eq!(ghosts(&mesh, 0), [ENTITY]);
+    let appearances = |host: usize| {
+        let told = mesh.hosts[host].game.ghosts.iter();
+        told.filter(|change| matches!(change, GhostChange::Appeared { .. } | GhostChange::Vanished { .. }))
+            .count()
+    };
+    assert_eq!(appearances(1), 1, "it was seen coming, and never went");
+    assert_eq!(appearances(0), 0, "it was there all the time");
+    // Its own host's word has taken over: it moves.
+    let shown = *mesh.hosts[0].roster.as_ref().unwrap().ghost(ENTITY).unwrap();
+    let there = mesh.hosts[1].game.points[&ENTITY].motion.position.x;
+    assert!(
+        (there - shown.motion.position.x).abs() < 1.5,
+        "{} is shown, {there} it is",
+        shown.motion.position.x
     );
+    // And away it goes.
+    mesh.run(100);
+    assert_eq!(ghosts(&mesh, 0), []);
+}
+
+#[test]
+fn a_despawned_entity_vanishes_at_once_and_nothing_late_brings_it_back() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    mesh.hosts[1].spawn(ENTITY, 105.0, 0.0, Tick(2));
+    mesh.run(5);
+    assert_eq!(ghosts(&mesh, 0), [ENTITY]);
+    let tick = mesh.tick;
+    mesh.hosts[1].game.points.remove(&ENTITY);
+    mesh.hosts[1].roster.as_mut().unwrap().despawn(ENTITY, tick).unwrap();
+    mesh.run(3);
+    assert_eq!(ghosts(&mesh, 0), []);
+    mesh.run(10);
+    assert_eq!(ghosts(&mesh, 0), []);
+}
+
+#[test]
+fn a_link_that_was_down_shows_everything_anew_and_a_short_fall_is_not_seen() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    mesh.hosts[1].spawn(ENTITY, 105.0, 0.0, Tick(2));
+    mesh.run(5);
+    let (peers, now) = ([0, 1].map(|host: usize| mesh.hosts[host].node.me().unwrap()), mesh.now);
+    let link = |mesh: &mut Mesh, up: bool, now| {
+        for (host, peer) in [(0, peers[1]), (1, peers[0])] {
+            let input = if up { Input::LinkUp { peer } } else { Input::LinkDown { node: peer.node } };
+            mesh.hosts[host].node.handle(input, now);
+        }
+        mesh.settle();
+    };
+    link(&mut mesh, false, now);
+    mesh.run(10);
+    let now = mesh.now;
+    link(&mut mesh, true, now);
+    mesh.run(10);
+    assert_eq!(ghosts(&mesh, 0), [ENTITY]);
+    let seen = mesh.hosts[0].game.ghosts.iter();
+    assert_eq!(seen.filter(|change| matches!(change, GhostChange::Appeared { .. })).count(), 1);
+    let now = mesh.now;
+    link(&mut mesh, false, now);
+    mesh.run(40);
+    assert_eq!(ghosts(&mesh, 0), [], "nobody told of it for too long");
+    let now = mesh.now;
+    link(&mut mesh, true, now);
+    mesh.run(10);
+    assert_eq!(ghosts(&mesh, 0), [ENTITY]);
+}
+
+#[test]
+fn a_ghost_has_the_state_that_its_game_publishes() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    mesh.hosts[1].spawn(ENTITY, 105.0, 0.0, Tick(2));
+    mesh.run(5);
+    let shown = mesh.hosts[0].roster.as_ref().unwrap().ghost(ENTITY).unwrap().look;
+    assert_eq!(shown.class, EntityClass::default());
+    assert_eq!(shown.state, mesh.hosts[1].game.look(ENTITY).state);
+    mesh.hosts[1].game.points.get_mut(&ENTITY).unwrap().inputs.push(1);
+    mesh.run(5);
+    let after = mesh.hosts[0].roster.as_ref().unwrap().ghost(ENTITY).unwrap().look;
+    assert_ne!(after.state, shown.state);
+    assert_eq!(after.state, mesh.hosts[1].game.look(ENTITY).state);
 }

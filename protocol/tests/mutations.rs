@@ -87,6 +87,10 @@ fn traffic() -> Vec<Message> {
     // What is said over and over need not be tried over and over.
     let mut kinds = std::collections::BTreeMap::new();
     all.retain(|message| {
+        // What is of ghosts has no head: tests/ghost/hostile.rs changes its bytes.
+        if matches!(message, Message::Ghosts) {
+            return false;
+        }
         let count: &mut u32 = kinds.entry(format!("{:?}", std::mem::discriminant(message))).or_default();
         *count += 1;
         *count <= 6

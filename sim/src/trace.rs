@@ -83,7 +83,7 @@ impl Said {
     pub(crate) const fn mesh(message: &Message, frame: Bytes) -> Self {
         if matches!(
             message,
-            Message::Ghosts { .. }
+            Message::Ghosts
                 | Message::Heartbeat { .. }
                 | Message::HeartbeatReply { .. }
                 | Message::Lease(LeaseMessage::Renew { .. } | LeaseMessage::Renewed { .. })
@@ -95,7 +95,7 @@ impl Said {
     }
 
     pub(crate) const fn client(message: &ClientMessage, frame: Bytes) -> Self {
-        if matches!(message, ClientMessage::Inputs { .. }) {
+        if matches!(message, ClientMessage::Inputs { .. } | ClientMessage::Ghosts { .. }) {
             Self::Chatter(Chatter::Client, frame)
         } else {
             Self::Client(frame)
@@ -103,7 +103,7 @@ impl Said {
     }
 
     pub(crate) const fn server(message: &ServerMessage, frame: Bytes) -> Self {
-        if matches!(message, ServerMessage::State { .. }) {
+        if matches!(message, ServerMessage::State { .. } | ServerMessage::Ghosts { .. }) {
             Self::Chatter(Chatter::Server, frame)
         } else {
             Self::Server(frame)

@@ -165,6 +165,9 @@ fn inspection(calm_for: Duration, standing: Standing, unacknowledged: usize) -> 
     };
     let (held, players) = (vec![held], vec![player]);
     Fact::Inspected(Inspection {
+        margin_m: 30.0,
+        ghosts: Vec::new(),
+        unseen: Vec::new(),
         calm_for,
         bound: BOUND,
         held,
@@ -254,6 +257,9 @@ fn empty(calm_for: Duration) -> Fact {
         unsettled,
         purses,
         ownerless,
+        margin_m: 30.0,
+        ghosts: Vec::new(),
+        unseen: Vec::new(),
         waiting: false,
     })
 }

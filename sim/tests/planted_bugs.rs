@@ -97,6 +97,24 @@ fn a_coordinator_that_speaks_before_it_has_kept_what_it_says_is_caught() {
     assert_caught(&["A2 nothing lost", "A4 convergence"], Some("coordinator"), tweak);
 }
 
+#[test]
+fn a_ghost_that_stays_when_nobody_tells_of_it_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::KeepGhosts);
+    assert_caught(&["ghosts"], None, tweak);
+}
+
+#[test]
+fn a_node_that_does_not_take_what_moves_ghosts_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::IgnoreSamples);
+    assert_caught(&["ghosts"], None, tweak);
+}
+
+#[test]
+fn a_ghost_beside_its_original_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::KeepPromoted);
+    assert_caught(&["ghosts"], None, tweak);
+}
+
 /// What a trade that is not atomic shows as.
 const TRADE: [&str; 3] = ["A3 actions once", "items conserved", "whole snapshots"];
 

@@ -10,8 +10,8 @@ use selvedge_protocol::id::{
 };
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::wire::{
-    ClientMessage, GhostUpdate, InputMessage, Message, SeenEntity, ServerMessage, decode_client, decode_mesh,
-    decode_server, encode_client, encode_mesh, encode_server,
+    ClientMessage, InputMessage, Message, ServerMessage, decode_client, decode_mesh, decode_server,
+    encode_client, encode_mesh, encode_server,
 };
 
 use crate::snapshot::captured;
@@ -32,16 +32,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         pending: inputs(),
         asked_at: Time::from_micros(1_000_000),
     };
-    let ghost = GhostUpdate { entity: ENTITY, epoch: EPOCH, motion: MOTION };
 
     let mut group = criterion.benchmark_group("codec");
     mesh(&mut group, "Accepted", &Message::Accepted { id, token: None }, &Bytes::new());
-    mesh(
-        &mut group,
-        "Ghosts of 16",
-        &Message::Ghosts { tick: Tick(1_000), updates: vec![ghost; 16] },
-        &Bytes::new(),
-    );
     mesh(&mut group, "Transfer with 4 KiB", &transfer, &captured(4 << 10).bytes);
     clients(&mut group);
     group.finish();
@@ -64,7 +57,6 @@ fn mesh(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, message: &Message,
 
 fn clients(group: &mut BenchmarkGroup<'_, WallTime>) {
     let acts = ClientMessage::Inputs { entity: ENTITY, inputs: inputs() };
-    let seen = SeenEntity { entity: ENTITY, motion: MOTION, ghost: true };
     let state = ServerMessage::State {
         entity: ENTITY,
         epoch: EPOCH,
@@ -73,15 +65,14 @@ fn clients(group: &mut BenchmarkGroup<'_, WallTime>) {
         durable: InputSeq(40),
         motion: MOTION,
         own: vec![7; 16],
-        seen: vec![seen; 16],
     };
     let (acts_frame, state_frame) = (encode_client(&acts), encode_server(&state));
     group.throughput(Throughput::Bytes(acts_frame.len() as u64));
     group.bench_function("encode 3 inputs", |bencher| bencher.iter(|| encode_client(black_box(&acts))));
     group.bench_function("decode 3 inputs", |bencher| bencher.iter(|| decode_client(black_box(&acts_frame))));
     group.throughput(Throughput::Bytes(state_frame.len() as u64));
-    group.bench_function("encode State with 16", |bencher| bencher.iter(|| encode_server(black_box(&state))));
-    group.bench_function("decode State with 16", |bencher| {
+    group.bench_function("encode State", |bencher| bencher.iter(|| encode_server(black_box(&state))));
+    group.bench_function("decode State", |bencher| {
         bencher.iter(|| decode_server(black_box(&state_frame)));
     });
 }

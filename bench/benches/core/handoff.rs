@@ -10,6 +10,7 @@ use criterion::{Criterion, Throughput};
 use selvedge_protocol::authority::Standing;
 use selvedge_protocol::config::{CoordinatorConfig, NodeConfig, WorldConfig};
 use selvedge_protocol::coordinator::{Coordinator, CoordinatorInput, CoordinatorOutput};
+use selvedge_protocol::ghost::Look;
 use selvedge_protocol::grid::{CellId, GridConfig, Motion, Position, Velocity};
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, InputSeq, NodeId, Term};
 use selvedge_protocol::node::{
@@ -131,7 +132,7 @@ impl Pair {
             target: armed.target,
             reservation: armed.reservation,
             snapshot,
-            last: self.published(across(source)),
+            last: Box::new(self.published(across(source))),
             tick: self.tick,
             frozen_at: self.now,
         };
@@ -158,7 +159,14 @@ impl Pair {
 
     const fn published(&self, motion: Motion) -> Published {
         let Self { grant, .. } = *self;
-        Published { entity: ENTITY, grant, motion, applied: InputSeq(0), state: Bytes::new() }
+        Published {
+            entity: ENTITY,
+            grant,
+            motion,
+            look: Look::default(),
+            applied: InputSeq(0),
+            own: Bytes::new(),
+        }
     }
 
     fn report(&mut self, node: usize, report: GameReport) {
@@ -251,7 +259,7 @@ impl Pair {
             | GameCommand::Leave { .. }
             | GameCommand::Release { .. }
             | GameCommand::Input { .. }
-            | GameCommand::Ghost(_) => {}
+            | GameCommand::Ghosts(_) => {}
         }
     }
 }

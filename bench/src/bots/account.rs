@@ -40,9 +40,10 @@ pub(super) struct Account {
     pub(super) states: u64,
     pub(super) states_reordered: u64,
     pub(super) states_unreadable: u64,
-    /// Ghosts in the newest state, and in all states together.
-    pub(super) ghosts: u64,
-    pub(super) ghosts_shown: u64,
+    /// Others whom the player saw at the last look, and at all looks together.
+    pub(super) others: u64,
+    pub(super) others_shown: u64,
+    pub(super) looks: u64,
     pub(super) switches: u64,
     pub(super) prepared_switches: u64,
     /// Switches at which a tick was never shown: the old node's last states, or the new one's first.
@@ -131,7 +132,7 @@ impl Account {
     }
 
     fn on_state(&mut self, state: &ServerMessage) {
-        let ServerMessage::State { epoch, tick, motion, own, seen, .. } = state else {
+        let ServerMessage::State { epoch, tick, motion, own, .. } = state else {
             return;
         };
         self.states += 1;
@@ -158,8 +159,6 @@ impl Account {
         }
         (self.epoch, self.tick) = (*epoch, *tick);
         self.at = Some(motion.position);
-        self.ghosts = seen.iter().filter(|seen| seen.ghost).count() as u64;
-        self.ghosts_shown += self.ghosts;
         match AvatarState::decode(own) {
             Ok(avatar) => {
                 self.watch.on_state(*epoch, &avatar);
@@ -167,6 +166,18 @@ impl Account {
             }
             Err(_) => self.states_unreadable += 1,
         }
+    }
+
+    /// Where its entity was in the newest tick shown.
+    pub(super) fn step(&self) -> Option<(EntityId, Tick, Position)> {
+        Some((self.entity?, self.tick, self.at?))
+    }
+
+    /// Enters how many others the player sees.
+    pub(super) const fn look(&mut self, others: u64) {
+        self.others = others;
+        self.others_shown += others;
+        self.looks += 1;
     }
 
     pub(super) fn to_public(&self) -> BotAccount {
@@ -206,7 +217,6 @@ mod tests {
             durable: InputSeq(last_seq),
             motion: Motion::default(),
             own: AvatarState { ledger, health: 1.0, ..AvatarState::default() }.encode().to_vec(),
-            seen: Vec::new(),
         })
     }
 

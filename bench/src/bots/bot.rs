@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::account::lock;
+use super::trail::Trails;
 use super::walk::{Plain, Walk};
 use super::{Phase, SharedAccount, SharedGaps};
 
@@ -16,6 +17,8 @@ use super::{Phase, SharedAccount, SharedGaps};
 const DEED_EVERY: u64 = 20;
 /// ... and of these every so many-th a hit.
 const HIT_EVERY: u64 = 4;
+/// Pause between two looks at who else is there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One player without a person.
 #[derive(Debug)]
@@ -23,11 +26,13 @@ pub(super) struct Bot {
     pub(super) client: Client,
     pub(super) account: SharedAccount,
     pub(super) gaps: SharedGaps,
+    pub(super) trails: Arc<Trails>,
     pub(super) walk: Walk,
     pub(super) plain: Arc<Plain>,
     pub(super) speed_mps: f64,
     /// Inputs sent while trading.
     pub(super) inputs: u64,
+    pub(super) looked_at: Instant,
 }
 
 impl Bot {
@@ -54,6 +59,10 @@ impl Bot {
                 event = self.client.next_event() => {
                     let Some(event) = event else { break };
                     let gap = lock(&self.account).enter(event);
+                    if let Some((entity, tick, at)) = lock(&self.account).step() {
+                        self.trails.step(entity, tick, at);
+                    }
+                    self.look_around();
                     if let Some(gap_us) = gap {
                         // The histogram grows as needed.
                         let _ = lock(&self.gaps).record(gap_us);
@@ -68,6 +77,22 @@ impl Bot {
             }
         }
         self.finish(asked);
+    }
+
+    /// Once a second.
+    fn look_around(&mut self) {
+        if self.looked_at.elapsed() >= LOOK_EVERY {
+            self.looked_at = Instant::now();
+            let (seen, at) = (self.client.sights(), self.client.sight_time());
+            let from = {
+                let mut account = lock(&self.account);
+                account.look(seen.len() as u64);
+                account.at
+            };
+            if let (Some(from), Some(at)) = (from, at) {
+                self.trails.compare(from, at, &seen);
+            }
+        }
     }
 
     fn walk_on(&mut self) {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::account::lock;
 use super::bot::Bot;
+use super::trail::Trails;
 use super::walk::{Plain, Walk};
 use super::{BotsError, BotsSettings, Phase, SharedAccount, SharedGaps};
 
@@ -23,6 +24,7 @@ pub(super) struct Crowd {
     pub(super) first: usize,
     pub(super) accounts: Vec<SharedAccount>,
     pub(super) gaps: SharedGaps,
+    pub(super) trails: Arc<Trails>,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -68,10 +70,12 @@ impl Crowd {
                 },
                 account: account.clone(),
                 gaps: self.gaps.clone(),
+                trails: self.trails.clone(),
                 walk: Walk::new(self.settings.seed, number as u64, self.settings.manner),
                 plain: self.plain.clone(),
                 speed_mps: self.settings.speed_mps,
                 inputs: 0,
+                looked_at: Instant::now(),
             };
             bots.spawn(bot.play(tick, self.phase.clone()));
         }

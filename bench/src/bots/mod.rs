@@ -5,6 +5,7 @@ mod bot;
 mod crowd;
 mod report;
 mod sight;
+mod trail;
 mod walk;
 
 use std::io;
@@ -99,6 +100,7 @@ pub struct Bots {
     phase: watch::Sender<Phase>,
     accounts: Vec<SharedAccount>,
     gaps: SharedGaps,
+    trails: Arc<trail::Trails>,
     threads: Vec<JoinHandle<()>>,
     started: Instant,
 }
@@ -121,6 +123,8 @@ impl Bots {
             .map(|number| Arc::new(Mutex::new(Account::new(format!("{}-{number}", settings.name)))))
             .collect();
         let plain = Arc::new(settings.plain.clone());
+        let interval = Duration::from_micros(u64::from(1_000_000 / settings.tick_hz));
+        let trails = Arc::new(trail::Trails::new(interval, plain.clone()));
         let mut threads = Vec::new();
         for (index, accounts) in accounts.chunks(PLAYERS_PER_THREAD).enumerate() {
             let crowd = crowd::Crowd {
@@ -129,11 +133,12 @@ impl Bots {
                 first: index * PLAYERS_PER_THREAD,
                 accounts: accounts.to_vec(),
                 gaps: gaps.clone(),
+                trails: trails.clone(),
                 phase: watching.clone(),
             };
             threads.push(crowd.start()?);
         }
-        Ok(Self { phase, accounts, gaps, threads, started: Instant::now() })
+        Ok(Self { phase, accounts, gaps, trails, threads, started: Instant::now() })
     }
 
     /// What the bots have seen so far.
@@ -144,6 +149,7 @@ impl Bots {
             snapshot.add(&account::lock(account));
         }
         snapshot.client_gap_us = account::lock(&self.gaps).clone();
+        (snapshot.off_mm, snapshot.off_over_border_mm) = self.trails.off_mm();
         snapshot
     }
 

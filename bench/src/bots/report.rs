@@ -79,10 +79,12 @@ pub struct BotsSnapshot {
     pub states_reordered: u64,
     /// Of these, not to be read.
     pub states_unreadable: u64,
-    /// Ghosts in the newest states.
-    pub ghosts: u64,
-    /// Ghosts in all states.
-    pub ghosts_shown: u64,
+    /// Others whom the players saw at their last look.
+    pub others: u64,
+    /// Others whom they saw at all looks together; they look around once a second.
+    pub others_shown: u64,
+    /// How often they looked.
+    pub looks: u64,
     /// Times that another node took over.
     pub switches: u64,
     /// Of these, over a connection that had been prepared.
@@ -111,6 +113,10 @@ pub struct BotsSnapshot {
     pub ticks_back: u64,
     /// `client_gap` of every switch, in microseconds.
     pub client_gap_us: Histogram<u64>,
+    /// How far from their originals others were shown, in millimetres.
+    pub off_mm: Histogram<u64>,
+    /// The same, of those within 30 m and in another cell than the player who saw them.
+    pub off_over_border_mm: Histogram<u64>,
 }
 
 impl BotsSnapshot {
@@ -130,8 +136,9 @@ impl BotsSnapshot {
             states: 0,
             states_reordered: 0,
             states_unreadable: 0,
-            ghosts: 0,
-            ghosts_shown: 0,
+            others: 0,
+            others_shown: 0,
+            looks: 0,
             switches: 0,
             prepared_switches: 0,
             switches_unseen: 0,
@@ -146,6 +153,8 @@ impl BotsSnapshot {
             epochs_back: 0,
             ticks_back: 0,
             client_gap_us: empty(),
+            off_mm: empty(),
+            off_over_border_mm: empty(),
         }
     }
 
@@ -163,8 +172,9 @@ impl BotsSnapshot {
         self.states += account.states;
         self.states_reordered += account.states_reordered;
         self.states_unreadable += account.states_unreadable;
-        self.ghosts += account.ghosts;
-        self.ghosts_shown += account.ghosts_shown;
+        self.others += account.others;
+        self.others_shown += account.others_shown;
+        self.looks += account.looks;
         self.switches += account.switches;
         self.prepared_switches += account.prepared_switches;
         self.switches_unseen += account.switches_unseen;
@@ -192,6 +202,13 @@ impl BotsSnapshot {
     pub fn states_per_second(&self) -> f64 {
         let player_seconds = self.elapsed.as_secs_f64() * self.entered as f64;
         if player_seconds > 0.0 { self.states as f64 / player_seconds } else { 0.0 }
+    }
+
+    /// How many others a player saw at a look, on average.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a mean for people")]
+    pub fn others_in_sight(&self) -> f64 {
+        if self.looks > 0 { self.others_shown as f64 / self.looks as f64 } else { 0.0 }
     }
 }
 

@@ -16,11 +16,11 @@ mod judge;
 mod mesh;
 mod phase;
 mod plan;
-mod proxy;
+pub(crate) mod proxy;
 mod report;
 mod run;
 mod watch;
-mod wire;
+pub(crate) mod wire;
 
 use std::fs;
 use std::process::ExitCode;

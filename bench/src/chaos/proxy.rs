@@ -65,6 +65,8 @@ pub(crate) struct Carried {
     pub(crate) cut: u64,
     /// From nobody who is known, or too many at once.
     pub(crate) refused: u64,
+    /// Bytes of what was sent from one process of the mesh to another, lost or not.
+    pub(crate) mesh_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -280,6 +282,7 @@ impl Carrier {
         carried.lost += news.lost;
         carried.cut += news.cut;
         carried.refused += news.refused;
+        carried.mesh_bytes += news.mesh_bytes;
     }
 
     /// Whose a datagram is and where it goes.
@@ -325,6 +328,9 @@ impl Carrier {
 
     fn admit(&mut self, way: Way, bytes: &[u8], news: &mut Carried) {
         let Way { from, to, socket, address } = way;
+        if from != PLAYERS && to != PLAYERS {
+            news.mesh_bytes += bytes.len() as u64;
+        }
         let weather = {
             let conditions = lock(&self.conditions);
             if conditions.cut.contains(&(from, to)) {

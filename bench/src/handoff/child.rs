@@ -23,7 +23,7 @@ use super::floor;
 use super::home::{self, WORLD};
 use super::players;
 use super::spec::{CoordinatorSpec, NodeAnswer, NodeSpec, Spec};
-use super::world::{CLIENT_INTEREST_M, HYSTERESIS_M, Hoppers, INTEREST_MARGIN_M, PREPARE_MARGIN_M, grid};
+use super::world::{CLIENT_INTEREST_M, HYSTERESIS_M, Hoppers, PREPARE_MARGIN_M, grid};
 
 /// The part of a player's stay after which the node that they came from forgets them.
 const FORWARD_SHARE: f64 = 0.75;
@@ -48,6 +48,11 @@ pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
         Spec::Lanes(spec) => {
             pin(spec.core)?;
             crate::transport::run_child(&spec)
+        }
+        Spec::Ghosts(spec) => {
+            pin(spec.core)?;
+            log(&spec.log);
+            crate::ghosts::run_node(&spec)
         }
     }
 }
@@ -91,7 +96,7 @@ pub(crate) fn say(answer: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// One item for each line of the standard input; disconnected when that ends, with the process that started this one.
-fn questions() -> anyhow::Result<Receiver<()>> {
+pub(crate) fn questions() -> anyhow::Result<Receiver<()>> {
     let (asked, questions) = mpsc::channel();
     thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         for line in io::stdin().lock().lines() {
@@ -139,7 +144,7 @@ fn coordinator(spec: &CoordinatorSpec) -> anyhow::Result<()> {
     log(&spec.log);
     end_with_parent()?;
     let dir = &spec.dir;
-    let (local, world) = (([127, 0, 0, 1], 0).into(), grid());
+    let (local, world) = (([127, 0, 0, 1], 0).into(), grid(spec.cell_edge_m));
     let file = FileConfig {
         world: Some(WorldName::new(WORLD)?),
         cert: Some(home::cert(dir, "coordinator")),
@@ -155,7 +160,7 @@ fn coordinator(spec: &CoordinatorSpec) -> anyhow::Result<()> {
             cell_edge_m: Some(world.cell_edge_m),
             cells: Some(world.cells),
         },
-        interest_margin_m: Some(INTEREST_MARGIN_M),
+        interest_margin_m: Some(spec.margin_m),
         nodes_min: Some(2),
         mesh_tuning: Some(tuning(spec.mtu)),
         door_tuning: Some(Tuning::for_clients()),

@@ -7,7 +7,7 @@
 
 mod args;
 pub(crate) mod child;
-mod cpu;
+pub(crate) mod cpu;
 pub(crate) mod difference;
 mod elsewhere;
 mod floor;
@@ -15,11 +15,11 @@ pub(crate) mod home;
 pub(crate) mod kin;
 mod players;
 mod restless;
-mod rows;
+pub(crate) mod rows;
 pub(crate) mod spec;
 mod trial;
 mod words;
-mod world;
+pub(crate) mod world;
 
 use std::fs;
 use std::path::Path;

@@ -14,7 +14,7 @@ use super::child::{say, server_identity};
 use super::home;
 use super::kin::{LOOK, STOP};
 use super::spec::BotsSpec;
-use super::world::grid;
+use super::world::{CELL_EDGE_M, grid};
 use crate::{Bots, BotsSettings, BotsSnapshot, Manner, Plain};
 
 /// How long the bots may take to see their last inputs applied.
@@ -86,7 +86,7 @@ fn settings(spec: &BotsSpec) -> anyhow::Result<BotsSettings> {
         players: spec.players,
         tick_hz: spec.input_hz,
         // Their entities hop by themselves: what they send is counted and moves nobody.
-        plain: Plain { grid: Grid::new(grid())?, owners: Default::default() },
+        plain: Plain { grid: Grid::new(grid(CELL_EDGE_M))?, owners: Default::default() },
         manner: Manner::Roam,
         speed_mps: 0.0,
         entries_per_second: ENTRIES_PER_SECOND,

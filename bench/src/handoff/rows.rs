@@ -21,7 +21,7 @@ use crate::{Figures, figures};
 /// Nanoseconds in a microsecond: the floors count in those.
 const NS: f64 = 1000.0;
 /// The thread of a node that owns the core and the links.
-pub(super) const MESH_THREAD: &str = "selvedge-mesh";
+pub(crate) const MESH_THREAD: &str = "selvedge-mesh";
 
 /// What a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

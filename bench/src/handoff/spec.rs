@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::args::{HopPath, Pace};
 use super::restless::Copied;
+use crate::ghosts::GhostNodeSpec;
 use crate::transport::LanesSpec;
 
 /// Which process to be.
@@ -19,6 +20,7 @@ pub(crate) enum Spec {
     Bots(BotsSpec),
     Floor(FloorSpec),
     Lanes(LanesSpec),
+    Ghosts(GhostNodeSpec),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +31,10 @@ pub(crate) struct CoordinatorSpec {
     pub(crate) mtu: u16,
     /// Players who may come.
     pub(crate) players: usize,
+    /// Edge of a cell, of which there are two, in metres.
+    pub(crate) cell_edge_m: f64,
+    /// How far across the border entities are seen, in metres.
+    pub(crate) margin_m: f64,
     pub(crate) log: String,
 }
 

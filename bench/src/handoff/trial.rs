@@ -20,6 +20,7 @@ use super::rows::{Row, RowPath, Seen};
 use super::spec::{
     Ask, BotsSpec, CoordinatorSpec, Floor, FloorAnswer, FloorSpec, NodeAnswer, NodeSpec, Opened, Spec,
 };
+use super::world::{CELL_EDGE_M, INTEREST_MARGIN_M};
 
 /// How long a process may take to start, or to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -110,6 +111,8 @@ impl Trial {
             tick,
             mtu: args.mtu,
             players,
+            cell_edge_m: CELL_EDGE_M,
+            margin_m: INTEREST_MARGIN_M,
             log: args.log.clone(),
         };
         let coordinator = Kin::start("the coordinator", &Spec::Coordinator(spec))?;

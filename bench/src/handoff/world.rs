@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use selvedge_node::arena::{AVATAR_STATE_BYTES, AvatarState};
 use selvedge_node::{
-    EntityId, Frame, GhostChange, Leave, Motion, Player, Position, Refused, Release, SnapshotView,
+    EntityId, Frame, GhostChange, Leave, Look, Motion, Player, Position, Refused, Release, SnapshotView,
     SnapshotWriter, Velocity, World,
 };
 use selvedge_protocol::grid::GridConfig;
@@ -111,7 +111,7 @@ impl Hoppers {
             let at = place(path, entity, left != goes);
             let state = hopper.hot.state.encode();
             let shown: &[u8] = if frame.session(owned).is_some() { &state } else { &[] };
-            if let Err(cause) = frame.publish(owned, at, shown) {
+            if let Err(cause) = frame.publish(owned, at, Look::default(), shown) {
                 tracing::error!(%cause, "not published");
             }
         }
@@ -121,7 +121,8 @@ impl Hoppers {
         self.restless.step();
         for entity in self.restless.entities() {
             let Some(owned) = frame.owned_by(entity) else { continue };
-            if let Err(cause) = frame.publish(owned, place(HopPath::Warm, entity, left), &[]) {
+            if let Err(cause) = frame.publish(owned, place(HopPath::Warm, entity, left), Look::default(), &[])
+            {
                 tracing::error!(%cause, "not published");
             }
         }
@@ -169,8 +170,8 @@ impl Hoppers {
 }
 
 /// The world's two cells.
-pub(crate) fn grid() -> GridConfig {
-    GridConfig { origin_m: [0.0; 3], cell_edge_m: CELL_EDGE_M, cells: [2, 1, 1] }
+pub(crate) fn grid(cell_edge_m: f64) -> GridConfig {
+    GridConfig { origin_m: [0.0; 3], cell_edge_m, cells: [2, 1, 1] }
 }
 
 /// Where an entity stands on one side of the border.

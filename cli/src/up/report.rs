@@ -57,6 +57,7 @@ pub(super) struct Report {
     prepare_ms: Figures,
     switches: Switches,
     clients: Clients,
+    ghosts: Ghosts,
     ticks: Ticks,
     tick_us: Figures,
     tick_late_us: Figures,
@@ -149,9 +150,20 @@ struct Clients {
     states: u64,
     states_per_second_and_player: f64,
     states_reordered: u64,
-    ghosts_shown: u64,
+    others_in_sight: f64,
     lost_connections: u64,
     refused_at_door: u64,
+}
+
+/// What players and nodes see of others' entities.
+#[derive(Debug, Serialize)]
+struct Ghosts {
+    /// At nodes: how many ticks ago the newest tick was that the owner vouches for.
+    staleness_ticks: Figures,
+    /// At clients: how far from their originals other players were shown, two ticks in the past.
+    error_m: Figures,
+    /// The same, of those within 30 m in another cell.
+    error_over_border_m: Figures,
 }
 
 #[derive(Debug, Serialize)]
@@ -192,6 +204,7 @@ impl Report {
         let prepare = read("prepare_us", &histograms.prepare_us);
         let tick = read("tick_us", &histograms.tick_us);
         let tick_late = read("tick_late_us", &histograms.tick_late_us);
+        let staleness = read("ghost_staleness_ticks", &histograms.ghost_staleness_ticks);
         let aborted_with_reason: u64 =
             counted.handoffs_aborted.iter().filter(|(reason, _)| *reason != SILENCE).map(|(_, n)| n).sum();
         let violations = ViolationsBy {
@@ -257,9 +270,14 @@ impl Report {
                 states: sums.states,
                 states_per_second_and_player: sums.states_per_second(),
                 states_reordered: sums.states_reordered,
-                ghosts_shown: sums.ghosts_shown,
+                others_in_sight: sums.others_in_sight(),
                 lost_connections: sums.lost_connections,
                 refused_at_door: sums.refused_at_door,
+            },
+            ghosts: Ghosts {
+                staleness_ticks: figures(&staleness, 1.0),
+                error_m: figures(&sums.off_mm, 1e3),
+                error_over_border_m: figures(&sums.off_over_border_mm, 1e3),
             },
             ticks: Ticks {
                 run: counted.ticks_run,
@@ -348,6 +366,16 @@ impl Report {
                 "{:.1} states/s each; connections lost: {}",
                 clients.states_per_second_and_player, clients.lost_connections
             ),
+        );
+        let ghosts = &self.ghosts;
+        row("ghosts at nodes", in_words(&ghosts.staleness_ticks, "ticks stale"));
+        let in_cm = |figures: &Figures| {
+            let Figures { p50, p99, max, .. } = figures;
+            format!("p50 {:.1}, p99 {:.1}, max {:.1} cm", p50 * 1e2, p99 * 1e2, max * 1e2)
+        };
+        row(
+            "others were shown off",
+            format!("{}; over a border {}", in_cm(&ghosts.error_m), in_cm(&ghosts.error_over_border_m)),
         );
         let ticks = &self.ticks;
         row("ticks", format!("{} run, {} skipped, {} overran", ticks.run, ticks.skipped, ticks.overrun));

@@ -191,7 +191,6 @@ impl Seat {
             durable: InputSeq(durable),
             motion: Motion::default(),
             own: Vec::new(),
-            seen: Vec::new(),
         };
         self.connection.send_datagram(wire::encode_server(&state)).unwrap();
     }

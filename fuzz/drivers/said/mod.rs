@@ -7,13 +7,14 @@ mod snapshot;
 
 use bytes::Bytes;
 use selvedge_protocol::cell_map::{CellMapDiff, CellMapImage, NodeEntry};
+use selvedge_protocol::ghost::GHOST_WIRE_VERSION;
 use selvedge_protocol::grid::{CellId, GridConfig, Motion, Position, Velocity};
 use selvedge_protocol::id::{Incarnation, InputSeq, NodeId, Peer, Term};
 use selvedge_protocol::snapshot::ComponentVersions;
 use selvedge_protocol::time::Tick;
 use selvedge_protocol::wire::{
-    AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, GhostUpdate, InputMessage,
-    Load, Message, PrepareOutcome, PrepareRequest, RefuseReason,
+    AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, InputMessage, Load, Message,
+    PrepareOutcome, PrepareRequest, RefuseReason,
 };
 
 use super::named::Named;
@@ -35,10 +36,7 @@ pub fn said(tape: &mut Tape<'_>, named: &Named) -> Option<Said> {
         0..10 => return Some((of_the_coordinator(kind, tape, named)?, Bytes::new())),
         10..14 => return to_the_coordinator(kind, tape, named),
         14..17 => return faults::said(kind - 14, tape, named),
-        17 => Some(Message::Ghosts {
-            tick: Tick(tape.number()?),
-            updates: tape.list(16, |tape| ghost(tape, named))?,
-        }),
+        17 => return Some((Message::Ghosts, ghosts(tape)?)),
         18 => Some(Message::RelayInputs {
             entity: named.entity(tape)?,
             hops: tape.byte()?,
@@ -257,8 +255,11 @@ pub fn motion(tape: &mut Tape<'_>) -> Option<Motion> {
     Some(Motion { position, velocity: Velocity::new(speed, 0.0, 0.0) })
 }
 
-fn ghost(tape: &mut Tape<'_>, named: &Named) -> Option<GhostUpdate> {
-    Some(GhostUpdate { entity: named.entity(tape)?, epoch: tape.epoch()?, motion: motion(tape)? })
+/// Any bytes behind the version.
+fn ghosts(tape: &mut Tape<'_>) -> Option<Bytes> {
+    let mut bytes = tape.list(64, Tape::byte)?;
+    bytes.insert(0, GHOST_WIRE_VERSION);
+    Some(bytes.into())
 }
 
 fn inputs(tape: &mut Tape<'_>) -> Option<Vec<InputMessage>> {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use selvedge_protocol::ghost::{GhostChange, Look, State, Value};
 use selvedge_protocol::grid::{CellId, Grid, Motion, Position, Velocity};
 use selvedge_protocol::id::EntityId;
-use selvedge_protocol::node::{GhostChange, LeaveReason, ReleaseReason};
+use selvedge_protocol::node::{LeaveReason, ReleaseReason};
 use selvedge_protocol::snapshot::{SnapshotError, SnapshotView, SnapshotWriter};
 use tracing::{debug, error, info};
 
@@ -17,6 +18,8 @@ use crate::{Action, ActionNumber, Answer, Durability, Frame, Owned, Reply, Targe
 
 /// How likely an NPC is to turn in a tick.
 const TURN_CHANCE: f64 = 0.01;
+/// Where an avatar's health stands in what others see of it.
+const HEALTH_FIELD: u8 = 0;
 /// How far from the world's edge avatars turn, in metres: its upper faces don't belong to it.
 const EDGE_M: f64 = 0.5;
 
@@ -254,7 +257,12 @@ impl World for Arena {
 }
 
 fn publish(frame: &mut Frame<'_>, owned: Owned, avatar: &Avatar) {
-    if let Err(cause) = frame.publish(owned, avatar.motion, &state_of(avatar).encode()) {
+    let Velocity { x, y, .. } = avatar.motion.velocity;
+    let mut state = State::new();
+    // One small field always fits.
+    let _ = state.set(HEALTH_FIELD, Value::Real(avatar.health));
+    let look = Look::facing(f64::from(y).atan2(f64::from(x))).with_state(state);
+    if let Err(cause) = frame.publish(owned, avatar.motion, look, &state_of(avatar).encode()) {
         error!(%cause, "avatar not published");
     }
 }

@@ -1,5 +1,6 @@
 //! The core's settings, as a file spells them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use selvedge_protocol::config::{NodeConfig, WorldConfig};
@@ -57,8 +58,14 @@ pub struct CoreSettings {
     /// See [`NodeConfig::ghost_ttl`].
     #[serde(with = "humantime_serde")]
     pub ghost_ttl: Duration,
+    /// See [`NodeConfig::ghost_budget_bytes`].
+    pub ghost_budget_bytes: usize,
     /// See [`NodeConfig::client_interest_m`].
     pub client_interest_m: f64,
+    /// See [`NodeConfig::client_budget_bytes`].
+    pub client_budget_bytes: usize,
+    /// See [`NodeConfig::class_margins_m`]. Keys are the classes' numbers.
+    pub class_margins_m: BTreeMap<u8, f64>,
     /// See [`NodeConfig::heartbeat`].
     #[serde(with = "humantime_serde")]
     pub heartbeat: Duration,
@@ -97,7 +104,10 @@ impl Default for CoreSettings {
             forward_for: config.forward_for,
             linger: config.linger,
             ghost_ttl: config.ghost_ttl,
+            ghost_budget_bytes: config.ghost_budget_bytes,
             client_interest_m: config.client_interest_m,
+            client_budget_bytes: config.client_budget_bytes,
+            class_margins_m: config.class_margins_m,
             heartbeat: config.heartbeat,
             checkpoint_period: config.checkpoint_period,
             checkpoint_bytes_per_s: config.checkpoint_bytes_per_s,
@@ -160,7 +170,10 @@ impl CoreSettings {
             forward_for: self.forward_for,
             linger: self.linger,
             ghost_ttl: self.ghost_ttl,
+            ghost_budget_bytes: self.ghost_budget_bytes,
             client_interest_m: self.client_interest_m,
+            client_budget_bytes: self.client_budget_bytes,
+            class_margins_m: self.class_margins_m.clone(),
             heartbeat: self.heartbeat,
             checkpoint_period: self.checkpoint_period,
             checkpoint_bytes_per_s: self.checkpoint_bytes_per_s,

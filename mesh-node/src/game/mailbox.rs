@@ -7,16 +7,22 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use selvedge_protocol::cell_map::CellMap;
+use selvedge_protocol::ghost::GhostChange;
 use selvedge_protocol::id::EntityId;
-use selvedge_protocol::node::{GameCommand, GhostChange, Registration};
+use selvedge_protocol::node::{GameCommand, Registration};
+
+/// Changes of ghosts that may wait before those that later ones have made void are looked for.
+const GHOST_CHANGES_USUAL: usize = 1_024;
 
 /// Everything that has come since the game last looked.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// In order; a slot is empty where a ghost came and went unseen.
-    commands: Vec<Option<GameCommand>>,
-    /// Where in `commands` the newest unread `Appeared` or `Moved` of a ghost stands.
-    ghosts: HashMap<EntityId, usize>,
+    /// In order.
+    commands: Vec<GameCommand>,
+    /// What is to be told of ghosts, in order, after the commands.
+    ghosts: Vec<GhostChange>,
+    /// How many of these there were when they were last thinned.
+    thinned: usize,
     pub(crate) registration: Option<Registration>,
     pub(crate) map: Option<Arc<CellMap>>,
     /// Another node waits for the game's answer to one of the commands.
@@ -24,17 +30,20 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Takes the commands out, in order, and keeps the room for the next ones.
+    /// Takes the commands out, in order, and keeps the room for the next ones. What there is of ghosts comes last: to
+    /// what the game simulates by then it doesn't apply.
     pub(crate) fn drain_commands(&mut self) -> impl Iterator<Item = GameCommand> + '_ {
-        self.ghosts.clear();
         self.urgent = false;
-        self.commands.drain(..).flatten()
+        self.thinned = 0;
+        let ghosts = std::mem::take(&mut self.ghosts);
+        let ghosts = (!ghosts.is_empty()).then_some(GameCommand::Ghosts(ghosts));
+        self.commands.drain(..).chain(ghosts)
     }
 
     fn push(&mut self, command: GameCommand) {
         self.urgent |= matches!(command, GameCommand::Admit { .. } | GameCommand::Warm { .. });
         match command {
-            GameCommand::Ghost(change) => self.push_ghost(change),
+            GameCommand::Ghosts(changes) => self.push_ghosts(changes),
             other @ (GameCommand::Join { .. }
             | GameCommand::Leave { .. }
             | GameCommand::Capture { .. }
@@ -46,40 +55,51 @@ impl Batch {
             | GameCommand::Input { .. }
             | GameCommand::Action(_)
             | GameCommand::Event(_)
-            | GameCommand::Checkpoint(_)) => self.commands.push(Some(other)),
+            | GameCommand::Checkpoint(_)) => self.commands.push(other),
         }
     }
 
-    /// A game that is slow to look finds one change per ghost, not all that it missed.
-    fn push_ghost(&mut self, change: GhostChange) {
-        match change {
-            GhostChange::Appeared { entity, .. } => self.note_ghost(entity, change),
-            GhostChange::Moved { entity, motion, tick } => match self.unread_ghost(entity) {
-                Some(unread) => match unread {
-                    GhostChange::Appeared { .. } => *unread = GhostChange::Appeared { entity, motion, tick },
-                    GhostChange::Moved { .. } | GhostChange::Vanished { .. } => *unread = change,
-                },
-                None => self.note_ghost(entity, change),
-            },
-            GhostChange::Vanished { entity } => {
-                let unread = self.ghosts.remove(&entity).and_then(|at| self.commands[at].take());
-                let unseen = matches!(unread, Some(GameCommand::Ghost(GhostChange::Appeared { .. })));
-                if !unseen {
-                    self.commands.push(Some(GameCommand::Ghost(change)));
-                }
+    /// A game that is slow to look finds a few changes for each ghost, not all that it missed.
+    fn push_ghosts(&mut self, mut changes: Vec<GhostChange>) {
+        if self.ghosts.is_empty() {
+            self.ghosts = changes;
+            return;
+        }
+        self.ghosts.append(&mut changes);
+        if self.ghosts.len() > 2 * self.thinned + GHOST_CHANGES_USUAL {
+            thin(&mut self.ghosts);
+            self.thinned = self.ghosts.len();
+        }
+    }
+}
+
+/// What of a ghost's later changes is known, from the newest backwards.
+#[derive(Clone, Copy, Default)]
+struct Later {
+    moved: bool,
+    changed: bool,
+    appeared: bool,
+    vanished: bool,
+}
+
+/// Leaves out the changes that later ones make void. At most four of each ghost stay.
+fn thin(changes: &mut Vec<GhostChange>) {
+    let mut later: HashMap<EntityId, Later> = HashMap::new();
+    let mut stays: Vec<bool> = changes
+        .iter()
+        .rev()
+        .map(|change| {
+            let later = later.entry(change.entity()).or_default();
+            let over = later.vanished || later.appeared;
+            match change {
+                GhostChange::Moved { .. } => !std::mem::replace(&mut later.moved, true) && !over,
+                GhostChange::Changed { .. } => !std::mem::replace(&mut later.changed, true) && !over,
+                GhostChange::Appeared { .. } => !over && !std::mem::replace(&mut later.appeared, true),
+                GhostChange::Vanished { .. } => !std::mem::replace(&mut later.vanished, true),
             }
-        }
-    }
-
-    fn note_ghost(&mut self, entity: EntityId, change: GhostChange) {
-        self.ghosts.insert(entity, self.commands.len());
-        self.commands.push(Some(GameCommand::Ghost(change)));
-    }
-
-    fn unread_ghost(&mut self, entity: EntityId) -> Option<&mut GhostChange> {
-        let at = *self.ghosts.get(&entity)?;
-        if let Some(GameCommand::Ghost(change)) = &mut self.commands[at] { Some(change) } else { None }
-    }
+        })
+        .collect();
+    changes.retain(|_| stays.pop().unwrap_or(true));
 }
 
 /// The box between the two threads.
@@ -131,6 +151,7 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use selvedge_protocol::ghost::{Look, State};
     use selvedge_protocol::grid::{Motion, Position, Velocity};
     use selvedge_protocol::id::{Incarnation, NodeId, Peer, ReservationId};
     use selvedge_protocol::snapshot::Assembled;
@@ -145,44 +166,57 @@ mod tests {
     }
 
     fn moved(tick: u64) -> GhostChange {
-        GhostChange::Moved { entity: ENTITY, motion: at(tick as f64), tick: Tick(tick) }
+        GhostChange::Moved {
+            entity: ENTITY,
+            motion: at(tick as f64),
+            rotation: [0.0, 0.0, 0.0, 1.0],
+            tick: Tick(tick),
+        }
     }
 
     fn appeared(tick: u64) -> GhostChange {
-        GhostChange::Appeared { entity: ENTITY, motion: at(tick as f64), tick: Tick(tick) }
+        GhostChange::Appeared {
+            entity: ENTITY,
+            motion: at(tick as f64),
+            look: Look::default(),
+            tick: Tick(tick),
+        }
     }
 
-    fn read(changes: &[GhostChange]) -> Vec<GhostChange> {
-        let mailbox = Mailbox::default();
-        mailbox.push(changes.iter().map(|&change| GameCommand::Ghost(change)));
-        let mut batch = Batch::default();
-        mailbox.swap(&mut batch);
-        let ghosts = batch.drain_commands().map(|command| {
-            let GameCommand::Ghost(change) = command else { panic!("{command:?}") };
-            change
-        });
-        ghosts.collect()
+    const VANISHED: GhostChange = GhostChange::Vanished { entity: ENTITY };
+    const CHANGED: GhostChange = GhostChange::Changed { entity: ENTITY, state: State::new() };
+
+    fn thinned(changes: &[GhostChange]) -> Vec<GhostChange> {
+        let mut changes = changes.to_vec();
+        thin(&mut changes);
+        changes
     }
 
     #[test]
     fn only_the_newest_of_many_moves_is_found() {
-        assert_eq!(read(&[moved(1), moved(2), moved(3)]), [moved(3)]);
+        assert_eq!(thinned(&[moved(1), CHANGED, moved(2), moved(3)]), [CHANGED, moved(3)]);
     }
 
     #[test]
-    fn a_ghost_that_appeared_and_moved_appears_where_it_is_now() {
-        assert_eq!(read(&[appeared(1), moved(2), moved(3)]), [appeared(3)]);
+    fn what_was_before_a_ghost_went_or_came_is_left_out() {
+        assert_eq!(thinned(&[appeared(1), moved(2), VANISHED]), [VANISHED]);
+        assert_eq!(thinned(&[moved(1), VANISHED, appeared(2), moved(3)]), [VANISHED, appeared(2), moved(3)]);
+        let often: Vec<_> =
+            (0..9).flat_map(|tick| [appeared(tick), moved(tick), CHANGED, VANISHED]).collect();
+        assert_eq!(thinned(&often), [VANISHED]);
+        assert_eq!(thinned(&often[..35]), [VANISHED, appeared(8), moved(8), CHANGED]);
     }
 
     #[test]
-    fn a_ghost_that_came_and_went_was_never_there() {
-        assert_eq!(read(&[appeared(1), moved(2), GhostChange::Vanished { entity: ENTITY }]), []);
-    }
-
-    #[test]
-    fn a_ghost_that_went_and_came_back_is_told_as_both() {
-        let vanished = GhostChange::Vanished { entity: ENTITY };
-        assert_eq!(read(&[moved(1), vanished, appeared(2), moved(3)]), [vanished, appeared(3)]);
+    fn a_game_that_never_looks_costs_a_bounded_box() {
+        let mailbox = Mailbox::default();
+        for tick in 0..10_000 {
+            mailbox.push([GameCommand::Ghosts(vec![moved(tick), CHANGED])].into_iter());
+        }
+        let mut batch = Batch::default();
+        mailbox.swap(&mut batch);
+        assert!(batch.ghosts.len() <= 2 * GHOST_CHANGES_USUAL, "{}", batch.ghosts.len());
+        assert_eq!(batch.ghosts.iter().rev().nth(1), Some(&moved(9_999)));
     }
 
     #[test]
@@ -212,13 +246,13 @@ mod tests {
     #[test]
     fn what_is_read_is_gone() {
         let mailbox = Mailbox::default();
-        mailbox.push([GameCommand::Ghost(moved(1))].into_iter());
+        mailbox.push([GameCommand::Ghosts(vec![moved(1)])].into_iter());
         let mut batch = Batch::default();
         mailbox.swap(&mut batch);
         assert_eq!(batch.drain_commands().count(), 1);
         mailbox.swap(&mut batch);
         assert_eq!(batch.drain_commands().count(), 0);
-        mailbox.push([GameCommand::Ghost(moved(2)), GameCommand::Ghost(moved(3))].into_iter());
+        mailbox.push([GameCommand::Ghosts(vec![moved(2)]), GameCommand::Ghosts(vec![moved(3)])].into_iter());
         mailbox.swap(&mut batch);
         assert_eq!(batch.drain_commands().count(), 1);
     }

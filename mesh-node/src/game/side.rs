@@ -1,6 +1,5 @@
 //! Turns the core's commands into the game's callbacks, and what the game does into reports.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::grid::Motion;
 use selvedge_protocol::id::{EntityId, InputSeq, ReservationId};
 use selvedge_protocol::limits::ANSWER_BYTES_MAX;
-use selvedge_protocol::node::{GameCommand, GameReport, GhostChange, Registration, ReleaseReason};
+use selvedge_protocol::node::{GameCommand, GameReport, Registration, ReleaseReason};
 use selvedge_protocol::roster::{Callback, FreezeOrder, Performed, Roster};
 use selvedge_protocol::snapshot::{Assembled, CapturedSnapshot, ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::Tick;
@@ -17,7 +16,6 @@ use tracing::{debug, error, info, warn};
 
 use crate::action::{Action, Answer, Event};
 use crate::clock::{Clock, whole_micros};
-use crate::entity::Sight;
 use crate::frame::Frame;
 use crate::world::{Player, Refused, World};
 
@@ -38,7 +36,6 @@ pub(crate) struct GameSide {
     registration: Registration,
     map: Arc<CellMap>,
     roster: Roster,
-    ghosts: BTreeMap<EntityId, Sight>,
     precopies: Vec<Precopy>,
     schema: u32,
     /// How long each callback of this tick took.
@@ -54,7 +51,6 @@ impl GameSide {
             registration,
             map,
             roster,
-            ghosts: BTreeMap::new(),
             precopies: Vec::new(),
             schema,
             callbacks_us: Vec::new(),
@@ -95,7 +91,6 @@ impl GameSide {
     pub(crate) fn frame<'a>(&'a mut self, tick: Tick, clock: &'a Clock) -> Frame<'a> {
         Frame {
             roster: &mut self.roster,
-            ghosts: &self.ghosts,
             clock,
             grid: &self.registration.grid,
             map: &self.map,
@@ -146,7 +141,6 @@ impl GameSide {
             Callback::Restore { entity, snapshot } => self.restore(world, entity, &snapshot),
             Callback::Release { entity, why } => self.timed(|| world.release(entity, why)),
             Callback::Input { entity, seq, bytes } => self.timed(|| world.input(entity, seq.0, &bytes)),
-            Callback::Ghost(change) => self.ghost(world, change),
             Callback::Perform { entity, request } => {
                 let Request { id, durable, ref bytes, .. } = request;
                 let action = Action { from: id.from, to: entity, durable, bytes };
@@ -163,6 +157,9 @@ impl GameSide {
             }
             Callback::Settled { entity, number, outcome } => {
                 self.timed(|| world.answer(entity, number, Answer::of(&outcome)));
+            }
+            Callback::Ghosts(changes) => {
+                self.timed(|| changes.into_iter().for_each(|change| world.ghost(change)));
             }
         }
     }
@@ -272,16 +269,6 @@ impl GameSide {
             Ok(view) => self.timed(|| world.restore(entity, &view)),
             Err(cause) => error!(?entity, %cause, "the core gave an empty snapshot to restore"),
         }
-    }
-
-    fn ghost(&mut self, world: &mut dyn World, change: GhostChange) {
-        match change {
-            GhostChange::Appeared { entity, motion, tick } | GhostChange::Moved { entity, motion, tick } => {
-                self.ghosts.insert(entity, Sight { motion, tick });
-            }
-            GhostChange::Vanished { entity } => drop(self.ghosts.remove(&entity)),
-        }
-        self.timed(|| world.ghost(change));
     }
 
     fn capture(

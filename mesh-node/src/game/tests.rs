@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use selvedge_protocol::cell_map::{CellMap, NodeEntry};
+use selvedge_protocol::ghost::{GhostChange, Look};
 use selvedge_protocol::grid::{Grid, Motion, Position, Velocity};
 use selvedge_protocol::id::{
     AuthorityEpoch, EntityId, HandoffId, Incarnation, InputSeq, NodeId, Peer, ReservationId, SessionId, Term,
 };
 use selvedge_protocol::node::{
-    ArmedTarget, GameCommand, GameReport, GhostChange, LeaveReason, Registration, ReleaseReason,
+    ArmedTarget, GameCommand, GameReport, LeaveReason, Registration, ReleaseReason,
 };
 use selvedge_protocol::snapshot::{
     Assembled, ComponentVersions, SnapshotArchive, SnapshotView, SnapshotWriter,
@@ -156,7 +157,7 @@ fn tick(
     told.extend(side.drain_reports().map(|report| describe(&report)));
     let mut frame = side.frame(tick, &clock);
     if let Some(owned) = frame.owned_by(ENTITY) {
-        frame.publish(owned, at(x), b"state").unwrap();
+        frame.publish(owned, at(x), Look::default(), b"state").unwrap();
     }
     while let Some(entity) = side.freeze_next(world, tick) {
         told.extend(side.drain_reports().map(|report| describe(&report)));
@@ -295,9 +296,9 @@ fn what_is_despawned_after_it_was_published_is_not_frozen() {
     let clock = Clock::new();
     let mut frame = side.frame(Tick(2), &clock);
     let owned = frame.owned_by(ENTITY).unwrap();
-    frame.publish(owned, at(202.0), &[]).unwrap();
+    frame.publish(owned, at(202.0), Look::default(), &[]).unwrap();
     frame.despawn(owned).unwrap();
-    assert!(frame.publish(owned, at(202.0), &[]).is_err());
+    assert!(frame.publish(owned, at(202.0), Look::default(), &[]).is_err());
     assert_eq!(side.freeze_next(&world, Tick(2)), None);
     let told: Vec<_> = side.drain_reports().map(|report| describe(&report)).collect();
     assert_eq!(told, ["despawned"]);
@@ -307,15 +308,16 @@ fn what_is_despawned_after_it_was_published_is_not_frozen() {
 fn the_frame_shows_the_ghosts_that_are_in_sight() {
     let (mut side, mut world) = (side(), Diary::default());
     let other = EntityId::from_u128(9);
-    let appeared = GhostChange::Appeared { entity: other, motion: at(205.0), tick: Tick(3) };
-    tick(&mut side, &mut world, 4, 0.0, vec![GameCommand::Ghost(appeared)]);
+    let appeared =
+        GhostChange::Appeared { entity: other, motion: at(205.0), look: Look::default(), tick: Tick(3) };
+    tick(&mut side, &mut world, 4, 0.0, vec![GameCommand::Ghosts(vec![appeared])]);
     let clock = Clock::new();
     let frame = side.frame(Tick(5), &clock);
     let seen: Vec<_> = frame.ghosts().map(|(ghost, sight)| (ghost.id(), sight.tick)).collect();
     assert_eq!(seen, [(other, Tick(3))]);
     assert_eq!(frame.owned().count(), 0);
     let vanished = GhostChange::Vanished { entity: other };
-    tick(&mut side, &mut world, 5, 0.0, vec![GameCommand::Ghost(vanished)]);
+    tick(&mut side, &mut world, 5, 0.0, vec![GameCommand::Ghosts(vec![vanished])]);
     assert_eq!(side.frame(Tick(6), &clock).ghosts().count(), 0);
     assert_eq!(side.take_callback_times().count(), 2);
 }

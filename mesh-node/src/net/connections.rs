@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use selvedge_protocol::ghost::is_stream;
 use selvedge_protocol::id::ClientId;
 use selvedge_protocol::wire::{ByeReason, ServerMessage, encode_server};
-use selvedge_transport::{ClientConnection, SendError};
+use selvedge_transport::ClientConnection;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::{debug, trace};
@@ -18,7 +19,7 @@ const CLOSE_CODES: u32 = 256;
 /// How long what was said last may take to arrive before the connection is closed; two round trips come on top.
 const PARTING: Duration = Duration::from_millis(250);
 
-/// States for clients, to be encoded and sent by the clients' thread: the mesh thread has cutovers to carry.
+/// States for clients and what they see of others, to be encoded and sent by the clients' thread: the mesh thread has cutovers to carry.
 pub(super) type StateBatch = Vec<(ClientConnection, ServerMessage)>;
 
 /// The connections that have said hello.
@@ -58,7 +59,10 @@ impl Connections {
     pub(super) fn send(&mut self, client: ClientId, message: ServerMessage) -> bool {
         let Some(connection) = self.open.get(&client) else { return false };
         let sent = match message {
-            ServerMessage::State { .. } => {
+            ServerMessage::Ghosts { ref bytes } if is_stream(bytes) => {
+                connection.send(encode_server(&message))
+            }
+            ServerMessage::State { .. } | ServerMessage::Ghosts { .. } => {
                 self.states.push((connection.clone(), message));
                 return true;
             }
@@ -91,26 +95,10 @@ pub(super) async fn send_states(mut inbox: mpsc::Receiver<StateBatch>, shared: A
     while let Some(batch) = inbox.recv().await {
         let mut dropped = 0;
         for (connection, state) in batch {
-            dropped += u64::from(send_state(&connection, state).is_err());
+            dropped += u64::from(connection.send_datagram(encode_server(&state)).is_err());
         }
         for _ in 0..dropped {
             shared.mesh_meter().client_send_dropped();
-        }
-    }
-}
-
-/// Sends a state; who is too far down the list to fit into one packet of this path is left out.
-fn send_state(connection: &ClientConnection, mut message: ServerMessage) -> Result<(), SendError> {
-    loop {
-        match connection.send_datagram(encode_server(&message)) {
-            Err(error @ SendError::TooLarge { .. }) => {
-                let ServerMessage::State { seen, .. } = &mut message else { return Err(error) };
-                if seen.is_empty() {
-                    return Err(error);
-                }
-                seen.truncate(seen.len() * 3 / 4);
-            }
-            sent => return sent,
         }
     }
 }

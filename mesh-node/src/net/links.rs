@@ -118,7 +118,8 @@ impl Links {
         };
         let sent = match link_lane(lane) {
             Some(lane) => link.send(lane, encode_mesh(message), blob),
-            None => send_datagram(link, message),
+            // What goes as a datagram is a blob alone.
+            None => link.send_datagram(blob),
         };
         match sent {
             Ok(()) => true,
@@ -135,21 +136,6 @@ impl Links {
 
     fn name(&self, node: NodeId) -> PeerName {
         PeerName::node(&self.world, node.as_u128().to_be_bytes())
-    }
-}
-
-/// Sends as a datagram; ghosts that don't fit one packet of this path go in two.
-fn send_datagram(link: &Link, message: &Message) -> Result<(), SendError> {
-    let payload = encode_mesh(message);
-    let Message::Ghosts { tick, updates } = message else { return link.send_datagram(payload) };
-    match link.send_datagram(payload) {
-        Err(SendError::TooLarge { .. }) if updates.len() > 1 => {
-            let (one, two) = updates.split_at(updates.len() / 2);
-            let half = |updates: &[_]| Message::Ghosts { tick: *tick, updates: updates.to_vec() };
-            send_datagram(link, &half(one))?;
-            send_datagram(link, &half(two))
-        }
-        sent => sent,
     }
 }
 

@@ -116,6 +116,7 @@ pub(crate) struct MeshMeter {
     attach_us: Histogram<u64>,
     checkpoint_safe_us: Histogram<u64>,
     checkpoint_age_us: Histogram<u64>,
+    ghost_staleness_ticks: Histogram<u64>,
 }
 
 impl Default for MeshMeter {
@@ -157,6 +158,7 @@ impl Default for MeshMeter {
             attach_us: empty(),
             checkpoint_safe_us: empty(),
             checkpoint_age_us: empty(),
+            ghost_staleness_ticks: empty(),
         }
     }
 }
@@ -235,6 +237,12 @@ impl MeshMeter {
             }
             NodeEvent::CheckpointLost { .. } => self.checkpoints_lost += 1,
             NodeEvent::CheckpointAge { age } => record(&mut self.checkpoint_age_us, age),
+            NodeEvent::GhostsShown { ticks } => {
+                for (tick, &ghosts) in (0..).zip(&ticks) {
+                    // A histogram that resizes itself takes every value.
+                    let _ = self.ghost_staleness_ticks.record_n(tick, u64::from(ghosts));
+                }
+            }
             NodeEvent::StandbyFull { .. } => self.standby_full += 1,
         }
     }
@@ -300,6 +308,7 @@ pub(crate) fn report(uptime_s: f64, game: &GameMeter, mesh: &MeshMeter) -> NodeR
             checkpoint_us: text(&game.checkpoint_us),
             checkpoint_safe_us: text(&mesh.checkpoint_safe_us),
             checkpoint_age_us: text(&mesh.checkpoint_age_us),
+            ghost_staleness_ticks: text(&mesh.ghost_staleness_ticks),
         },
     }
 }

@@ -126,6 +126,8 @@ pub struct NodeHistograms {
     pub checkpoint_safe_us: HistogramText,
     /// How old the newest safe checkpoint was, at every tick: what a crash would have undone.
     pub checkpoint_age_us: HistogramText,
+    /// How many ticks ago the newest tick was that its sender vouches for, for each ghost at every tick.
+    pub ghost_staleness_ticks: HistogramText,
 }
 
 impl NodeReport {
@@ -227,6 +229,7 @@ impl NodeHistograms {
             checkpoint_us,
             checkpoint_safe_us,
             checkpoint_age_us,
+            ghost_staleness_ticks,
         } = other;
         self.cutover_us.merge(cutover_us)?;
         self.cutover_players_us.merge(cutover_players_us)?;
@@ -246,7 +249,8 @@ impl NodeHistograms {
         self.tick_late_us.merge(tick_late_us)?;
         self.checkpoint_us.merge(checkpoint_us)?;
         self.checkpoint_safe_us.merge(checkpoint_safe_us)?;
-        self.checkpoint_age_us.merge(checkpoint_age_us)
+        self.checkpoint_age_us.merge(checkpoint_age_us)?;
+        self.ghost_staleness_ticks.merge(ghost_staleness_ticks)
     }
 }
 

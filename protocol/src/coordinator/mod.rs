@@ -311,7 +311,7 @@ impl Coordinator {
             | Message::Cancelled { .. }
             | Message::RelayInputs { .. }
             | Message::AuthorityAck { .. }
-            | Message::Ghosts { .. }
+            | Message::Ghosts
             | Message::Admit { .. }
             | Message::SaveAck { .. }
             | Message::Census { .. } => {

@@ -177,6 +177,11 @@ impl GhostReceiver {
         }
     }
 
+    /// Whether something has come since [`poll_ack`](Self::poll_ack) was last asked.
+    pub(super) const fn owes_ack(&self) -> bool {
+        self.ack_due
+    }
+
     /// What the sender should hear, if anything has come since it was last asked: one datagram. Ask after each burst, or
     /// at least once a tick.
     pub fn poll_ack(&mut self) -> Option<Bytes> {

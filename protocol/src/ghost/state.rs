@@ -79,7 +79,7 @@ pub struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { bytes: [0; STATE_BYTES_MAX], len: 0 }
+        Self::new()
     }
 }
 
@@ -92,8 +92,8 @@ impl fmt::Debug for State {
 impl State {
     /// Makes a state without fields.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { bytes: [0; STATE_BYTES_MAX], len: 0 }
     }
 
     /// Sets a field, whatever it was before.
@@ -203,6 +203,22 @@ impl<'a> StateView<'a> {
     /// Every field with its number, ascending.
     pub fn fields(&self) -> impl Iterator<Item = (u8, Value<'a>)> + use<'a> {
         Fields { reader: Reader::new(self.bytes) }.filter_map(|(number, value, _)| Some((number, value?)))
+    }
+
+    /// A copy. What is merged from several ticks may be too long for one: then the highest fields are left out.
+    #[must_use]
+    pub fn to_state(&self) -> State {
+        let mut state = State::default();
+        let mut len = 0;
+        for (_, _, encoded) in (Fields { reader: Reader::new(self.bytes) }) {
+            let Some(room) = state.bytes.get_mut(len..len + encoded.len()) else {
+                break;
+            };
+            room.copy_from_slice(encoded);
+            len += encoded.len();
+        }
+        state.len = u8::try_from(len).unwrap_or(0);
+        state
     }
 
     fn encoded(&self, field: u8) -> Option<&'a [u8]> {
@@ -396,6 +412,7 @@ mod tests {
             let changes = Changes::read(&mut Reader::new(&out)).unwrap();
             prop_assert_eq!(merged.merge(changes, 2), from != to);
             prop_assert_eq!(merged.view(), to.view());
+            prop_assert_eq!(merged.view().to_state(), to);
             prop_assert!(!merged.merge(changes, 2));
         }
 

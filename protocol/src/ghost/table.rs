@@ -17,6 +17,9 @@ use crate::id::{AuthorityEpoch, EntityId};
 use crate::limits::GHOSTS_MAX;
 use crate::time::{Tick, Time};
 
+/// Kinds of staleness that are told apart: 0 ticks, 1, 2 and so on.
+pub const STALENESS_TICKS: usize = 16;
+
 /// Which entities may be shown as ghosts here.
 pub trait Floors {
     /// The lowest epoch at which a ghost of the entity may be shown; none while the entity is held here.
@@ -166,6 +169,20 @@ impl GhostTable {
         Some(now.0.saturating_sub(self.track_of(entity)?.vouched))
     }
 
+    /// How many ghosts are how stale, as [`staleness_ticks`](Self::staleness_ticks) has it; the last entry is of those that
+    /// are staler than all before.
+    #[must_use]
+    pub fn staleness(&self, now: Tick) -> [u32; STALENESS_TICKS] {
+        let mut counts = [0; STALENESS_TICKS];
+        for track in self.tracks.iter().filter_map(|(_, track)| track.as_ref()) {
+            let ticks = usize::try_from(now.0.saturating_sub(track.vouched)).unwrap_or(usize::MAX);
+            if let Some(count) = counts.get_mut(ticks.min(STALENESS_TICKS - 1)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     /// Lets a tick pass: what nobody tells of any more vanishes.
     pub fn tick(&mut self, now: Tick) {
         let stale = self.settings.stale_ticks;
@@ -216,6 +233,16 @@ impl GhostTable {
         }
     }
 
+    /// A link's peer is fenced: whatever it tells of vanishes.
+    pub fn on_link_fenced(&mut self, link: u32) {
+        let its = self.tracks.iter().filter_map(|(_, track)| track.as_ref());
+        let its: Vec<EntityId> =
+            its.filter(|track| track.link == Some(link)).map(|track| track.entity).collect();
+        for entity in its {
+            self.vanish(entity);
+        }
+    }
+
     /// Forgets all ghosts; the game hears that they vanished.
     pub fn clear(&mut self) {
         let all: Vec<EntityId> = self.by_entity.keys().copied().collect();
@@ -246,6 +273,7 @@ impl GhostTable {
         track.add(tick, sample);
         track.vouch(vouched);
         if track.state.view() != state.view() {
+            track.state_untold = true;
             self.events.push(GhostEvent::Changed { entity });
         }
         track.state = state.clone();
@@ -288,8 +316,25 @@ impl GhostTable {
         };
         let entity = track.entity;
         if track.state.merge(changes, tick) {
+            track.state_untold = true;
             self.events.push(GhostEvent::Changed { entity });
         }
+    }
+
+    pub(super) fn tracks_mut(&mut self) -> impl Iterator<Item = &mut Track> {
+        self.tracks.iter_mut().filter_map(|(_, track)| track.as_mut())
+    }
+
+    /// Which link tells of an entity; none while it is between two authorities.
+    #[must_use]
+    pub fn teller(&self, entity: EntityId) -> Option<u32> {
+        self.track_of(entity)?.link
+    }
+
+    /// Whether there is a ghost of the entity.
+    #[must_use]
+    pub fn contains(&self, entity: EntityId) -> bool {
+        self.by_entity.contains_key(&entity)
     }
 
     fn track_of(&self, entity: EntityId) -> Option<&Track> {

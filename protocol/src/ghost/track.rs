@@ -48,6 +48,10 @@ pub(super) struct Track {
     /// Vanishes at this tick unless somebody tells of it.
     pub(super) lingers_until: Option<u64>,
     pub(super) state: Merged,
+    /// Where its game was last told that it is; none before it was told at all.
+    pub(super) told: Option<(Motion, [f32; 4])>,
+    /// Whether the game has yet to hear of a change of state.
+    pub(super) state_untold: bool,
     /// Ascending by tick; the first `len`.
     samples: [(u64, Sample); SAMPLES],
     len: usize,
@@ -69,6 +73,8 @@ impl Track {
             vouched: tick,
             lingers_until: None,
             state: Merged::default(),
+            told: None,
+            state_untold: false,
             samples: [(tick, sample); SAMPLES],
             len: 1,
         }

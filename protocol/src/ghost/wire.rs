@@ -13,8 +13,9 @@ use super::varint::{Reader, put_signed, put_unsigned, unsigned_len};
 use crate::id::{AuthorityEpoch, EntityId};
 use crate::limits::{GHOST_WINDOW, GHOSTS_OF_NODE_MAX};
 
-/// The version of these layouts, in the first byte of each. Bytes of another are refused.
-pub const GHOST_WIRE_VERSION: u8 = 1;
+/// The version of these layouts, in the first byte of each. Bytes of another are refused. The high bit tells them from
+/// the frames of messages, whose versions don't have it.
+pub const GHOST_WIRE_VERSION: u8 = 1 << 7 | 1;
 
 /// Net ids in a lane: one bit each in a u64.
 pub(super) const LANE_IDS: u32 = 64;
@@ -338,15 +339,16 @@ const OUT_OF_SIGHT: u8 = 2;
 const ENDED: u8 = 3;
 const HANDED_OVER: u8 = 4;
 
-/// The front of a piece of the stream.
-pub(super) fn put_stream_head(out: &mut Vec<u8>, session: u32) {
+/// The front of a piece of the stream. Pieces are numbered, so that a lane that keeps no order will do.
+pub(super) fn put_stream_head(out: &mut Vec<u8>, session: u32, piece: u32) {
     out.extend_from_slice(&[GHOST_WIRE_VERSION, STREAM]);
     put_unsigned(out, u64::from(session));
+    put_unsigned(out, u64::from(piece));
 }
 
 /// How long [`put_stream_head`] is.
-pub(super) fn stream_head_len(session: u32) -> usize {
-    2 + unsigned_len(u64::from(session))
+pub(super) fn stream_head_len(session: u32, piece: u32) -> usize {
+    2 + unsigned_len(u64::from(session)) + unsigned_len(u64::from(piece))
 }
 
 /// Everything of an [`Appear`] but its state's fields, which the caller writes behind it.
@@ -389,14 +391,25 @@ fn read_epoch(reader: &mut Reader<'_>) -> Result<AuthorityEpoch, GhostWireError>
     Ok(AuthorityEpoch { generation: number()?, step: number()? })
 }
 
-/// Reads a piece of the stream: its session, and its records.
-pub(super) fn read_stream(bytes: &[u8]) -> Result<(u32, Vec<Record<'_>>), GhostWireError> {
-    let mut reader = Reader::new(bytes);
-    let kind = kind(&mut reader)?;
+/// Reads the front of a piece of the stream: its session, and its number.
+pub(super) fn read_stream_head(bytes: &[u8]) -> Result<(u32, u32), GhostWireError> {
+    stream_head(&mut Reader::new(bytes))
+}
+
+fn stream_head(reader: &mut Reader<'_>) -> Result<(u32, u32), GhostWireError> {
+    let kind = kind(reader)?;
     if kind != STREAM {
         return Err(GhostWireError::Kind { kind });
     }
-    let session = session(&mut reader)?;
+    let session = session(reader)?;
+    let piece = u32::try_from(reader.unsigned()?).map_err(|_| GhostWireError::Range { what: "piece" })?;
+    Ok((session, piece))
+}
+
+/// Reads a piece of the stream: its session, and its records.
+pub(super) fn read_stream(bytes: &[u8]) -> Result<(u32, Vec<Record<'_>>), GhostWireError> {
+    let mut reader = Reader::new(bytes);
+    let (session, _) = stream_head(&mut reader)?;
     let mut records = Vec::new();
     while !reader.is_empty() {
         records.push(read_record(&mut reader)?);
@@ -432,9 +445,16 @@ fn read_appear<'a>(reader: &mut Reader<'a>, net: u32) -> Result<Appear<'a>, Ghos
     Ok(Appear { net, entity, epoch, class, since, tick, delta, state: Changes::read(reader)? })
 }
 
-/// Whether a datagram says that it is an acknowledgement.
-pub(super) fn is_ack(bytes: &[u8]) -> bool {
+/// Whether bytes say that they are an acknowledgement, rather than an update: which side of a link they are for.
+#[must_use]
+pub fn is_ack(bytes: &[u8]) -> bool {
     bytes.first() == Some(&GHOST_WIRE_VERSION) && bytes.get(1) == Some(&ACK)
+}
+
+/// Whether bytes say that they are a piece of the stream: those go reliably, all else in datagrams.
+#[must_use]
+pub fn is_stream(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&GHOST_WIRE_VERSION) && bytes.get(1) == Some(&STREAM)
 }
 
 /// Reads bytes as anything that ghost replication sends, and drops it: for fuzzing. False if they are none of it.

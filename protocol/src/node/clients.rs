@@ -136,6 +136,7 @@ impl Node {
                 }
                 ClientState::Parked { .. } => {}
             },
+            ClientMessage::Ghosts { bytes } => self.on_client_ghosts(client, &bytes, now),
             ClientMessage::Logout => {
                 if let ClientState::Attached(entity) = state {
                     self.ask_to_leave(entity, LeaveReason::Logout);

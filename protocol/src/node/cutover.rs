@@ -32,8 +32,10 @@ impl Node {
     /// Step 7: the game froze the entity at the border. Sends it.
     pub(super) fn on_frozen(&mut self, freeze: Freeze, now: Time) {
         let Freeze { last, target, reservation, snapshot, tick, frozen_at } = freeze;
-        let Published { entity, grant, motion, applied, state } = last;
+        let Published { entity, grant, motion, look, applied, own } = last;
         if !self.authority.holds(entity, grant) {
+            // The game shows what it froze as a ghost by now, where it last took it to be.
+            self.ghosts.set_right(entity);
             return;
         }
         let Some(held) = self.held.get_mut(&entity) else {
@@ -44,9 +46,9 @@ impl Node {
         held.inputs.rewind(applied);
         // Built anew where the entity goes on, here or there.
         held.acting = Acting::default();
-        held.motion = motion;
-        held.state = state;
-        held.last_tick = tick;
+        // The tick that it was frozen after is shown: without it neighbours and client would see a gap.
+        (held.motion, held.look, held.own) = (motion, look, own);
+        (held.last_tick, held.published) = (tick, Some((tick, grant)));
         let candidate = held.source.candidate(reservation).filter(|candidate| candidate.target == target);
         let ready = match candidate.map(|candidate| &candidate.stage) {
             Some(Stage::Prepared(prepared)) if kept.is_ok() => {
@@ -82,9 +84,6 @@ impl Node {
             held.source.transferring = Some(transfer);
         }
         self.schedule_source(entity);
-        // The tick that it was frozen after counts: without it neighbours and client would see a gap.
-        self.replicate(tick, &[(entity, grant)]);
-        self.show_clients(tick, &[(entity, grant)]);
     }
 
     fn send_transfer(&mut self, transfer: &Transferring) {
@@ -207,6 +206,7 @@ impl Node {
             self.relay(peer, id.entity, 0, late);
         }
         self.record_gift(id, peer, held.session, transfer.last_tick, now);
+        self.adopt_ghost(id.entity, &held, id.epoch);
         let invitation = token.and_then(|token| self.invitation(peer, token));
         if let Some(client) = held.client {
             self.clients.insert(client, super::ClientState::Following(id.entity));

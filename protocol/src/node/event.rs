@@ -121,6 +121,11 @@ pub enum NodeEvent {
         /// From its tick to the present one.
         age: Duration,
     },
+    /// How stale the ghosts are that the game will see at its next tick, once a tick: how many are how many ticks old.
+    GhostsShown {
+        /// By ticks, see [`GhostTable::staleness`](crate::ghost::GhostTable::staleness).
+        ticks: [u32; crate::ghost::STALENESS_TICKS],
+    },
     /// There is no room for another node's standby copies: its checkpoints are not kept.
     StandbyFull {
         /// Whose.

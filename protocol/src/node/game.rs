@@ -1,6 +1,7 @@
 //! What the game reports, and what it says of its own: frames, spawns, despawns.
 
 use super::{GameCommand, GameReport, Held, Node, Published, ReleaseReason, TimerKey, cutover};
+use crate::ghost::VanishReason;
 use crate::grid::Motion;
 use crate::id::{AuthorityEpoch, EntityId};
 use crate::inputs::InputQueue;
@@ -22,7 +23,7 @@ impl Node {
                 self.on_captured(entity, grant, reservation, &snapshot, now);
             }
             GameReport::Frozen { last, target, reservation, snapshot, tick, frozen_at } => {
-                let freeze = cutover::Freeze { last, target, reservation, snapshot, tick, frozen_at };
+                let freeze = cutover::Freeze { last: *last, target, reservation, snapshot, tick, frozen_at };
                 self.on_frozen(freeze, now);
             }
             GameReport::Warmed { entity, reservation, accepted } => {
@@ -41,23 +42,21 @@ impl Node {
         self.last_frame = self.last_frame.max(tick);
         self.events.next_tick();
         let mut fresh = Vec::with_capacity(published.len());
-        for Published { entity, grant, motion, applied, state } in published {
+        for Published { entity, grant, motion, look, applied, own } in published {
             if !self.authority.holds(entity, grant) {
                 continue;
             }
             let Some(held) = self.held.get_mut(&entity) else {
                 continue;
             };
-            held.motion = motion;
-            held.state = state;
-            held.last_tick = tick;
+            (held.motion, held.look, held.own) = (motion, look, own);
+            (held.last_tick, held.published) = (tick, Some((tick, grant)));
             held.inputs.confirm(applied);
-            fresh.push((entity, grant));
+            fresh.push(entity);
         }
         self.measure_checkpoint_age(tick);
-        self.replicate(tick, &fresh);
-        self.show_clients(tick, &fresh);
-        for (entity, _) in fresh {
+        self.replicate(tick, now);
+        for entity in fresh {
             self.consider_crossing(entity, now);
         }
     }
@@ -73,7 +72,7 @@ impl Node {
         }
         let inputs = InputQueue::new(crate::id::InputSeq::default());
         self.held.insert(entity, Held::new(None, motion, inputs, tick, now));
-        self.vanish_ghost(entity);
+        self.promote_ghost(entity);
         self.record_spawn(entity, tick, now);
         self.hurry_checkpoint(now);
     }
@@ -87,6 +86,7 @@ impl Node {
         };
         self.forget_held(entity, &held, crate::wire::ByeReason::Gone);
         self.remember_end(entity, end);
+        self.forget_shown(entity, VanishReason::Ended, end);
         self.record_despawn(entity, held.session, end, tick, now);
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::LeaveReason;
 use super::actions::Acting;
+use crate::ghost::Look;
 use crate::grid::Motion;
 use crate::handoff::source::Source;
 use crate::id::{AuthorityEpoch, ClientId, InputSeq, Peer, SessionId};
@@ -16,7 +17,11 @@ use crate::token::Token;
 pub(super) struct Held {
     pub(super) session: Option<SessionId>,
     pub(super) motion: Motion,
-    pub(super) state: Bytes,
+    pub(super) look: Look,
+    /// What its own client alone is told.
+    pub(super) own: Bytes,
+    /// The tick in which the game published it last, and under which grant; none before it did so here.
+    pub(super) published: Option<(Tick, AuthorityEpoch)>,
     /// The last tick in which the game published it.
     pub(super) last_tick: Tick,
     /// When this node took it: the dwell counts from here.
@@ -57,7 +62,9 @@ impl Held {
         Self {
             session,
             motion,
-            state: Bytes::new(),
+            look: Look::default(),
+            own: Bytes::new(),
+            published: None,
             last_tick: tick,
             since: now,
             inputs,

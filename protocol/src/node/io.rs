@@ -9,6 +9,7 @@ use super::action_io::{ActionCommand, ActionReport};
 use super::event::NodeEvent;
 use crate::cell_map::CellMap;
 use crate::event::{Area, Event};
+use crate::ghost::{GhostChange, Look};
 use crate::grid::{Grid, Motion, Position};
 use crate::id::{
     AuthorityEpoch, ClientId, EntityId, HandoffId, InputSeq, NodeId, Peer, ReservationId, SessionId, Term,
@@ -102,7 +103,7 @@ pub enum Output {
         /// And what goes with it.
         blob: Bytes,
     },
-    /// Say something to a client. `State` goes as a datagram, all else reliably.
+    /// Say something to a client. `State` goes as a datagram, and `Ghosts` unless they are of the stream; all else reliably.
     Client {
         /// The connection.
         client: ClientId,
@@ -243,12 +244,12 @@ pub enum GameCommand {
         /// What it says.
         bytes: Bytes,
     },
-    /// A ghost appeared, moved or vanished.
-    Ghost(GhostChange),
     /// Something about an action.
     Action(ActionCommand),
     /// Something happens where this node has cells.
     Event(Event),
+    /// Ghosts appeared, moved, changed or vanished.
+    Ghosts(Vec<GhostChange>),
     /// Capture everything that is simulated here, at the end of one tick.
     Checkpoint(CutOrder),
 }
@@ -286,34 +287,6 @@ pub enum ReleaseReason {
     Void,
 }
 
-/// A change of a ghost.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum GhostChange {
-    /// First sight.
-    Appeared {
-        /// Which entity.
-        entity: EntityId,
-        /// Where and how it moves.
-        motion: Motion,
-        /// At which tick of its owner.
-        tick: Tick,
-    },
-    /// News.
-    Moved {
-        /// Which entity.
-        entity: EntityId,
-        /// Where and how it moves.
-        motion: Motion,
-        /// At which tick of its owner.
-        tick: Tick,
-    },
-    /// Out of sight, gone, or held by this node itself now.
-    Vanished {
-        /// Which entity.
-        entity: EntityId,
-    },
-}
-
 /// What the game published of one entity in one tick.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Published {
@@ -323,10 +296,12 @@ pub struct Published {
     pub grant: AuthorityEpoch,
     /// Where it is and how it moves.
     pub motion: Motion,
+    /// How it looks.
+    pub look: Look,
     /// The last input applied.
     pub applied: InputSeq,
-    /// Small state for its own client.
-    pub state: Bytes,
+    /// What its own client alone is told.
+    pub own: Bytes,
 }
 
 /// One entity of a checkpoint, as the game captured it.
@@ -412,7 +387,7 @@ pub enum GameReport {
         /// What the target does not have yet.
         snapshot: CapturedSnapshot,
         /// What it published in its last tick here: still shown, to neighbours and to its client.
-        last: Published,
+        last: Box<Published>,
         /// The last tick simulated.
         tick: Tick,
         /// When it was frozen, by the node's own clock.

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{GameCommand, GhostChange, Node, NodeEvent, Output, ReleaseReason, TimerKey};
+use super::{GameCommand, Node, NodeEvent, Output, ReleaseReason, TimerKey};
 use crate::authority::AuthorityTable;
 use crate::id::{AuthorityEpoch, ClientId, EntityId, Peer};
 use crate::lease::{LeaseHolder, Plea, Witness};
@@ -193,9 +193,7 @@ impl Node {
                 self.command(GameCommand::Release { entity, grant: newest, why });
             }
         }
-        for entity in self.ghosts.clear() {
-            self.command(GameCommand::Ghost(GhostChange::Vanished { entity }));
-        }
+        self.end_ghosts();
         let clients: Vec<ClientId> = core::mem::take(&mut self.clients).into_keys().collect();
         for client in clients {
             self.outputs.push_back(Output::CloseClient { client, reason: ByeReason::NodeLost });
@@ -219,12 +217,18 @@ impl Node {
         self.links.get(&peer.node) == Some(&peer.incarnation)
     }
 
+    pub(super) fn on_link_down(&mut self, node: crate::id::NodeId) {
+        self.links.remove(&node);
+        self.on_ghost_link_down(node);
+    }
+
     pub(super) fn on_link_up(&mut self, peer: Peer, now: Time) {
         if self.is_shunned(peer) {
             self.outputs.push_back(Output::Shun { peer });
             return;
         }
         self.links.insert(peer.node, peer.incarnation);
+        self.on_ghost_link_up(peer);
         let votes = self.leases.own.as_ref().is_some_and(|own| own.voters().any(|voter| voter == peer));
         if votes {
             self.on_renew_due(now);

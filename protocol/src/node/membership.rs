@@ -229,7 +229,7 @@ impl Node {
             | Message::Cancelled { .. }
             | Message::RelayInputs { .. }
             | Message::AuthorityChanged { .. }
-            | Message::Ghosts { .. }
+            | Message::Ghosts
             | Message::AdmitReply { .. }
             | Message::SaveCharacter { .. }
             | Message::CensusReply { .. }
@@ -275,6 +275,7 @@ impl Node {
         };
         let me = Peer { node: self.setup.node, incarnation };
         let term = self.membership.term;
+        self.begin_ghosts(tick_interval);
         let registration = Registration { me, term, grid, tick_interval };
         self.membership.registered = Some(Registered { me, grid, tick_interval, interest_margin_m });
         self.outputs.push_back(Output::Registered(registration));

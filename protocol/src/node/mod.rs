@@ -8,7 +8,8 @@
 //! - `clients`: players' connections, inputs, entering and leaving
 //! - `actions`: actions between entities, on their way
 //! - `events`: events, on their way
-//! - `replication`: ghosts, and what clients see
+//! - `replication`: ghosts, between nodes
+//! - `views`: what clients see
 //! - `directory`: what the coordinator is told about authority
 //! - `standby`: checkpoints to the buddy, copies kept for others
 //! - `game`: what the game reports
@@ -34,12 +35,13 @@ mod replication;
 mod source;
 mod standby;
 mod target;
+mod views;
 
 pub use action_io::{ActionCommand, ActionNews, ActionReport};
 pub use event::NodeEvent;
 pub use io::{
-    ArmedTarget, CheckpointCopy, Destination, GameCommand, GameReport, GhostChange, Input, LeaveReason,
-    Output, Published, Registration, ReleaseReason, Sender,
+    ArmedTarget, CheckpointCopy, Destination, GameCommand, GameReport, Input, LeaveReason, Output, Published,
+    Registration, ReleaseReason, Sender,
 };
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -101,7 +103,7 @@ pub enum NodeTimeout {
     Lease,
     /// Something about an entity's handoff is due.
     Handoff,
-    /// Something expires: a reservation, a token, a tombstone, a ghost, a lingering player.
+    /// Something expires: a reservation, a token, a tombstone, a lingering player.
     Expiry,
     /// Changes of authority or characters are to be reported.
     Directory,
@@ -109,6 +111,8 @@ pub enum NodeTimeout {
     Standby,
     /// An action is repeated.
     Action,
+    /// What came of ghosts is acknowledged.
+    Ghosts,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -139,12 +143,10 @@ impl TimerKey {
             Self::Checkpoint | Self::Settling => NodeTimeout::Standby,
             Self::Action(_) => NodeTimeout::Action,
             Self::Source(_) => NodeTimeout::Handoff,
-            Self::Ghosts
-            | Self::Tokens
-            | Self::Reservation(..)
-            | Self::Tombstone(_)
-            | Self::Linger(_)
-            | Self::Join(_) => NodeTimeout::Expiry,
+            Self::Ghosts => NodeTimeout::Ghosts,
+            Self::Tokens | Self::Reservation(..) | Self::Tombstone(_) | Self::Linger(_) | Self::Join(_) => {
+                NodeTimeout::Expiry
+            }
         }
     }
 }
@@ -188,6 +190,7 @@ impl Node {
     pub fn new(setup: NodeSetup) -> Self {
         let random = ChaCha20Rng::from_seed(setup.seed);
         let standby = Standby::new(&setup.config);
+        let ghosts = Ghosts::new(Membership::default().tick_interval(), setup.config.ghost_ttl);
         let mut authority = AuthorityTable::new();
         #[cfg(feature = "planted-bugs")]
         if let Some(bug) = setup.config.planted_bug {
@@ -214,7 +217,7 @@ impl Node {
             saves: BTreeMap::new(),
             tokens: TokenTable::default(),
             clients: BTreeMap::new(),
-            ghosts: Ghosts::default(),
+            ghosts,
             directory: Directory::default(),
             events: Events::default(),
             standby,
@@ -255,7 +258,7 @@ impl Node {
             Input::CoordinatorUp => self.on_coordinator_up(now),
             Input::CoordinatorDown => self.membership.coordinator_linked = false,
             Input::LinkUp { peer } => self.on_link_up(peer, now),
-            Input::LinkDown { node } => drop(self.links.remove(&node)),
+            Input::LinkDown { node } => self.on_link_down(node),
             Input::Message { from, message, blob } => self.on_message(from, message, blob, now),
             Input::ClientHello { client, token } => self.on_client_hello(client, &token, now),
             Input::ClientMessage { client, message } => self.on_client_message(client, message, now),
@@ -285,7 +288,7 @@ impl Node {
                 TimerKey::Saves => self.repeat_saves(now),
                 TimerKey::Checkpoint => self.drive_checkpoint(now),
                 TimerKey::Settling => self.drive_settling(now),
-                TimerKey::Ghosts => self.expire_ghosts(now),
+                TimerKey::Ghosts => self.acknowledge_ghosts(),
                 TimerKey::Tokens => self.expire_tokens(now),
                 TimerKey::Source(entity) => self.on_source_due(entity, now),
                 TimerKey::Reservation(entity, source) => self.on_reservation_due(entity, source, now),
@@ -347,7 +350,7 @@ impl Node {
             Message::RelayInputs { entity, hops, inputs } => self.on_relay(entity, hops, inputs, now),
             Message::Action(said) => self.on_action(peer, said, now),
             Message::Event(said) => self.on_event(peer, said),
-            Message::Ghosts { tick, updates } => self.on_ghosts(peer, tick, &updates, now),
+            Message::Ghosts => self.on_ghosts(peer, &blob, now),
             Message::Lease(said) => self.on_peer_lease(peer, said, now),
             Message::Standby(said) => self.on_standby(peer, said, &blob, now),
             Message::Recovery(_) => {}
@@ -415,6 +418,10 @@ impl Node {
     }
 
     fn command(&mut self, command: GameCommand) {
+        if let GameCommand::Release { entity, why: ReleaseReason::Void, .. } = &command {
+            // The game took what it held in good faith for no ghost.
+            self.ghosts.set_right(*entity);
+        }
         self.outputs.push_back(Output::Game(command));
     }
 

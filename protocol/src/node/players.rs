@@ -202,6 +202,7 @@ impl Node {
         };
         self.forget_held(entity, &held, bye);
         self.remember_end(entity, end);
+        self.forget_shown(entity, crate::ghost::VanishReason::Ended, end);
         self.record_despawn(entity, held.session, end, tick, now);
         if let (Some(session), Some(snapshot)) = (held.session, snapshot) {
             // The coordinator takes a character only from the node that held it last: it must know who that was.

@@ -74,6 +74,7 @@ impl Node {
             self.links.remove(&dead.node);
         }
         self.fence_standby(dead);
+        self.fence_ghosts(dead);
         self.outputs.push_back(Output::Shun { peer: dead });
         // Nothing more is prepared with the dead. What is frozen towards them waits for the verdict.
         let entities: Vec<EntityId> = self
@@ -162,7 +163,7 @@ impl Node {
         held.source.captured = state.clone();
         let client = self.remove_tombstone(entity);
         self.held.insert(entity, held);
-        self.vanish_ghost(entity);
+        self.promote_ghost(entity);
         let first_tick = last_tick.next();
         self.command(GameCommand::Restore { entity, grant: epoch, snapshot: state, first_tick });
         self.after_recovery(entity, epoch, now);
@@ -204,6 +205,9 @@ impl Node {
         }
         if let Some(held) = self.held.remove(&entity) {
             self.forget_held(entity, &held, ByeReason::NodeLost);
+            // Who holds it tells of it at a higher epoch.
+            let epoch = held.published.map(|(_, epoch)| epoch).unwrap_or_default();
+            self.forget_shown(entity, crate::ghost::VanishReason::HandedOver, epoch);
         }
     }
 

@@ -1,222 +1,394 @@
-//! Ghosts of what is near a border, and what each client sees. Position and velocity, at the full rate.
-
-use std::collections::BTreeMap;
+//! Ghosts between nodes: this node's scene, what each neighbour is shown of it, and what the neighbours show here.
+//!
+//! All of it happens once a tick, when the game has finished one; only what comes from a neighbour is taken at once.
+//! Deliberately absent: how it is packed ([`ghost`](crate::ghost)), and what clients see (`views`).
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
-use super::{GameCommand, GhostChange, Node, TimerKey};
-use crate::grid::{Motion, Position};
+use bytes::Bytes;
+
+use super::views::View;
+use super::{GameCommand, Node, NodeEvent, TimerKey};
+use crate::ghost::{
+    BorderInterest, GhostChange, GhostError, GhostTable, Inlet, Outlet, Region, Scene, SenderSettings,
+    SightRules, Sighting, Subject, TableSettings, VanishReason, is_ack, is_stream,
+};
 use crate::id::{AuthorityEpoch, ClientId, EntityId, NodeId, Peer};
-use crate::limits::{CLIENT_STATE_ENTITIES_MAX, GHOSTS_MAX, GHOSTS_OF_NODE_MAX, GHOSTS_PER_DATAGRAM};
 use crate::time::{Tick, Time};
-use crate::wire::{GhostUpdate, Lane, Message, SeenEntity, ServerMessage};
+use crate::wire::{Lane, Message};
 
-/// Pause between two looks for ghosts that have gone stale.
-const SWEEP: Duration = Duration::from_millis(100);
+/// How long an acknowledgement waits for what comes with the same burst.
+const ACK_AFTER: Duration = Duration::from_millis(3);
 
-/// The ghosts that this node keeps.
-#[derive(Debug, Default)]
+/// All that this node shows and is shown.
+#[derive(Debug)]
 pub(super) struct Ghosts {
-    by_entity: BTreeMap<EntityId, Ghost>,
-    /// How many each node shows. Invariant: the sum is their number, and nobody stands here with none.
-    shown_by: BTreeMap<NodeId, usize>,
+    pub(super) scene: Scene,
+    table: GhostTable,
+    links: BTreeMap<NodeId, GhostLink>,
+    pub(super) views: BTreeMap<ClientId, View>,
+    /// Numbers of sessions and of links: never used twice.
+    pub(super) numbers: u32,
+    /// Entities that the game may still show as ghosts though nobody tells of them.
+    lost: Vec<EntityId>,
+    ack_awaited: bool,
 }
 
+/// Ghosts on the link to one other node.
 #[derive(Debug)]
-struct Ghost {
-    epoch: AuthorityEpoch,
-    tick: Tick,
-    motion: Motion,
-    heard_at: Time,
-    /// Who showed it last.
-    by: NodeId,
+struct GhostLink {
+    peer: Peer,
+    inlet: Inlet,
+    /// While the link is up.
+    outlet: Option<(Outlet, BorderInterest)>,
+    /// Of which version of the cell map the interest is.
+    map_version: u64,
 }
 
 impl Ghosts {
+    pub(super) fn new(interval: Duration, ttl: Duration) -> Self {
+        Self {
+            scene: Scene::new(interval),
+            table: GhostTable::new(table_settings(interval, ttl)),
+            links: BTreeMap::new(),
+            views: BTreeMap::new(),
+            numbers: 0,
+            lost: Vec::new(),
+            ack_awaited: false,
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.by_entity.len()
+        self.table.len()
     }
 
-    /// Who shows this ghost.
+    /// Who tells of this ghost.
     pub(super) fn shown_by(&self, entity: EntityId) -> Option<NodeId> {
-        self.by_entity.get(&entity).map(|ghost| ghost.by)
+        let teller = self.table.teller(entity)?;
+        self.links.iter().find(|(_, link)| link.inlet.link() == teller).map(|(&node, _)| node)
     }
 
-    /// Forgets them all; says which there were.
-    pub(super) fn clear(&mut self) -> impl Iterator<Item = EntityId> + use<> {
-        self.shown_by.clear();
-        core::mem::take(&mut self.by_entity).into_keys()
+    /// The game may show the entity otherwise than it was told, or not at all: it hears again of it.
+    pub(super) fn set_right(&mut self, entity: EntityId) {
+        if self.table.contains(entity) {
+            self.table.tell_again(entity);
+        } else {
+            self.lost.push(entity);
+        }
     }
 
-    fn has_room_for(&self, node: NodeId) -> bool {
-        self.shown_by.get(&node).is_none_or(|shown| *shown < GHOSTS_OF_NODE_MAX)
+    pub(super) const fn next_number(numbers: &mut u32) -> u32 {
+        *numbers = numbers.saturating_add(1);
+        *numbers
     }
+}
 
-    /// Says whether it is the first sight of it; none, and nothing changes, if a newer authority has spoken or there is no
-    /// room.
-    fn show(&mut self, entity: EntityId, ghost: Ghost) -> Option<bool> {
-        let mut former = None;
-        if let Some(known) = self.by_entity.get_mut(&entity) {
-            if (ghost.epoch, ghost.tick) <= (known.epoch, known.tick) {
-                return None;
-            }
-            if known.by == ghost.by {
-                *known = ghost;
-                return Some(false);
-            }
-            former = Some(known.by);
-        }
-        if !self.has_room_for(ghost.by) {
-            return None;
-        }
-        if former.is_none() && self.len() >= GHOSTS_MAX {
-            return None;
-        }
-        self.remove(entity);
-        *self.shown_by.entry(ghost.by).or_default() += 1;
-        self.by_entity.insert(entity, ghost);
-        Some(former.is_none())
-    }
+/// Ticks in a time, at least one.
+fn ticks_in(time: Duration, interval: Duration) -> u64 {
+    let interval_us = interval.as_micros().max(1);
+    u64::try_from(time.as_micros() / interval_us).unwrap_or(u64::MAX).max(1)
+}
 
-    /// Says whether it was there.
-    fn remove(&mut self, entity: EntityId) -> bool {
-        let Some(ghost) = self.by_entity.remove(&entity) else {
-            return false;
-        };
-        if let Some(shown) = self.shown_by.get_mut(&ghost.by) {
-            *shown -= 1;
-            if *shown == 0 {
-                self.shown_by.remove(&ghost.by);
-            }
-        }
-        true
-    }
+fn table_settings(interval: Duration, ttl: Duration) -> TableSettings {
+    let stale_ticks = ticks_in(ttl, interval);
+    let usual = TableSettings::default();
+    TableSettings { interval, stale_ticks, linger_ticks: usual.linger_ticks.min(stale_ticks), ..usual }
 }
 
 impl Node {
-    /// Sends what was published near a border to the neighbours behind it.
-    pub(super) fn replicate(&mut self, tick: Tick, fresh: &[(EntityId, AuthorityEpoch)]) {
+    /// A new life, or the first: nothing is shown, and ticks are of this length.
+    pub(super) fn begin_ghosts(&mut self, interval: Duration) {
+        let ttl = self.setup.config.ghost_ttl;
+        let numbers = self.ghosts.numbers;
+        self.ghosts = Ghosts { numbers, ..Ghosts::new(interval, ttl) };
+    }
+
+    /// This life is over: the game's ghosts vanish, and nobody is shown anything.
+    pub(super) fn end_ghosts(&mut self) {
+        self.ghosts.table.clear();
+        let changes = self.ghosts.table.take_changes(Time::ZERO);
+        self.tell_game_of_ghosts(changes);
+        self.begin_ghosts(self.membership.tick_interval());
+    }
+
+    pub(super) fn on_ghost_link_up(&mut self, peer: Peer) {
+        let ghosts = &mut self.ghosts;
+        let settings = SenderSettings {
+            budget_bytes: self.setup.config.ghost_budget_bytes,
+            ..SenderSettings::default()
+        };
+        let outlet = Outlet::new(Ghosts::next_number(&mut ghosts.numbers), settings);
+        let rules = sight_rules(self.membership.interest_margin_m(), &self.setup.config.class_margins_m);
+        let outlet = Some((outlet, BorderInterest::new(rules, Region::default())));
+        let tick = self.last_frame;
+        if let Some(link) = ghosts.links.get_mut(&peer.node) {
+            link.inlet.on_down(&mut ghosts.table, tick);
+            if link.peer == peer {
+                (link.outlet, link.map_version) = (outlet, 0);
+                return;
+            }
+        }
+        let inlet = Inlet::new(Ghosts::next_number(&mut ghosts.numbers));
+        ghosts.links.insert(peer.node, GhostLink { peer, inlet, outlet, map_version: 0 });
+    }
+
+    pub(super) fn on_ghost_link_down(&mut self, node: NodeId) {
+        let ghosts = &mut self.ghosts;
+        if let Some(link) = ghosts.links.get_mut(&node) {
+            link.outlet = None;
+            link.inlet.on_down(&mut ghosts.table, self.last_frame);
+        }
+    }
+
+    /// A life is over: what it told of is another's to tell.
+    pub(super) fn fence_ghosts(&mut self, dead: Peer) {
+        let ghosts = &mut self.ghosts;
+        if let Some(mut link) = ghosts.links.remove(&dead.node) {
+            if link.peer == dead {
+                link.inlet.on_fenced(&mut ghosts.table);
+            } else {
+                ghosts.links.insert(dead.node, link);
+            }
+        }
+    }
+
+    /// What a neighbour shows of its own, or says of what it was shown.
+    pub(super) fn on_ghosts(&mut self, peer: Peer, bytes: &Bytes, now: Time) {
+        if self.clock.offset_us().is_none() {
+            // Nothing can be said of ticks yet: the peer will begin anew.
+            return;
+        }
+        let tick = self.tick_at(now);
+        let ghosts = &mut self.ghosts;
+        let Some(link) = ghosts.links.get_mut(&peer.node).filter(|link| link.peer == peer) else {
+            return;
+        };
+        if has_bug(&self.setup.config, Bug::IgnoreSamples) && !is_ack(bytes) && !is_stream(bytes) {
+            return;
+        }
+        let taken = if is_ack(bytes) {
+            link.outlet.as_mut().map_or(Ok(()), |(outlet, _)| outlet.on_ack(bytes, now))
+        } else {
+            link.inlet.on_bytes(&mut ghosts.table, &self.authority, bytes, tick, now)
+        };
+        if link.inlet.owes_ack() && !core::mem::replace(&mut ghosts.ack_awaited, true) {
+            self.timers.set(TimerKey::Ghosts, now + ACK_AFTER);
+        }
+        if let Err(error) = taken {
+            self.misbehaved(peer, what_is_wrong(&error));
+        }
+    }
+
+    /// Says what has come of the neighbours' ghosts.
+    pub(super) fn acknowledge_ghosts(&mut self) {
+        self.ghosts.ack_awaited = false;
+        let owed = self.ghosts.links.iter_mut();
+        let acks: Vec<(NodeId, Bytes)> =
+            owed.filter_map(|(&node, link)| Some((node, link.inlet.poll_ack()?))).collect();
+        for (node, ack) in acks {
+            self.send_with(node, Lane::Datagram, Message::Ghosts, ack);
+        }
+    }
+
+    /// The game has finished a tick: shows it to the neighbours and the clients, and the neighbours' to the game.
+    pub(super) fn replicate(&mut self, tick: Tick, now: Time) {
+        if self.me().is_none() {
+            return;
+        }
+        self.let_ghosts_pass(tick);
+        self.set_scene(tick);
+        self.show_neighbours(now);
+        self.show_clients(tick, now);
+    }
+
+    fn let_ghosts_pass(&mut self, tick: Tick) {
+        let ghosts = &mut self.ghosts;
+        for link in ghosts.links.values_mut() {
+            link.inlet.tick(&mut ghosts.table, &self.authority, tick);
+        }
+        if !has_bug(&self.setup.config, Bug::KeepGhosts) {
+            ghosts.table.tick(tick);
+        }
+        // The game reads this at its next tick.
+        let next = tick.next().start(ghosts.table.settings().interval);
+        let changes = ghosts.table.take_changes(ghosts.table.display_time(next));
+        self.note_staleness(tick);
+        self.tell_game_of_ghosts(changes);
+    }
+
+    fn note_staleness(&mut self, tick: Tick) {
+        if !self.ghosts.table.is_empty() {
+            let ticks = self.ghosts.table.staleness(tick.next());
+            self.event(NodeEvent::GhostsShown { ticks });
+        }
+    }
+
+    fn tell_game_of_ghosts(&mut self, mut changes: Vec<GhostChange>) {
+        for change in &changes {
+            if let GhostChange::Vanished { entity } = change
+                && !self.held.contains_key(entity)
+            {
+                self.ghosts.scene.remove(*entity, VanishReason::OutOfSight, AuthorityEpoch::default());
+            }
+        }
+        for entity in core::mem::take(&mut self.ghosts.lost) {
+            if !self.ghosts.table.contains(entity) && !self.held.contains_key(&entity) {
+                changes.push(GhostChange::Vanished { entity });
+            }
+        }
+        if !changes.is_empty() {
+            self.command(GameCommand::Ghosts(changes));
+        }
+    }
+
+    /// What was published in this tick, and the neighbours' entities as they should be by now.
+    fn set_scene(&mut self, tick: Tick) {
+        let ghosts = &mut self.ghosts;
+        let scene = &mut ghosts.scene;
+        scene.begin(tick);
+        for (&entity, held) in &self.held {
+            let Some(epoch) = held.published.filter(|(when, _)| *when == tick).map(|(_, epoch)| epoch) else {
+                continue;
+            };
+            scene.put(&subject(entity, epoch, held));
+        }
+        if self.clients.is_empty() {
+            // Nodes are shown what this one holds; ghosts are for players.
+            return;
+        }
+        let at = tick.start(ghosts.table.settings().interval);
+        for shown in ghosts.table.shown_at(at) {
+            scene.put(&Subject {
+                entity: shown.entity,
+                epoch: shown.epoch,
+                class: shown.class,
+                owned: false,
+                motion: shown.motion,
+                rotation: shown.rotation,
+                state: shown.state.to_state(),
+            });
+        }
+    }
+
+    fn show_neighbours(&mut self, now: Time) {
         let (Some(me), Some(grid)) = (self.me(), self.membership.grid()) else {
             return;
         };
-        let margin_m = self.membership.interest_margin_m();
-        let mut updates: BTreeMap<NodeId, Vec<GhostUpdate>> = BTreeMap::new();
-        for &(entity, epoch) in fresh {
-            let Some(held) = self.held.get(&entity) else {
+        let ghosts = &mut self.ghosts;
+        let mut sent = Vec::new();
+        for (&node, link) in ghosts.links.iter_mut().filter(|(node, _)| **node != me.node) {
+            let Some((outlet, interest)) = &mut link.outlet else {
                 continue;
             };
-            for node in self.map.neighbours_within(grid, me.node, held.motion.position, margin_m) {
-                let update = GhostUpdate { entity, epoch, motion: held.motion };
-                updates.entry(node).or_default().push(update);
+            // The map's first version is 1.
+            if link.map_version != self.map.version() {
+                link.map_version = self.map.version();
+                interest.set_region(Region::of_node(grid, &self.map, node));
+            }
+            let sights = interest.look(&ghosts.scene);
+            outlet.tick(&ghosts.scene, sights, now, || Ghosts::next_number(&mut ghosts.numbers));
+            while let Some(bytes) = outlet.poll() {
+                sent.push((node, bytes));
             }
         }
-        for (node, updates) in updates {
-            if !self.links.contains_key(&node) {
-                continue;
-            }
-            for chunk in updates.chunks(GHOSTS_PER_DATAGRAM) {
-                self.send(node, Lane::Datagram, Message::Ghosts { tick, updates: chunk.to_vec() });
-            }
+        for (node, bytes) in sent {
+            let lane = if is_stream(&bytes) { Lane::Action } else { Lane::Datagram };
+            self.send_with(node, lane, Message::Ghosts, bytes);
         }
     }
 
-    /// Takes a neighbour's word, unless a newer authority has spoken.
-    pub(super) fn on_ghosts(&mut self, peer: Peer, tick: Tick, updates: &[GhostUpdate], now: Time) {
-        if self.ghosts.by_entity.is_empty() && !updates.is_empty() {
-            self.timers.set(TimerKey::Ghosts, now + SWEEP);
-        }
-        for &GhostUpdate { entity, epoch, motion } in updates {
-            if self.authority.standing(entity).is_some() || epoch < self.authority.highest(entity) {
-                continue;
-            }
-            let ghost = Ghost { epoch, tick, motion, heard_at: now, by: peer.node };
-            match self.ghosts.show(entity, ghost) {
-                Some(true) => {
-                    self.command(GameCommand::Ghost(GhostChange::Appeared { entity, motion, tick }))
-                }
-                Some(false) => self.command(GameCommand::Ghost(GhostChange::Moved { entity, motion, tick })),
-                None => {}
-            }
+    /// The entity is held here from now on.
+    pub(super) fn promote_ghost(&mut self, entity: EntityId) {
+        if !has_bug(&self.setup.config, Bug::KeepPromoted) {
+            self.ghosts.table.promote(entity);
         }
     }
 
-    pub(super) fn expire_ghosts(&mut self, now: Time) {
-        let ttl = self.setup.config.ghost_ttl;
-        let stale: Vec<EntityId> = self
-            .ghosts
-            .by_entity
-            .iter()
-            .filter(|(_, ghost)| now.since(ghost.heard_at) >= ttl)
-            .map(|(&entity, _)| entity)
-            .collect();
-        for entity in stale {
-            self.vanish_ghost(entity);
-        }
-        if self.ghosts.len() > 0 {
-            self.timers.set(TimerKey::Ghosts, now + SWEEP);
+    /// The entity is another's at `epoch`: it goes on as a ghost from where it was.
+    pub(super) fn adopt_ghost(&mut self, entity: EntityId, held: &super::Held, epoch: AuthorityEpoch) {
+        self.ghosts.table.adopt(&subject(entity, epoch, held), epoch, held.last_tick);
+        self.ghosts.table.tell_again(entity);
+        if !self.ghosts.table.contains(entity) {
+            self.forget_shown(entity, VanishReason::HandedOver, epoch);
+        } else if self.clients.is_empty() {
+            // It isn't put into the scene as a ghost.
+            self.ghosts.scene.remove(entity, VanishReason::HandedOver, AuthorityEpoch::default());
         }
     }
 
-    pub(super) fn vanish_ghost(&mut self, entity: EntityId) {
-        if self.ghosts.remove(entity) {
-            self.command(GameCommand::Ghost(GhostChange::Vanished { entity }));
-        }
+    /// The entity isn't held here any more, and nobody tells of it: whoever was shown it hears why.
+    pub(super) fn forget_shown(&mut self, entity: EntityId, why: VanishReason, epoch: AuthorityEpoch) {
+        self.ghosts.scene.remove(entity, why, epoch);
+        self.ghosts.lost.push(entity);
     }
 
-    /// Sends each attached client its own state and what is near.
-    pub(super) fn show_clients(&mut self, tick: Tick, fresh: &[(EntityId, AuthorityEpoch)]) {
-        let viewers: Vec<(EntityId, AuthorityEpoch, ClientId)> = fresh
-            .iter()
-            .filter_map(|&(entity, epoch)| Some((entity, epoch, self.held.get(&entity)?.client?)))
-            .collect();
-        if viewers.is_empty() {
-            return;
-        }
-        let scene = self.scene();
-        for (entity, epoch, client) in viewers {
-            let Some(held) = self.held.get(&entity) else {
-                continue;
-            };
-            let message = ServerMessage::State {
-                entity,
-                epoch,
-                tick,
-                applied: held.inputs.confirmed(),
-                durable: self.durable_of(held),
-                motion: held.motion,
-                own: held.state.to_vec(),
-                seen: nearest(&scene, entity, held.motion.position, self.setup.config.client_interest_m),
-            };
-            self.tell_client(client, message);
-        }
+    /// The tick that runs, as far as this node knows: the clock's, or the game's if that is ahead.
+    fn tick_at(&self, now: Time) -> Tick {
+        Tick::at(self.clock.mesh_time(now), self.membership.tick_interval()).max(self.last_frame)
     }
 
-    fn scene(&self) -> Vec<SeenEntity> {
-        let own =
-            self.held.iter().map(|(&entity, held)| SeenEntity { entity, motion: held.motion, ghost: false });
-        let ghosts = self.ghosts.by_entity.iter().map(|(&entity, ghost)| SeenEntity {
-            entity,
-            motion: ghost.motion,
-            ghost: true,
-        });
-        own.chain(ghosts).collect()
+    /// The ghosts that this node knows of, as they are at a moment of mesh time: for who looks in from outside.
+    pub fn ghosts_at(&self, at: Time) -> impl Iterator<Item = crate::ghost::Shown<'_>> {
+        self.ghosts.table.shown_at(at)
+    }
+
+    /// How far behind ghosts are shown.
+    #[must_use]
+    pub fn ghost_lag(&self) -> Duration {
+        self.ghosts.table.display_lag()
     }
 }
 
-/// What is within `radius_m` of `centre`, nearest first, as many as fit a datagram.
-fn nearest(scene: &[SeenEntity], viewer: EntityId, centre: Position, radius_m: f64) -> Vec<SeenEntity> {
-    let limit = radius_m * radius_m;
-    let mut near: Vec<(f64, &SeenEntity)> = scene
-        .iter()
-        .filter(|seen| seen.entity != viewer)
-        .map(|seen| (seen.motion.position.distance_squared(centre), seen))
-        .filter(|(distance, _)| *distance <= limit)
-        .collect();
-    let by_distance = |a: &(f64, &SeenEntity), b: &(f64, &SeenEntity)| a.0.total_cmp(&b.0);
-    if near.len() > CLIENT_STATE_ENTITIES_MAX {
-        near.select_nth_unstable_by(CLIENT_STATE_ENTITIES_MAX, by_distance);
-        near.truncate(CLIENT_STATE_ENTITIES_MAX);
+/// Known bugs of this file.
+#[derive(Clone, Copy, Debug)]
+enum Bug {
+    KeepGhosts,
+    IgnoreSamples,
+    KeepPromoted,
+}
+
+/// Whether a known bug is built in, for a checker to see.
+#[cfg(feature = "planted-bugs")]
+fn has_bug(config: &crate::config::NodeConfig, bug: Bug) -> bool {
+    use crate::config::PlantedBug;
+    config.has_bug(match bug {
+        Bug::KeepGhosts => PlantedBug::KeepGhosts,
+        Bug::IgnoreSamples => PlantedBug::IgnoreSamples,
+        Bug::KeepPromoted => PlantedBug::KeepPromoted,
+    })
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+const fn has_bug(_config: &crate::config::NodeConfig, _bug: Bug) -> bool {
+    false
+}
+
+pub(super) fn sight_rules(usual_m: f64, classes: &BTreeMap<u8, f64>) -> SightRules {
+    let classes =
+        classes.iter().map(|(&class, &m)| (crate::ghost::EntityClass(class), Sighting::within(m))).collect();
+    SightRules { usual: Sighting::within(usual_m), classes }
+}
+
+fn subject(entity: EntityId, epoch: AuthorityEpoch, held: &super::Held) -> Subject {
+    let look = &held.look;
+    Subject {
+        entity,
+        epoch,
+        class: look.class,
+        owned: true,
+        motion: held.motion,
+        rotation: look.rotation,
+        state: look.state,
     }
-    near.sort_unstable_by(by_distance);
-    near.into_iter().map(|(_, seen)| *seen).collect()
+}
+
+/// For a count and a log line, which tell the kind of mistake.
+const fn what_is_wrong(error: &GhostError) -> &'static str {
+    match error {
+        GhostError::Wire(_) => "sent ghosts that can't be read",
+        GhostError::Session { .. } => "begins one session of ghosts after another",
+        GhostError::NeverSent => "acknowledged ghosts that were never sent",
+        GhostError::Ahead { .. } => "sent ghosts from the future",
+    }
 }

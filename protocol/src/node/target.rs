@@ -393,7 +393,7 @@ impl Node {
             Some(Arrival { from, epoch: id.epoch, last_tick, asked_at, simulated: false, attached: false });
         self.held.insert(entity, held);
         self.owe_settlement(id, from, now);
-        self.vanish_ghost(entity);
+        self.promote_ghost(entity);
         if !runs {
             let first_tick = last_tick.next();
             self.command(GameCommand::Restore { entity, grant: id.epoch, snapshot: state, first_tick });

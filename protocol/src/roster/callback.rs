@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use crate::action::{ActionNumber, Outcome, Request};
+use crate::ghost::GhostChange;
 use crate::grid::{Motion, Position};
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, ReservationId, SessionId};
 use crate::limits::STATE_BYTES_MAX;
-use crate::node::{ArmedTarget, GhostChange, LeaveReason, ReleaseReason};
+use crate::node::{ArmedTarget, LeaveReason, ReleaseReason};
 use crate::snapshot::{Assembled, ComponentVersions};
 use crate::time::Time;
 
@@ -85,8 +86,6 @@ pub enum Callback {
         /// What it says.
         bytes: Bytes,
     },
-    /// Draw a ghost, or stop.
-    Ghost(GhostChange),
     /// Do what another entity asks; answer with [`Roster::performed`](super::Roster::performed).
     Perform {
         /// Who is asked.
@@ -103,6 +102,8 @@ pub enum Callback {
         /// What came of it.
         outcome: Outcome,
     },
+    /// Draw ghosts, or stop: in this order, and none of them is of an entity that is simulated here.
+    Ghosts(Vec<GhostChange>),
 }
 
 /// An entity that was just frozen: capture it now and answer with [`Roster::frozen`](super::Roster::frozen).

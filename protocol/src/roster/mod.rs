@@ -10,6 +10,7 @@
 mod actions;
 mod callback;
 mod events;
+mod ghosts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,16 +20,20 @@ use bytes::Bytes;
 use crate::action::ActionBook;
 use crate::cell_map::CellMap;
 use crate::event::Happenings;
+use crate::ghost::Look;
 use crate::grid::{Grid, Motion, Position};
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, NodeId, ReservationId, SessionId};
 use crate::limits::STATE_BYTES_MAX;
-use crate::node::{ArmedTarget, CheckpointCopy, GameCommand, GameReport, LeaveReason, Published};
+use crate::node::{
+    ArmedTarget, CheckpointCopy, GameCommand, GameReport, LeaveReason, Published, ReleaseReason,
+};
 use crate::snapshot::{Assembled, CapturedSnapshot};
 use crate::standby::CutOrder;
 use crate::time::{Tick, Time};
 
 pub use actions::Performed;
 pub use callback::{Callback, CutEntry, FreezeOrder, PublishError};
+pub use ghosts::GhostSight;
 
 #[derive(Debug)]
 struct Entry {
@@ -88,6 +93,8 @@ pub struct Roster {
     caused: usize,
     /// A cut that is to be captured after this tick.
     cut: Option<CutOrder>,
+    /// What others simulate. Invariant: nothing that is held.
+    ghosts: ghosts::Ghosts,
     /// Entities that are this node's only from a later tick on, with every command for them since.
     early: BTreeMap<EntityId, Early>,
 }
@@ -114,6 +121,7 @@ impl Roster {
             happenings: Happenings::new(),
             caused: 0,
             cut: None,
+            ghosts: BTreeMap::new(),
             early: BTreeMap::new(),
         }
     }
@@ -186,6 +194,7 @@ impl Roster {
                     return None;
                 }
                 self.held.insert(entity, Entry::new(grant, Some(session), tick, entry));
+                self.ghosts.remove(&entity);
                 Some(Callback::Join { entity, session, name, entry, baseline })
             }
             GameCommand::Leave { entity, grant, why } => {
@@ -224,6 +233,10 @@ impl Roster {
                     Some(_) => drop(self.held.remove(&entity)),
                     None => {}
                 }
+                // What was frozen here is shown on; if it turns out not to be this node's to freeze, it is shown no more.
+                if why == ReleaseReason::Void {
+                    self.ghosts.remove(&entity);
+                }
                 Some(Callback::Release { entity, why })
             }
             GameCommand::Input { entity, grant, seq, bytes } => {
@@ -234,11 +247,14 @@ impl Roster {
                 entry.applied = seq;
                 Some(Callback::Input { entity, seq, bytes })
             }
-            GameCommand::Ghost(change) => Some(Callback::Ghost(change)),
             GameCommand::Action(command) => self.take_action(command, tick),
             GameCommand::Event(event) => {
                 self.happenings.hear(event, tick);
                 None
+            }
+            GameCommand::Ghosts(changes) => {
+                let told = self.take_ghosts(changes);
+                (!told.is_empty()).then_some(Callback::Ghosts(told))
             }
             GameCommand::Checkpoint(order) => {
                 self.cut = Some(order);
@@ -260,7 +276,7 @@ impl Roster {
             | GameCommand::Release { entity, .. }
             | GameCommand::Input { entity, .. } => (*entity, Tick::default()),
             GameCommand::Action(command) => (command.entity(), Tick::default()),
-            GameCommand::Ghost(_) | GameCommand::Event(_) | GameCommand::Checkpoint(_) => {
+            GameCommand::Ghosts(_) | GameCommand::Event(_) | GameCommand::Checkpoint(_) => {
                 return Some(command);
             }
         };
@@ -295,6 +311,7 @@ impl Roster {
             ..Entry::new(grant, session, since, position)
         };
         self.held.insert(entity, entry);
+        self.ghosts.remove(&entity);
     }
 
     /// The game's answer to [`Callback::Join`]: where the player stands, or none if the game refused.
@@ -349,6 +366,7 @@ impl Roster {
             return Err(PublishError::NotFinite { entity, motion });
         }
         self.held.insert(entity, Entry::new(AuthorityEpoch::FIRST, None, tick, motion.position));
+        self.ghosts.remove(&entity);
         self.reports.push(GameReport::Spawned { entity, motion, tick });
         Ok(())
     }
@@ -367,7 +385,8 @@ impl Roster {
         Ok(())
     }
 
-    /// The game publishes an entity at the end of its step; once a tick and entity.
+    /// The game publishes an entity at the end of its step; once a tick and entity: where it is and how it looks, for all
+    /// who see it, and what its own client alone is told.
     ///
     /// If the entity is past the border of an armed target it is frozen here and now: see [`Roster::poll_freeze`].
     ///
@@ -377,20 +396,21 @@ impl Roster {
         &mut self,
         entity: EntityId,
         motion: Motion,
-        state: &[u8],
+        look: Look,
+        own: &[u8],
         now: Time,
     ) -> Result<(), PublishError> {
         let entry = self.held.get_mut(&entity).ok_or(PublishError::NotHeld(entity))?;
         if !motion.is_finite() {
             return Err(PublishError::NotFinite { entity, motion });
         }
-        if state.len() > STATE_BYTES_MAX {
-            return Err(PublishError::StateTooLong { entity, bytes: state.len() });
+        if own.len() > STATE_BYTES_MAX {
+            return Err(PublishError::StateTooLong { entity, bytes: own.len() });
         }
         entry.position = motion.position;
         let Entry { grant, applied, session, .. } = *entry;
-        let state = Bytes::copy_from_slice(state);
-        self.published.push(Published { entity, grant, motion, applied, state });
+        let own = Bytes::copy_from_slice(own);
+        self.published.push(Published { entity, grant, motion, look, applied, own });
         if entry.armed.is_empty() || entry.leaving.is_some() {
             return Ok(());
         }
@@ -428,8 +448,11 @@ impl Roster {
         };
         let last = self.published.swap_remove(index);
         self.held.remove(&order.entity);
+        // Shown as a ghost from here on, until its authority speaks or it comes back.
+        let sight = GhostSight { motion: last.motion, look: last.look, tick };
+        self.ghosts.insert(order.entity, sight);
         self.reports.push(GameReport::Frozen {
-            last,
+            last: Box::new(last),
             target: order.target.target,
             reservation: order.target.reservation,
             snapshot,

@@ -11,10 +11,9 @@ use super::standby::StandbyMessage;
 use crate::action::is_short;
 use crate::limits::{
     ACTION_BYTES_MAX, ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLAIMS_PER_MESSAGE,
-    CLIENT_STATE_ENTITIES_MAX, COPIES_PER_PART_MAX, CREDENTIAL_BYTES_MAX, CUT_ENDED_MAX, CUT_ENTITIES_MAX,
-    EVENT_BYTES_MAX, GHOSTS_PER_DATAGRAM, INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX, LEASE_US_MIN, LIVES_MAX,
-    NAME_BYTES_MAX, REASON_BYTES_MAX, RECOVERY_PARTS_MAX, SETTLED_PER_MESSAGE_MAX, STATE_BYTES_MAX,
-    VOTERS_MAX,
+    COPIES_PER_PART_MAX, CREDENTIAL_BYTES_MAX, CUT_ENDED_MAX, CUT_ENTITIES_MAX, EVENT_BYTES_MAX,
+    INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX, LEASE_US_MIN, LIVES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
+    RECOVERY_PARTS_MAX, SETTLED_PER_MESSAGE_MAX, STATE_BYTES_MAX, VOTERS_MAX,
 };
 
 type Checked = Result<(), WireError>;
@@ -66,10 +65,8 @@ pub(super) fn message(message: &Message) -> Checked {
         Message::Recovery(said) => recovery(said),
         Message::Standby(said) => standby(said),
         Message::Warmed { versions, .. } => require(versions.check().is_ok(), "component versions"),
-        Message::Ghosts { updates, .. } => {
-            require(updates.len() <= GHOSTS_PER_DATAGRAM, "ghosts")?;
-            require(updates.iter().all(|update| update.motion.is_finite()), "ghost's motion")
-        }
+        // They travel without a head.
+        Message::Ghosts => require(false, "kind"),
         Message::Admit { name, entry, .. } => {
             require(name.len() <= NAME_BYTES_MAX, "name")?;
             require(entry.x.is_finite() && entry.y.is_finite() && entry.z.is_finite(), "entry position")
@@ -175,17 +172,18 @@ fn standby(message: &StandbyMessage) -> Checked {
 pub(super) fn client(message: &ClientMessage) -> Checked {
     match message {
         ClientMessage::Inputs { inputs: sent, .. } => inputs(sent),
+        ClientMessage::Ghosts { .. } => require(false, "kind"),
         ClientMessage::Hello { .. } | ClientMessage::Logout => Ok(()),
     }
 }
 
 pub(super) fn server(message: &ServerMessage) -> Checked {
     match message {
-        ServerMessage::State { motion, own, seen, .. } => {
-            require(motion.is_finite() && seen.iter().all(|entity| entity.motion.is_finite()), "motion")?;
-            require(own.len() <= STATE_BYTES_MAX, "own state")?;
-            require(seen.len() <= CLIENT_STATE_ENTITIES_MAX, "seen entities")
+        ServerMessage::State { motion, own, .. } => {
+            require(motion.is_finite(), "motion")?;
+            require(own.len() <= STATE_BYTES_MAX, "own state")
         }
+        ServerMessage::Ghosts { .. } => require(false, "kind"),
         ServerMessage::Preconnect { invitation: to } | ServerMessage::Redirect { invitation: to, .. } => {
             invitation(to)
         }

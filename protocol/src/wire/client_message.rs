@@ -34,19 +34,13 @@ pub enum ClientMessage {
         /// The inputs.
         inputs: Vec<InputMessage>,
     },
+    /// Datagram: which of the ghosts' bytes have come. It travels as it is, without a head.
+    Ghosts {
+        /// An acknowledgement of [`ghost`](crate::ghost).
+        bytes: Vec<u8>,
+    },
     /// The player wants to leave the world.
     Logout,
-}
-
-/// An entity that a client sees.
-#[derive(Clone, Copy, PartialEq, Debug, Archive, Serialize, Deserialize)]
-pub struct SeenEntity {
-    /// Which.
-    pub entity: EntityId,
-    /// Where it is and how it moves.
-    pub motion: Motion,
-    /// Whether another node simulates it.
-    pub ghost: bool,
 }
 
 /// Why a client's connection ends.
@@ -121,7 +115,7 @@ pub enum ServerMessage {
         /// Microseconds between two ticks.
         tick_interval_us: u64,
     },
-    /// Datagram, each tick: the player's own state and what is near.
+    /// Datagram, each tick: the player's own state.
     State {
         /// Whom the client plays.
         entity: EntityId,
@@ -137,8 +131,12 @@ pub enum ServerMessage {
         motion: Motion,
         /// What the game published beside it.
         own: Vec<u8>,
-        /// Who is near, nearest first.
-        seen: Vec<SeenEntity>,
+    },
+    /// What the player sees of others: reliably if it is a piece of the stream, else a datagram. It travels as it is,
+    /// without a head.
+    Ghosts {
+        /// Bytes of [`ghost`](crate::ghost).
+        bytes: Vec<u8>,
     },
     /// Step 5: connect there in the background.
     Preconnect {

@@ -1,4 +1,5 @@
-//! Frames: a version byte, the length of the head, the rkyv-archived head, then the blob as it is.
+//! Frames: a version byte, the length of the head, the rkyv-archived head, then the blob as it is. What is of ghosts has a
+//! version byte of its own and no head: it is packed already.
 
 use bytes::Bytes;
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
@@ -10,10 +11,13 @@ use rkyv::{Archive, Deserialize, Serialize};
 use super::check;
 use super::client_message::{ClientMessage, ServerMessage, SessionReply, SessionRequest};
 use super::message::{Hello, Message};
-use crate::limits::{BLOB_BYTES_MAX, CLIENT_MESSAGE_BYTES_MAX, HEAD_BYTES_MAX};
+use crate::ghost::GHOST_WIRE_VERSION;
+use crate::limits::{BLOB_BYTES_MAX, CLIENT_MESSAGE_BYTES_MAX, GHOST_BYTES_MAX, HEAD_BYTES_MAX};
 
 /// The version of every frame. A frame of another version is refused.
 pub const WIRE_VERSION: u8 = 1;
+
+const _: () = assert!(WIRE_VERSION & 0x80 == 0 && GHOST_WIRE_VERSION & 0x80 != 0);
 
 const PREFIX_BYTES: usize = 5;
 /// Room that most frames fit into.
@@ -72,7 +76,7 @@ pub struct Frame {
 /// Never for messages within the limits: archiving to memory can't fail.
 #[must_use]
 pub fn encode_mesh(message: &Message) -> Bytes {
-    encode(message)
+    if matches!(message, Message::Ghosts) { Bytes::new() } else { encode(message) }
 }
 
 /// Reads a mesh message from a whole frame.
@@ -80,6 +84,9 @@ pub fn encode_mesh(message: &Message) -> Bytes {
 /// # Errors
 /// If the frame is cut short, of another version, too long, malformed or out of range.
 pub fn decode_mesh(frame: &Bytes) -> Result<Frame, WireError> {
+    if is_of_ghosts(frame)? {
+        return Ok(Frame { message: Message::Ghosts, blob: frame.clone() });
+    }
     let (message, blob) = decode::<Message>(frame, HEAD_BYTES_MAX)?;
     if blob.len() > BLOB_BYTES_MAX {
         return Err(WireError::TooLong { part: "blob", bytes: blob.len(), max: BLOB_BYTES_MAX });
@@ -89,10 +96,10 @@ pub fn decode_mesh(frame: &Bytes) -> Result<Frame, WireError> {
 }
 
 macro_rules! plain_codec {
-    ($encode:ident, $decode:ident, $type:ty, $check:path, $what:literal) => {
+    ($vis:vis $encode:ident, $decode:ident, $type:ty, $check:path, $what:literal) => {
         #[doc = concat!("Archives ", $what, ".")]
         #[must_use]
-        pub fn $encode(value: &$type) -> Bytes {
+        $vis fn $encode(value: &$type) -> Bytes {
             encode(value)
         }
 
@@ -100,7 +107,7 @@ macro_rules! plain_codec {
         ///
         /// # Errors
         /// If the bytes are cut short, of another version, too long, malformed or out of range.
-        pub fn $decode(bytes: &Bytes) -> Result<$type, WireError> {
+        $vis fn $decode(bytes: &Bytes) -> Result<$type, WireError> {
             let (value, rest) = decode::<$type>(bytes, CLIENT_MESSAGE_BYTES_MAX)?;
             if !rest.is_empty() {
                 return Err(WireError::TooLong { part: "tail", bytes: rest.len(), max: 0 });
@@ -111,23 +118,84 @@ macro_rules! plain_codec {
     };
 }
 
-plain_codec!(encode_client, decode_client, ClientMessage, check::client, "a client's message");
-plain_codec!(encode_server, decode_server, ServerMessage, check::server, "a node's message to a client");
+plain_codec!(encode_said, decode_said, ClientMessage, check::client, "a client's message with a head");
 plain_codec!(
-    encode_session_request,
+    encode_told,
+    decode_told,
+    ServerMessage,
+    check::server,
+    "a node's message to a client with a head"
+);
+plain_codec!(
+    pub encode_session_request,
     decode_session_request,
     SessionRequest,
     check::session_request,
     "a request at the coordinator's door"
 );
 plain_codec!(
-    encode_session_reply,
+    pub encode_session_reply,
     decode_session_reply,
     SessionReply,
     check::session_reply,
     "an answer of the coordinator's door"
 );
-plain_codec!(encode_hello, decode_hello, Hello, check::hello, "the core's part of a hello");
+plain_codec!(pub encode_hello, decode_hello, Hello, check::hello, "the core's part of a hello");
+
+/// Archives a client's message.
+#[must_use]
+pub fn encode_client(value: &ClientMessage) -> Bytes {
+    if let ClientMessage::Ghosts { bytes } = value {
+        Bytes::copy_from_slice(bytes)
+    } else {
+        encode_said(value)
+    }
+}
+
+/// Reads a client's message.
+///
+/// # Errors
+/// If the bytes are cut short, of another version, too long, malformed or out of range.
+pub fn decode_client(bytes: &Bytes) -> Result<ClientMessage, WireError> {
+    if is_of_ghosts(bytes)? {
+        Ok(ClientMessage::Ghosts { bytes: bytes.to_vec() })
+    } else {
+        decode_said(bytes)
+    }
+}
+
+/// Archives a node's message to a client.
+#[must_use]
+pub fn encode_server(value: &ServerMessage) -> Bytes {
+    if let ServerMessage::Ghosts { bytes } = value {
+        Bytes::copy_from_slice(bytes)
+    } else {
+        encode_told(value)
+    }
+}
+
+/// Reads a node's message to a client.
+///
+/// # Errors
+/// If the bytes are cut short, of another version, too long, malformed or out of range.
+pub fn decode_server(bytes: &Bytes) -> Result<ServerMessage, WireError> {
+    if is_of_ghosts(bytes)? {
+        Ok(ServerMessage::Ghosts { bytes: bytes.to_vec() })
+    } else {
+        decode_told(bytes)
+    }
+}
+
+/// Whether bytes are of ghosts. What they say is for [`ghost`](crate::ghost) to check.
+fn is_of_ghosts(bytes: &Bytes) -> Result<bool, WireError> {
+    if bytes.first() != Some(&GHOST_WIRE_VERSION) {
+        return Ok(false);
+    }
+    if bytes.len() > GHOST_BYTES_MAX {
+        return Err(WireError::TooLong { part: "blob", bytes: bytes.len(), max: GHOST_BYTES_MAX });
+    }
+    Ok(true)
+}
 
 fn encode<T>(value: &T) -> Bytes
 where

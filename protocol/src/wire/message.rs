@@ -7,7 +7,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use super::refuse::RefuseReason;
 use crate::cell_map::{CellMapDiff, CellMapImage};
-use crate::grid::{CellId, GridConfig, Motion};
+use crate::grid::{CellId, GridConfig};
 use crate::id::{
     AuthorityEpoch, EntityId, HandoffId, Incarnation, InputSeq, NodeId, Peer, ReservationId, SessionId, Term,
 };
@@ -22,13 +22,13 @@ pub enum Lane {
     Control,
     /// Each message on its own: `Transfer` and its answers.
     Cutover,
-    /// Actions and relayed inputs.
+    /// Actions, relayed inputs, and the streams of ghosts, which number their pieces.
     Action,
     /// Pre-copied snapshots.
     Precopy,
     /// Checkpoints and reports.
     Checkpoint,
-    /// Ghost updates: may be lost, doubled or late.
+    /// Samples of ghosts and their acknowledgements: may be lost, doubled or late.
     Datagram,
 }
 
@@ -152,17 +152,6 @@ pub struct AuthorityChange {
     pub tick: Tick,
     /// What happened.
     pub event: AuthorityEvent,
-}
-
-/// A ghost's newest state, as its owner sends it.
-#[derive(Clone, Copy, PartialEq, Debug, Archive, Serialize, Deserialize)]
-pub struct GhostUpdate {
-    /// Which entity.
-    pub entity: EntityId,
-    /// The authority that says so.
-    pub epoch: AuthorityEpoch,
-    /// Where it is and how it moves.
-    pub motion: Motion,
 }
 
 /// How an entity stands at a node, in a census.
@@ -411,13 +400,9 @@ pub enum Message {
     },
 
     // Replication.
-    /// Node -> neighbour: entities near the border.
-    Ghosts {
-        /// The tick that they show.
-        tick: Tick,
-        /// The entities.
-        updates: Vec<GhostUpdate>,
-    },
+    /// Node -> neighbour: what of its own is near the neighbour's cells, and the neighbour's acknowledgements. Blob: bytes
+    /// of [`ghost`](crate::ghost), which travel as they are, without a head.
+    Ghosts,
 
     // Sessions.
     /// Coordinator -> node: let this player in. Blob: the character's baseline, or nothing.

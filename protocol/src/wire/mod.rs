@@ -12,9 +12,7 @@ mod refuse;
 mod standby;
 
 pub use action::{ActionMessage, Missed};
-pub use client_message::{
-    ByeReason, ClientMessage, Invitation, SeenEntity, ServerMessage, SessionReply, SessionRequest,
-};
+pub use client_message::{ByeReason, ClientMessage, Invitation, ServerMessage, SessionReply, SessionRequest};
 pub use codec::{
     Frame, WIRE_VERSION, WireError, decode_client, decode_hello, decode_mesh, decode_server,
     decode_session_reply, decode_session_request, encode_client, encode_hello, encode_mesh, encode_server,
@@ -23,8 +21,8 @@ pub use codec::{
 pub use event::EventMessage;
 pub use lease::{Assignment, LeaseMessage};
 pub use message::{
-    AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, GhostUpdate, Hello,
-    InputMessage, Lane, Load, Message, PrepareOutcome, PrepareRequest,
+    AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, Hello, InputMessage, Lane,
+    Load, Message, PrepareOutcome, PrepareRequest,
 };
 pub use recovery::{Captured, Claim, ClaimKind, NewestCut, Order, RecoveryMessage, Round};
 pub use refuse::RefuseReason;

@@ -166,6 +166,5 @@ pub(crate) fn state_at(epoch: AuthorityEpoch, tick: u64, applied: u32, durable: 
         durable: InputSeq(durable),
         motion: Motion::default(),
         own: Vec::new(),
-        seen: Vec::new(),
     }
 }

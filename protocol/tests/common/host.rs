@@ -6,6 +6,7 @@ use std::sync::Arc;
 use selvedge_protocol::action::{Failure, Outcome};
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::config::NodeConfig;
+use selvedge_protocol::ghost::{GhostChange, Look, State, Value};
 use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::handoff::client::ConnectionId;
 use selvedge_protocol::id::{ClientId, EntityId, InputSeq, NodeId};
@@ -21,6 +22,8 @@ use super::{TICK, node_id};
 pub struct Game {
     pub points: BTreeMap<EntityId, Point>,
     pub refuse: bool,
+    /// What it has heard of ghosts.
+    pub ghosts: Vec<GhostChange>,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -47,6 +50,19 @@ pub struct Host {
     pub(super) next_client: u64,
     pub(super) clients: BTreeMap<ClientId, (usize, ConnectionId)>,
     pub(super) connections: BTreeMap<(usize, ConnectionId), ClientId>,
+}
+
+/// What others see of a point: how many inputs have reached it.
+fn look(point: &Point) -> Look {
+    let mut state = State::new();
+    state.set(3, Value::Unsigned(point.inputs.len() as u64)).unwrap();
+    Look::default().with_state(state)
+}
+
+impl Game {
+    pub fn look(&self, entity: EntityId) -> Look {
+        look(&self.points[&entity])
+    }
 }
 
 impl Host {
@@ -108,7 +124,7 @@ impl Host {
         for (&entity, point) in &mut self.game.points {
             point.motion.position = point.motion.after(TICK);
             let state = u32::try_from(point.inputs.len()).unwrap().to_le_bytes();
-            roster.publish(entity, point.motion, &state, now).unwrap();
+            roster.publish(entity, point.motion, look(point), &state, now).unwrap();
         }
         while let Some(order) = roster.poll_freeze() {
             let entity = order.entity;
@@ -165,7 +181,6 @@ impl Game {
             }
             Callback::Release { entity, .. } => drop(self.points.remove(&entity)),
             Callback::Input { entity, seq, .. } => self.points.get_mut(&entity).unwrap().inputs.push(seq.0),
-            Callback::Ghost(_) => {}
             Callback::Perform { entity, request } => {
                 let point = self.points.get_mut(&entity).unwrap();
                 point.deeds.extend_from_slice(&request.bytes);
@@ -181,6 +196,7 @@ impl Game {
                     Outcome::Failed(Failure::NoSuchEntity) => b'n',
                 });
             }
+            Callback::Ghosts(changes) => self.ghosts.extend(changes),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a body is made of, and how it travels.
 
 use bytes::{Buf, BufMut};
+use selvedge_protocol::ghost::{Look, State, Value};
 use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::id::{InputSeq, SessionId};
 use selvedge_protocol::snapshot::{Assembled, CapturedSnapshot, SnapshotView, SnapshotWriter};
@@ -217,7 +218,17 @@ impl Body {
         writer.finish(InputSeq(self.ledger.last_seq)).ok()
     }
 
-    /// What is published beside the motion.
+    /// How it looks: what kind it is, and how many inputs have reached it.
+    pub(crate) fn look(&self) -> Look {
+        let mut state = State::new();
+        let player = matches!(self.kind, Kind::Player { .. });
+        // Two small fields always fit.
+        let _ = state.set(0, Value::Flag(player));
+        let _ = state.set(1, Value::Unsigned(u64::from(self.ledger.last_seq)));
+        Look::default().with_state(state)
+    }
+
+    /// What its own client alone is told.
     pub(crate) fn state(&self) -> Vec<u8> {
         match self.kind {
             Kind::Npc => Vec::new(),

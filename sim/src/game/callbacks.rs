@@ -1,7 +1,8 @@
 //! What the game does when the roster calls it.
 
+use selvedge_protocol::ghost::GhostChange;
 use selvedge_protocol::id::EntityId;
-use selvedge_protocol::node::{GameCommand, GhostChange};
+use selvedge_protocol::node::{GameCommand, ReleaseReason};
 use selvedge_protocol::roster::Callback;
 use selvedge_protocol::snapshot::{Assembled, ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::Tick;
@@ -28,6 +29,7 @@ impl Game {
                 let mut body = Body::player(session, name, self.grid.clamp(entry), baseline.as_ref());
                 self.endow(entity, &mut body);
                 self.roster.joined(entity, Some(body.motion), tick);
+                self.ghosts.remove(&entity);
                 self.bodies.insert(entity, body);
             }
             Callback::Leave { entity, session, .. } => {
@@ -54,17 +56,22 @@ impl Game {
                 let body = self.arrived(id.entity, &snapshot).filter(|_| self.is_willing());
                 self.roster.admitted(id, &snapshot, body.is_some(), tick);
                 if let Some(body) = body {
+                    self.ghosts.remove(&id.entity);
                     self.bodies.insert(id.entity, body);
                 }
             }
             Callback::Restore { entity, snapshot } => {
                 self.warm.remove(&entity);
+                self.ghosts.remove(&entity);
                 if let Some(body) = self.arrived(entity, &snapshot) {
                     self.bodies.insert(entity, body);
                 }
             }
-            Callback::Release { entity, .. } => {
+            Callback::Release { entity, why } => {
                 self.warm.remove(&entity);
+                if why == ReleaseReason::Void {
+                    self.ghosts.remove(&entity);
+                }
                 if !self.roster.holds(entity) {
                     self.bodies.remove(&entity);
                 }
@@ -80,14 +87,38 @@ impl Game {
             }
             Callback::Perform { entity, request } => self.perform(entity, &request, tick),
             Callback::Settled { entity, number, outcome } => self.settled(entity, number, &outcome),
-            Callback::Ghost(change) => match change {
-                GhostChange::Appeared { entity, motion, .. } | GhostChange::Moved { entity, motion, .. } => {
-                    self.ghosts.insert(entity, motion);
+            Callback::Ghosts(changes) => changes.iter().for_each(|change| self.on_ghost(change)),
+        }
+    }
+
+    /// A game must never hear of a ghost that it simulates, nor of one out of turn.
+    fn on_ghost(&mut self, change: &GhostChange) {
+        let entity = change.entity();
+        if self.bodies.contains_key(&entity) {
+            self.complaints.push((entity, format!("{change:?} beside the body itself")));
+        }
+        let in_turn = match *change {
+            GhostChange::Appeared { motion, look, .. } => {
+                self.ghosts.insert(entity, (motion, look)).is_none()
+            }
+            GhostChange::Vanished { .. } => self.ghosts.remove(&entity).is_some(),
+            GhostChange::Moved { motion, rotation, .. } => match self.ghosts.get_mut(&entity) {
+                Some((at, look)) => {
+                    (*at, look.rotation) = (motion, rotation);
+                    true
                 }
-                GhostChange::Vanished { entity } => {
-                    self.ghosts.remove(&entity);
-                }
+                None => false,
             },
+            GhostChange::Changed { state, .. } => match self.ghosts.get_mut(&entity) {
+                Some((_, look)) => {
+                    look.state = state;
+                    true
+                }
+                None => false,
+            },
+        };
+        if !in_turn {
+            self.complaints.push((entity, format!("{change:?} out of turn")));
         }
     }
 

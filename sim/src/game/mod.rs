@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use selvedge_protocol::cell_map::CellMap;
+use selvedge_protocol::ghost::Look;
 use selvedge_protocol::grid::{Grid, Motion, Position, Velocity};
 use selvedge_protocol::id::{EntityId, NodeId};
 use selvedge_protocol::node::{GameCommand, GameReport};
@@ -48,7 +49,7 @@ pub(crate) struct Game {
     bodies: BTreeMap<EntityId, Body>,
     warm: BTreeMap<EntityId, Body>,
     /// Ghosts shown.
-    ghosts: BTreeMap<EntityId, Motion>,
+    ghosts: BTreeMap<EntityId, (Motion, Look)>,
     last_tick: Option<Tick>,
     /// Nothing moves and nothing is born any more.
     calm: bool,
@@ -114,6 +115,16 @@ impl Game {
         self.roster.entities()
     }
 
+    /// How an entity that the game simulates is published.
+    pub(crate) fn published(&self, entity: EntityId) -> Option<(Motion, Look)> {
+        self.bodies.get(&entity).map(|body| (body.motion, body.look()))
+    }
+
+    /// The ghosts that the game shows.
+    pub(crate) fn ghosts(&self) -> impl Iterator<Item = (EntityId, &(Motion, Look))> {
+        self.ghosts.iter().map(|(&entity, ghost)| (entity, ghost))
+    }
+
     /// What the game was given since the last call that makes no sense.
     pub(crate) fn take_complaints(&mut self) -> Vec<(EntityId, String)> {
         core::mem::take(&mut self.complaints)
@@ -162,6 +173,7 @@ impl Game {
             if self.roster.spawn(entity, motion, tick).is_ok() {
                 let mut body = Body::npc(motion);
                 self.endow(entity, &mut body);
+                self.ghosts.remove(&entity);
                 self.bodies.insert(entity, body);
             }
             self.collect();
@@ -223,7 +235,7 @@ impl Game {
         let Some(body) = self.bodies.get(&entity) else {
             return;
         };
-        if self.roster.publish(entity, body.motion, &body.state(), now).is_err() {
+        if self.roster.publish(entity, body.motion, body.look(), &body.state(), now).is_err() {
             // The roster no longer holds what the game still has: the game is wrong, and the checks will say so.
             return;
         }
@@ -235,8 +247,10 @@ impl Game {
                 self.roster.writer(frozen, &order.have)
             };
             let snapshot = self.bodies.get(&frozen).and_then(|body| body.capture(writer));
-            if self.roster.frozen(order, snapshot, tick) {
-                self.bodies.remove(&frozen);
+            if self.roster.frozen(order, snapshot, tick)
+                && let Some(body) = self.bodies.remove(&frozen)
+            {
+                self.ghosts.insert(frozen, (body.motion, body.look()));
             }
             self.collect();
         }

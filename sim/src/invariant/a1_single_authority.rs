@@ -72,6 +72,7 @@ impl Invariant for SingleAuthority {
                 | Fact::TokenShown { .. }
                 | Fact::Admitted { .. }
                 | Fact::Action { .. }
+                | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. }
                 | Fact::Inspected(_) => {}
             }

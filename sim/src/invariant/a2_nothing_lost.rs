@@ -126,6 +126,7 @@ impl Invariant for NothingLost {
                 | Fact::Admitted { .. }
                 | Fact::LeaseOutlived { .. }
                 | Fact::Action { .. }
+                | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }
         }

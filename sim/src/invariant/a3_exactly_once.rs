@@ -83,6 +83,7 @@ impl Invariant for ExactlyOnce {
                 | Fact::TokenShown { .. }
                 | Fact::Admitted { .. }
                 | Fact::Action { .. }
+                | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }
         }

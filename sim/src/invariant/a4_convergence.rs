@@ -50,6 +50,7 @@ impl Invariant for Convergence {
                 | Fact::TokenShown { .. }
                 | Fact::Admitted { .. }
                 | Fact::Action { .. }
+                | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }
         }

@@ -58,6 +58,7 @@ impl Invariant for Tokens {
                 | Fact::Client { .. }
                 | Fact::CoordinatorSawViolation { .. }
                 | Fact::Action { .. }
+                | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. }
                 | Fact::Inspected(_) => {}
             }

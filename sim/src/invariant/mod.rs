@@ -6,6 +6,7 @@ mod a3_actions;
 mod a3_exactly_once;
 mod a4_convergence;
 mod a5_tokens;
+mod ghosts;
 mod items_conserved;
 mod own_lease;
 mod whole_snapshots;
@@ -27,6 +28,7 @@ pub use a3_actions::{ActionFact, ActionsOnce};
 pub use a3_exactly_once::ExactlyOnce;
 pub use a4_convergence::Convergence;
 pub use a5_tokens::Tokens;
+pub use ghosts::Ghosts;
 pub use items_conserved::ItemsConserved;
 pub use own_lease::OwnLease;
 pub use whole_snapshots::WholeSnapshots;
@@ -234,6 +236,15 @@ pub enum Fact {
         /// What.
         what: String,
     },
+    /// What a game shows of others' entities; looked at every second.
+    GhostsShown {
+        /// The node.
+        node: usize,
+        /// The ghosts.
+        entities: Vec<EntityId>,
+        /// Of what its core takes for ghosts, those that it holds itself.
+        beside: Vec<EntityId>,
+    },
     /// The whole mesh was looked at, after faults and movement stopped.
     Inspected(Inspection),
 }
@@ -273,6 +284,12 @@ pub struct Inspection {
     pub ownerless: Vec<CellId>,
     /// Whether a process is still away that comes back.
     pub waiting: bool,
+    /// How far across a border entities are seen, in metres.
+    pub margin_m: f64,
+    /// What the games show of others' entities.
+    pub ghosts: Vec<GhostView>,
+    /// Entities that a node's game doesn't show though they are near the node's cells.
+    pub unseen: Vec<(usize, EntityId)>,
     /// Entities that a game simulates though its core doesn't hold them.
     pub unheld: Vec<(usize, EntityId)>,
     /// Actions of or to an entity at a node that aren't settled, and how many.
@@ -294,6 +311,21 @@ pub struct Held {
     pub simulated: bool,
     /// The node that it should be handed to by now, if any.
     pub belongs_to: Option<usize>,
+}
+
+/// A ghost at a node, and how it stands to its original.
+#[derive(Clone, Debug)]
+pub struct GhostView {
+    /// The node that shows it.
+    pub node: usize,
+    /// The entity.
+    pub entity: EntityId,
+    /// How far it is from its original, in metres; none if nobody simulates that.
+    pub off_m: Option<f64>,
+    /// Whether it has the original's state.
+    pub alike: bool,
+    /// How far the original is from the node's cells, in metres.
+    pub away_m: f64,
 }
 
 /// A player's machine.
@@ -360,5 +392,6 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant + Send>> {
         Box::new(Convergence::default()),
         Box::new(Tokens::default()),
         Box::new(WholeSnapshots),
+        Box::new(Ghosts::default()),
     ]
 }

@@ -32,6 +32,7 @@ impl Invariant for OwnLease {
             | Fact::TokenShown { .. }
             | Fact::Admitted { .. }
             | Fact::Action { .. }
+            | Fact::GhostsShown { .. }
             | Fact::GameComplained { .. }
             | Fact::Inspected(_) => None,
         });

@@ -31,6 +31,7 @@ impl Invariant for WholeSnapshots {
             | Fact::TokenShown { .. }
             | Fact::Action { .. }
             | Fact::Admitted { .. }
+            | Fact::GhostsShown { .. }
             | Fact::Inspected(_) => None,
         });
         match complaint {

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use bytes::Bytes;
+use selvedge_protocol::ghost::is_stream;
 use selvedge_protocol::handoff::client::{ClientEvent, ClientInput, ClientOutput, ConnectionId};
 use selvedge_protocol::id::ClientId;
 use selvedge_protocol::node::Input;
@@ -162,7 +163,7 @@ impl World {
             return;
         }
         let frame = encode_client(message);
-        if matches!(message, ClientMessage::Inputs { .. }) {
+        if matches!(message, ClientMessage::Inputs { .. } | ClientMessage::Ghosts { .. }) {
             for at in self.connections.datagram(conn, self.now).into_iter().flatten() {
                 self.queue.push(at, Event::ToNode { conn, frame: frame.clone() });
             }
@@ -205,6 +206,7 @@ impl World {
         let admitted = match message {
             ServerMessage::Parked { entity } | ServerMessage::Attached { entity, .. } => Some(*entity),
             ServerMessage::State { .. }
+            | ServerMessage::Ghosts { .. }
             | ServerMessage::Preconnect { .. }
             | ServerMessage::Redirect { .. }
             | ServerMessage::Bye { .. } => None,
@@ -221,7 +223,16 @@ impl World {
             return;
         }
         let frame = encode_server(message);
-        if matches!(message, ServerMessage::State { .. }) {
+        let may_be_lost = match message {
+            ServerMessage::State { .. } => true,
+            ServerMessage::Ghosts { bytes } => !is_stream(bytes),
+            ServerMessage::Parked { .. }
+            | ServerMessage::Attached { .. }
+            | ServerMessage::Preconnect { .. }
+            | ServerMessage::Redirect { .. }
+            | ServerMessage::Bye { .. } => false,
+        };
+        if may_be_lost {
             for at in self.connections.datagram(conn, self.now).into_iter().flatten() {
                 self.queue.push(at, Event::ToPlayer { conn, frame: frame.clone() });
             }

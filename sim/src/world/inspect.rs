@@ -1,11 +1,14 @@
 //! The look at the whole mesh after faults and movement stopped.
 
+use std::collections::BTreeSet;
+
 use selvedge_protocol::authority::Standing;
-use selvedge_protocol::grid::CellId;
+use selvedge_protocol::ghost::Look;
+use selvedge_protocol::grid::{CellId, Motion, Position};
 use selvedge_protocol::id::EntityId;
 
 use super::World;
-use crate::invariant::{Fact, Held, Inspection, PlayerView};
+use crate::invariant::{Fact, GhostView, Held, Inspection, PlayerView};
 
 impl World {
     pub(super) fn on_inspect(&mut self) {
@@ -30,6 +33,9 @@ impl World {
             })
             .collect();
         let bound = self.scenario.settle_within;
+        let margin_m = self.scenario.coordinator.world.interest_margin_m;
+        let ghosts = alive().flat_map(|node| self.ghosts_at(node)).collect();
+        let unseen = alive().flat_map(|node| self.unseen_by(node)).collect();
         let ownerless = self.ownerless();
         let waiting = self.now < self.quiet_from;
         self.facts.push(Fact::Inspected(Inspection {
@@ -37,6 +43,9 @@ impl World {
             bound,
             held,
             players,
+            margin_m,
+            ghosts,
+            unseen,
             unheld,
             unsettled,
             purses,
@@ -80,6 +89,46 @@ impl World {
         let games = self.nodes[node].game.iter();
         let purses = games.flat_map(|game| game.entities().map(|entity| (entity, game.purse(entity))));
         purses.filter_map(|(entity, purse)| Some((entity, purse?.all().collect()))).collect()
+    }
+
+    fn ghosts_at(&self, node: usize) -> Vec<GhostView> {
+        let shown = self.nodes[node].game.iter().flat_map(|game| game.ghosts());
+        let view = |(entity, &(motion, look)): (EntityId, &(Motion, Look))| {
+            let mut games = self.nodes.iter().filter_map(|host| host.game.as_ref());
+            let original = games.find(|game| game.simulates(entity)).and_then(|game| game.published(entity));
+            GhostView {
+                node,
+                entity,
+                off_m: original.map(|(is, _)| is.position.distance(motion.position)),
+                alike: original.is_some_and(|(_, is)| is.state == look.state),
+                away_m: original.map_or(f64::INFINITY, |(is, _)| self.distance_m(node, is.position)),
+            }
+        };
+        shown.map(view).collect()
+    }
+
+    /// What others simulate well within the margin of the node's cells, and its game doesn't show.
+    fn unseen_by(&self, node: usize) -> Vec<(usize, EntityId)> {
+        let Some(game) = &self.nodes[node].game else {
+            return Vec::new();
+        };
+        let near_m = self.scenario.coordinator.world.interest_margin_m * 0.9;
+        let shown: BTreeSet<EntityId> = game.ghosts().map(|(entity, _)| entity).collect();
+        let others = (0..self.nodes.len()).filter(|&other| other != node && self.nodes[other].alive);
+        let simulated = others.filter_map(|other| self.nodes[other].game.as_ref()).flat_map(|game| {
+            game.entities().filter_map(|entity| Some((entity, game.published(entity)?.0.position)))
+        });
+        let unseen = simulated.filter(|&(entity, position)| {
+            !game.simulates(entity) && !shown.contains(&entity) && self.distance_m(node, position) <= near_m
+        });
+        unseen.map(|(entity, _)| (node, entity)).collect()
+    }
+
+    /// From a node's cells, by its own map; infinite if it has none.
+    fn distance_m(&self, node: usize, position: Position) -> f64 {
+        let host = &self.nodes[node];
+        let cells = host.map.iter().flat_map(|map| map.cells_of(host.id));
+        cells.map(|cell| self.grid.distance_to(position, cell)).fold(f64::INFINITY, f64::min)
     }
 
     fn unheld_by(&self, node: usize) -> Vec<(usize, EntityId)> {

@@ -268,6 +268,7 @@ impl World {
             }
             NodeEvent::Recovered { entity, epoch, .. } => self.note_recovered(*entity, *epoch),
             NodeEvent::RegistrationRefused { .. }
+            | NodeEvent::GhostsShown { .. }
             | NodeEvent::Checkpointed { .. }
             | NodeEvent::CheckpointLost { .. }
             | NodeEvent::StandbyFull { .. } => {}

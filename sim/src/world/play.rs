@@ -7,7 +7,7 @@ use selvedge_protocol::grid::Position;
 use selvedge_protocol::handoff::client::ClientInput;
 use selvedge_protocol::id::{AuthorityEpoch, EntityId};
 use selvedge_protocol::node::{ActionNews, ActionReport, GameReport, Input, Published};
-use selvedge_protocol::time::Tick;
+use selvedge_protocol::time::{Tick, Time};
 
 use super::World;
 use crate::dice::Dice;
@@ -22,6 +22,8 @@ const LIFE_STREAMS: u64 = 1_000_000;
 const TRADE_STREAMS: u64 = 1 << 40;
 /// Places that a game is given to put NPCs at.
 const PLACES: usize = 4;
+/// Ticks between two looks at what a game shows of others' entities.
+const GHOSTS_LOOK_TICKS: u64 = 30;
 
 impl World {
     /// Starts a node's game once it is registered, has a map and knows mesh time.
@@ -87,6 +89,12 @@ impl World {
         let reports = game.tick(TickFrame { tick, now: clock, commands, stats: &mut self.stats }, &places);
         for (entity, what) in game.take_complaints() {
             self.facts.push(Fact::GameComplained { node, entity, what });
+        }
+        if tick.0.is_multiple_of(GHOSTS_LOOK_TICKS) {
+            let entities = game.ghosts().map(|(entity, _)| entity).collect();
+            let own = host.machine.ghosts_at(Time::ZERO).map(|shown| shown.entity);
+            let beside = own.filter(|&entity| host.machine.standing(entity).is_some()).collect();
+            self.facts.push(Fact::GhostsShown { node, entities, beside });
         }
         for report in reports {
             let at = (now + host.dice.micros((0, 1_000))).max(host.last_report_at);
@@ -291,7 +299,7 @@ fn published_fact(node: usize, tick: Tick, published: &Published) -> Fact {
         epoch: published.grant,
         tick,
         applied: published.applied.0,
-        ledger: Ledger::decode(&published.state),
+        ledger: Ledger::decode(&published.own),
     }
 }
 

@@ -89,7 +89,7 @@ impl Tap {
     fn note(&mut self, from: Process, to: Process, message: &Message, arrived: bool) {
         let chatter = matches!(
             message,
-            Message::Ghosts { .. }
+            Message::Ghosts
                 | Message::Heartbeat { .. }
                 | Message::HeartbeatReply { .. }
                 | Message::Lease(LeaseMessage::Renew { .. } | LeaseMessage::Renewed { .. })

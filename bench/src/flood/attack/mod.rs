@@ -1,6 +1,7 @@
 //! The attacks, each as hard as one process can.
 
 mod connections;
+mod crowd;
 mod noise;
 mod players;
 mod rogue;

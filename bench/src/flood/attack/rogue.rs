@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::{Bytes, BytesMut};
 use selvedge_certs::{Identity, Role, WorldName};
-use selvedge_protocol::grid::{CellId, Motion, Position, Velocity};
+use selvedge_protocol::ghost::is_stream;
+use selvedge_protocol::grid::CellId;
 use selvedge_protocol::id::{
     AuthorityEpoch, EntityId, InputSeq, NodeId, Peer, ReservationId, SessionId, Term,
 };
-use selvedge_protocol::limits::GHOSTS_PER_DATAGRAM;
 use selvedge_protocol::snapshot::{ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::wire::{
-    CopyHead, GhostUpdate, Hello, LeaseMessage, Load, Message, PrepareRequest, StandbyMessage, decode_mesh,
-    encode_hello, encode_mesh,
+    CopyHead, Hello, LeaseMessage, Load, Message, PrepareRequest, StandbyMessage, decode_mesh, encode_hello,
+    encode_mesh,
 };
 use selvedge_transport::{
     Lane, Link, LinkEvent, MeshConfig, MeshEndpoint, MeshLimits, PeerName, SendError, Tuning,
@@ -26,6 +26,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout_at};
 use super::super::args::Attack;
 use super::super::attacker::{Deeds, Spec};
 use super::super::home::WORLD;
+use super::crowd::Crowd;
 
 /// How long the mesh may take to let it in.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,7 +36,7 @@ const BATCH: usize = 64;
 /// Copies in one part: about 64 KiB of snapshots.
 const COPIES: u32 = 60;
 const WEIGHT_BYTES: usize = 1000;
-const TICK: Duration = Duration::from_micros(33_333);
+pub(super) const TICK: Duration = Duration::from_micros(33_333);
 
 /// The attacking node.
 struct Node {
@@ -46,6 +47,7 @@ struct Node {
     me: Option<Peer>,
     begun: Instant,
     mesh_time: Time,
+    crowd: Crowd,
 }
 
 /// Registers, links to the victim, and floods it.
@@ -108,7 +110,8 @@ impl Node {
         let (endpoint, events) = MeshEndpoint::bind(config, Arc::new(|_, _| Ok(())))?;
         endpoint.keep_link(PeerName::coordinator(&world, "main")?, spec.coordinator);
         let (begun, mesh_time) = (Instant::now(), Time::ZERO);
-        Ok(Self { endpoint, events, coordinator: None, victim: None, me: None, begun, mesh_time })
+        let (coordinator, victim, me, crowd) = (None, None, None, Crowd::new());
+        Ok(Self { endpoint, events, coordinator, victim, me, begun, mesh_time, crowd })
     }
 
     fn now(&self) -> Time {
@@ -190,7 +193,7 @@ impl Node {
     }
 
     /// Sends one message of the flood. Gives its bytes.
-    fn send(&self, attack: Attack, number: u64) -> Result<usize, SendError> {
+    fn send(&mut self, attack: Attack, number: u64) -> Result<usize, SendError> {
         let (Some(me), Some(link)) = (self.me, &self.victim) else { return Err(SendError::QueueFull) };
         let (lane, message, blob) = match attack {
             Attack::Checkpoints => {
@@ -198,9 +201,16 @@ impl Node {
                 (Lane::Checkpoint, message, blob)
             }
             Attack::Ghosts => {
-                let datagram = encode_mesh(&ghosts(number, Tick::at(self.mesh_time, TICK)));
-                let bytes = datagram.len();
-                return link.send_datagram(datagram).map(|()| bytes);
+                let mut bytes = 0;
+                for piece in self.crowd.next(Tick::at(self.mesh_time, TICK), self.begun.elapsed()) {
+                    bytes += piece.len();
+                    if is_stream(&piece) {
+                        link.send(Lane::Action, Bytes::new(), piece)?;
+                    } else {
+                        link.send_datagram(piece)?;
+                    }
+                }
+                return Ok(bytes);
             }
             Attack::Control
             | Attack::Connections
@@ -251,13 +261,4 @@ fn part(number: u64) -> (Message, Bytes) {
     }
     let index = u32::try_from(number).unwrap_or(u32::MAX);
     (Message::Standby(StandbyMessage::Part { cut: 1, index, copies }), blob.freeze())
-}
-
-fn ghosts(number: u64, tick: Tick) -> Message {
-    let update = |place: usize| {
-        let entity = EntityId::from_u128(u128::from(number) << 64 | place as u128);
-        let (position, velocity) = (Position::new(65.0, 30.0, 0.0), Velocity::new(1.0, 0.0, 0.0));
-        GhostUpdate { entity, epoch: AuthorityEpoch::FIRST, motion: Motion { position, velocity } }
-    };
-    Message::Ghosts { tick, updates: (0..GHOSTS_PER_DATAGRAM).map(update).collect() }
 }

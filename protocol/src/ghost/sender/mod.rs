@@ -87,6 +87,23 @@ pub struct SenderStats {
     pub lost: u64,
 }
 
+impl SenderStats {
+    /// The sum of both.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            datagrams: self.datagrams + other.datagrams,
+            datagram_bytes: self.datagram_bytes + other.datagram_bytes,
+            stream_bytes: self.stream_bytes + other.stream_bytes,
+            samples: self.samples + other.samples,
+            keyframes: self.keyframes + other.keyframes,
+            entity_ticks: self.entity_ticks + other.entity_ticks,
+            deferred: self.deferred + other.deferred,
+            lost: self.lost + other.lost,
+        }
+    }
+}
+
 /// 64 net ids that are vouched for together.
 #[derive(Debug, Default)]
 struct Lane {
@@ -114,8 +131,10 @@ pub struct GhostSender {
     shown_as: Vec<u32>,
     flight: Flight,
     stream: Vec<u8>,
-    /// Records put on the stream.
+    /// Records put on the stream, those that were acknowledged, and the pieces that were cut.
     records: u64,
+    acknowledged: u64,
+    pieces: u32,
     /// Ghosts whose appearing isn't acknowledged, by the number of its record.
     unconfirmed: VecDeque<(u64, u32, u32)>,
     /// Net ids whose vanishing isn't acknowledged, by the number of its record: the receiver may still show them, so
@@ -145,6 +164,8 @@ impl GhostSender {
             flight: Flight::new(),
             stream: Vec::new(),
             records: 0,
+            acknowledged: 0,
+            pieces: 0,
             unconfirmed: VecDeque::new(),
             vanishing: VecDeque::new(),
             out_stream: VecDeque::new(),
@@ -174,6 +195,11 @@ impl GhostSender {
     #[must_use]
     pub fn shown(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Records of the stream that the receiver has acknowledged; none if that is all of them.
+    pub(super) fn awaited(&self) -> Option<u64> {
+        (self.acknowledged < self.records).then_some(self.acknowledged)
     }
 
     /// The usual time from a datagram to its acknowledgement, once one was measured.
@@ -246,6 +272,7 @@ impl GhostSender {
         if !heard {
             return Err(GhostError::NeverSent);
         }
+        self.acknowledged = self.acknowledged.max(ack.stream);
         while self.vanishing.front().is_some_and(|(record, _)| *record <= ack.stream) {
             self.vanishing.pop_front();
         }
@@ -400,8 +427,10 @@ impl GhostSender {
         if self.stream.is_empty() {
             return 0;
         }
-        let mut piece = Vec::with_capacity(wire::stream_head_len(self.session) + self.stream.len());
-        wire::put_stream_head(&mut piece, self.session);
+        let head = wire::stream_head_len(self.session, self.pieces);
+        let mut piece = Vec::with_capacity(head + self.stream.len());
+        wire::put_stream_head(&mut piece, self.session, self.pieces);
+        self.pieces = self.pieces.wrapping_add(1);
         piece.append(&mut self.stream);
         let bytes = piece.len();
         self.stats.stream_bytes += bytes as u64;
@@ -461,10 +490,4 @@ fn resolve(
             Fate::Lost => slot.on_lost(carried),
         }
     }
-}
-
-/// Whether any of the bytes are an acknowledgement, rather than an update: which side of a link they are for.
-#[must_use]
-pub fn is_ack(bytes: &[u8]) -> bool {
-    wire::is_ack(bytes)
 }

@@ -72,6 +72,7 @@ impl Client {
                     return;
                 }
                 self.tick_interval = Duration::from_micros(tick_interval_us);
+                self.expect_sights();
                 if self.follow(connection, Word { epoch, applied, durable }, now) {
                     self.repeat(now);
                 }
@@ -96,9 +97,11 @@ impl Client {
                     && world.shown < (epoch, tick)
                 {
                     world.shown = (epoch, tick);
+                    self.let_sights_pass(tick, now);
                     self.on_state(message, epoch, now);
                 }
             }
+            ServerMessage::Ghosts { bytes } => self.on_ghosts(connection, bytes, now),
             ServerMessage::Preconnect { invitation } => {
                 let known = world.connections.iter().any(|(id, held)| {
                     held.invitation.token == invitation.token

@@ -10,6 +10,7 @@ mod follow;
 mod inputs;
 mod io;
 mod log;
+mod sights;
 mod world;
 
 pub use io::{
@@ -23,6 +24,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use self::log::InputLog;
+use self::sights::Sights;
 use self::world::{InWorld, Phase};
 use crate::id::InputSeq;
 use crate::time::Time;
@@ -51,6 +53,7 @@ pub struct Client {
     /// Between 0 and 1: how much later than others this client loses patience.
     lean: f64,
     random: ChaCha8Rng,
+    sights: Sights,
     outputs: VecDeque<ClientOutput>,
 }
 
@@ -70,6 +73,7 @@ impl Client {
             tries: 0,
             lean: random.random(),
             random,
+            sights: Sights::default(),
             outputs: VecDeque::new(),
         }
     }
