@@ -18,7 +18,7 @@ pub(super) const FACING: u8 = 1 << 3;
 /// The game's state comes behind.
 pub(super) const STATE: u8 = 1 << 4;
 
-/// A velocity that is as near as this, in units, is left as foreseen.
+/// A velocity that is as near as this, in units, is left as foreseen, unless it is none: what stands must not creep.
 const VELOCITY_SLACK: u32 = 1;
 
 /// Differences, by field. Only those of the mask mean anything.
@@ -48,7 +48,8 @@ impl Delta {
         if position != [0; 3] {
             mask |= POSITION;
         }
-        if velocity.iter().any(|off| off.unsigned_abs() > VELOCITY_SLACK) {
+        let slack = if is.velocity == [0; 3] { 0 } else { VELOCITY_SLACK };
+        if velocity.iter().any(|off| off.unsigned_abs() > slack) {
             mask |= VELOCITY;
         }
         if (foreseen.turn, foreseen.climb) != (is.turn, is.climb) {

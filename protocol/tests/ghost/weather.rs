@@ -8,7 +8,7 @@ use selvedge_protocol::ghost::{
     BorderInterest, GhostEvent, GhostTable, NoFloors, Scene, SenderSettings, SightRules, TableSettings,
     VanishReason,
 };
-use selvedge_protocol::grid::Position;
+use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::id::{AuthorityEpoch, EntityId};
 use selvedge_protocol::time::{Tick, Time};
 
@@ -170,6 +170,28 @@ proptest! {
     ) {
         rough_then_calm(seed, Weather { loss, double, delay_us: (100, 100 + delay_us) }, budget_bytes);
     }
+}
+
+/// Found by a seed with every fault: what appeared with less than a step of velocity was shown at rest, and the sender
+/// took it to be shown moving.
+#[test]
+fn what_creeps_is_shown_where_it_is() {
+    let mut pair = Pair::new(1, 64 * 1024, Weather::FAIR, 1);
+    let velocity = Velocity::new(1.0 / 128.0, 0.0, 0.0);
+    for tick in 1..=900 {
+        let (start, seconds) = (tick * INTERVAL_US, INTERVAL.as_secs_f64() * tick as f64);
+        pair.tick = tick;
+        pair.link.deliver(&mut pair.table, &NoFloors, start);
+        pair.note_events();
+        pair.check_vouched();
+        let subject = &mut pair.crowd.walkers[0].subject;
+        subject.motion = Motion { position: Position::new(seconds / 128.0 - 5.0, 0.0, 0.0), velocity };
+        pair.past.insert(tick, BTreeMap::from([(subject.entity, subject.motion.position)]));
+        pair.scene.begin(Tick(tick));
+        pair.scene.put(subject);
+        pair.link.send(&pair.scene, pair.interest.look(&pair.scene), start + 5_000);
+    }
+    assert_eq!(pair.known.len(), 1);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use self::flight::{Fate, Flight, Packet};
-use self::slot::Slot;
+use self::slot::{Sent, Slot};
 use super::delta::Delta;
 use super::interest::Sight;
 use super::motion::predict;
@@ -396,7 +396,11 @@ impl GhostSender {
 
     fn put_appear(&mut self, actor: &Actor, sight: &Sight, net: u32, tick: u64) {
         self.usages = self.usages.wrapping_add(1);
-        let slot = Slot::new(actor, sight.place, self.usages, tick, sight.distance_m);
+        let delta = Delta::between(&Sample::default(), &actor.sample, 0, 0.0);
+        // The receiver has what the delta makes of it, not what was.
+        let shown = delta.onto(&Sample::default()).unwrap_or(actor.sample);
+        let sent = Sent { tick, sample: shown };
+        let slot = Slot::new(actor, sight, self.usages, sent);
         let appear = Appear {
             net,
             entity: slot.entity,
@@ -404,7 +408,7 @@ impl GhostSender {
             class: actor.subject.class,
             since: self.flight.next_seq(),
             tick,
-            delta: Delta::between(&Sample::default(), &actor.sample, 0, 0.0),
+            delta,
             state: Changes::default(),
         };
         wire::put_appear(&mut self.stream, &appear);

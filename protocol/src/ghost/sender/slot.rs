@@ -1,5 +1,6 @@
 //! What the sender knows of one ghost: what it sent, and what of it has arrived.
 
+use super::super::interest::Sight;
 use super::super::quantize::Sample;
 use super::super::scene::Actor;
 use super::super::state::{FIELDS_MAX, State};
@@ -53,25 +54,25 @@ pub(super) struct Slot {
 
 impl Slot {
     /// A ghost that appears: what the stream tells is sample 0.
-    pub(super) fn new(actor: &Actor, place: u32, usage: u32, tick: u64, distance_m: f64) -> Self {
+    pub(super) fn new(actor: &Actor, sight: &Sight, usage: u32, first: Sent) -> Self {
         Self {
             entity: actor.subject.entity,
             epoch: actor.subject.epoch,
-            place,
+            place: sight.place,
             life: actor.life,
             usage,
-            in_sight: tick,
+            in_sight: first.tick,
             confirmed: false,
             forced: false,
             priority: 0.0,
-            distance_m,
+            distance_m: sight.distance_m,
             number: 0,
             baseline: 0,
             state_version: actor.state_version,
             dirty: 0,
             state_due: false,
             state_number: 0,
-            sent: [Sent { tick, sample: actor.sample }; REMEMBERED as usize],
+            sent: [first; REMEMBERED as usize],
             state: actor.subject.state,
             changed_after: [0; FIELDS_MAX as usize],
         }
