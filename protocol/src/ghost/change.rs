@@ -3,7 +3,7 @@
 use super::quantize::Facing;
 use super::state::State;
 use super::table::{GhostEvent, GhostTable};
-use super::track::Shown;
+use super::track::Told;
 use super::wire::EntityClass;
 use crate::grid::Motion;
 use crate::id::EntityId;
@@ -102,7 +102,7 @@ impl GhostChange {
 impl GhostTable {
     /// The game may show the entity otherwise than it was told, or not at all: if it is a ghost, it appears anew.
     pub fn tell_again(&mut self, entity: EntityId) {
-        if let Some(track) = self.tracks_mut().find(|track| track.entity == entity) {
+        if let Some(track) = self.track_of_mut(entity) {
             track.told = None;
         }
     }
@@ -122,27 +122,25 @@ impl GhostTable {
         }
         let settings = *self.settings();
         for track in self.tracks_mut() {
-            let Shown { entity, class, motion, rotation, state, vouched, .. } = track.shown_at(at, &settings);
-            let (moved, changed) = match &track.told {
-                None => (true, true),
-                Some((told, turned)) => (*told != motion || *turned != rotation, track.state_untold),
-            };
-            if !moved && !changed {
+            if track.rests() && !track.state_untold {
                 continue;
             }
-            let state = if changed { state.to_state() } else { State::default() };
-            if track.told.is_none() {
-                let look = Look { rotation, class, state };
-                changes.push(GhostChange::Appeared { entity, motion, look, tick: vouched });
+            let told = track.told;
+            let now = track.tell_at(at, &settings);
+            let (entity, tick) = (track.entity, Tick(track.vouched));
+            let Told { motion, rotation, .. } = now;
+            if told.is_none() {
+                let look = Look { rotation, class: track.class, state: track.state.view().to_state() };
+                changes.push(GhostChange::Appeared { entity, motion, look, tick });
             } else {
-                if moved {
-                    changes.push(GhostChange::Moved { entity, motion, rotation, tick: vouched });
+                if told != Some(now) {
+                    changes.push(GhostChange::Moved { entity, motion, rotation, tick });
                 }
-                if changed {
-                    changes.push(GhostChange::Changed { entity, state });
+                if track.state_untold {
+                    changes.push(GhostChange::Changed { entity, state: track.state.view().to_state() });
                 }
             }
-            track.told = Some((motion, rotation));
+            track.told = Some(now);
             track.state_untold = false;
         }
         changes

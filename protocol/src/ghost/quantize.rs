@@ -168,6 +168,12 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Whether it stays where it is.
+    pub(super) const fn is_at_rest(&self) -> bool {
+        let [x, y, z] = self.velocity;
+        x == 0 && y == 0 && z == 0 && self.turn == 0 && self.climb == 0
+    }
+
     /// The nearest to a motion that goes straight on. What exceeds the ranges is held at their ends.
     #[must_use]
     pub fn of(motion: &Motion, facing: Facing) -> Self {

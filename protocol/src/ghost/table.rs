@@ -268,6 +268,9 @@ impl GhostTable {
         if epoch < track.epoch || (epoch == track.epoch && anothers && !fresh) {
             return None;
         }
+        if epoch > track.epoch {
+            track.forget_from(tick);
+        }
         (track.link, track.epoch, track.class) = (Some(link), epoch, class);
         track.lingers_until = None;
         track.add(tick, sample);
@@ -340,6 +343,11 @@ impl GhostTable {
     fn track_of(&self, entity: EntityId) -> Option<&Track> {
         let &place = self.by_entity.get(&entity)?;
         self.tracks.get(place as usize)?.1.as_ref()
+    }
+
+    pub(super) fn track_of_mut(&mut self, entity: EntityId) -> Option<&mut Track> {
+        let &place = self.by_entity.get(&entity)?;
+        self.tracks.get_mut(place as usize)?.1.as_mut()
     }
 
     fn insert(&mut self, track: Track) -> Option<TrackKey> {

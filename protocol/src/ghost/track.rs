@@ -5,7 +5,7 @@
 //! far as the sender vouches and a little further; then it stands still.
 
 use super::motion::{Prediction, predict};
-use super::quantize::Sample;
+use super::quantize::{Facing, Sample};
 use super::settings::TableSettings;
 use super::state::{Merged, StateView};
 use super::wire::EntityClass;
@@ -37,6 +37,15 @@ pub struct Shown<'a> {
     pub vouched: Tick,
 }
 
+/// What a game was told of a ghost's place.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Told {
+    pub(super) motion: Motion,
+    facing: Facing,
+    /// As a quaternion.
+    pub(super) rotation: [f32; 4],
+}
+
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) entity: EntityId,
@@ -49,7 +58,9 @@ pub(super) struct Track {
     pub(super) lingers_until: Option<u64>,
     pub(super) state: Merged,
     /// Where its game was last told that it is; none before it was told at all.
-    pub(super) told: Option<(Motion, [f32; 4])>,
+    pub(super) told: Option<Told>,
+    /// That is where it stays until the next sample.
+    rests: bool,
     /// Whether the game has yet to hear of a change of state.
     pub(super) state_untold: bool,
     /// Ascending by tick; the first `len`.
@@ -74,6 +85,7 @@ impl Track {
             lingers_until: None,
             state: Merged::default(),
             told: None,
+            rests: false,
             state_untold: false,
             samples: [(tick, sample); SAMPLES],
             len: 1,
@@ -87,6 +99,7 @@ impl Track {
     /// Takes a sample, in its place by tick.
     pub(super) fn add(&mut self, tick: u64, sample: Sample) {
         self.vouch(tick);
+        self.rests = false;
         let mut place = self.len;
         while place > 0 && self.samples[place - 1].0 >= tick {
             place -= 1;
@@ -107,6 +120,30 @@ impl Track {
         self.samples[place] = (tick, sample);
     }
 
+    /// Another authority tells of it, from `tick` on: what an earlier one whose clock was ahead said of later ticks is void.
+    pub(super) fn forget_from(&mut self, tick: u64) {
+        self.len = self.samples[..self.len].partition_point(|(of, _)| *of < tick);
+        self.rests = false;
+    }
+
+    /// Whether there is nothing to tell of its place: what was told is true until another sample comes.
+    pub(super) const fn rests(&self) -> bool {
+        self.rests && self.told.is_some()
+    }
+
+    /// Where the game is to take it to be from now on. Moments must not go back.
+    pub(super) fn tell_at(&mut self, at: Time, settings: &TableSettings) -> Told {
+        let Prediction { position, velocity, facing } = self.at(at, settings);
+        let motion = Motion { position: Position::from_array(position), velocity: narrow(velocity) };
+        let rotation = match &self.told {
+            Some(told) if told.facing == facing => told.rotation,
+            Some(_) | None => facing.rotation(),
+        };
+        let (tick, newest) = self.samples[self.len - 1];
+        self.rests = newest.is_at_rest() && Tick(tick).start(settings.interval) <= at;
+        Told { motion, facing, rotation }
+    }
+
     pub(super) fn shown_at(&self, at: Time, settings: &TableSettings) -> Shown<'_> {
         let Prediction { position, velocity, facing } = self.at(at, settings);
         Shown {
@@ -121,27 +158,29 @@ impl Track {
     }
 
     fn at(&self, at: Time, settings: &TableSettings) -> Prediction {
-        let interval = settings.interval;
-        let limit = Tick(self.vouched.saturating_add(settings.foresight_ticks)).start(interval);
-        let at = at.min(limit);
+        let interval_us = Tick(1).start(settings.interval).as_micros();
+        let start_us = |tick: u64| tick.saturating_mul(interval_us);
+        let limit_us = start_us(self.vouched.saturating_add(settings.foresight_ticks));
+        let at_us = at.as_micros().min(limit_us);
         let samples = &self.samples[..self.len];
-        let after = samples.partition_point(|(tick, _)| Tick(*tick).start(interval) <= at);
+        // It is among the newest.
+        let after = samples.iter().rposition(|(tick, _)| start_us(*tick) <= at_us).map_or(0, |last| last + 1);
         // Before the first sample there is nothing but the first sample.
-        let (from_tick, from) = samples[after.saturating_sub(1)];
-        let from_time = Tick(from_tick).start(interval);
+        let (from_tick, from) = &samples[after.saturating_sub(1)];
         if after == 0 {
-            return predict(&from, 0.0);
+            return predict(from, 0.0);
         }
-        let shown = predict(&from, seconds(from_time, at));
+        let from_us = start_us(*from_tick);
+        let shown = predict(from, seconds(from_us, at_us));
         let Some((next_tick, next)) = samples.get(after) else {
             return shown;
         };
-        let next_time = Tick(*next_tick).start(interval);
-        let left = seconds(at, next_time) / interval.as_secs_f64();
-        if left >= 1.0 {
+        let next_us = start_us(*next_tick);
+        if next_us - at_us >= interval_us {
             return shown;
         }
-        step(&shown, &predict(&from, seconds(from_time, next_time)), &predict(next, 0.0), 1.0 - left)
+        let part = 1.0 - seconds(at_us, next_us) / seconds(0, interval_us);
+        step(&shown, &predict(from, seconds(from_us, next_us)), &predict(next, 0.0), part)
     }
 }
 
@@ -161,8 +200,9 @@ fn step(shown: &Prediction, foreseen: &Prediction, next: &Prediction, part: f64)
     }
 }
 
-fn seconds(from: Time, to: Time) -> f64 {
-    to.since(from).as_secs_f64()
+#[allow(clippy::cast_precision_loss, reason = "a span of some ticks")]
+fn seconds(from_us: u64, to_us: u64) -> f64 {
+    to_us.saturating_sub(from_us) as f64 / 1e6
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "a velocity is f32")]

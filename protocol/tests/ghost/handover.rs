@@ -166,6 +166,23 @@ fn a_late_appear_of_the_old_authority_does_not_win() {
 }
 
 #[test]
+fn what_an_authority_said_of_ticks_to_come_is_void_when_another_takes_over() {
+    let (mut s, mut t) = (Teller::new(1), Teller::new(2));
+    let (mut from_s, mut from_t) = (GhostReceiver::new(1, 1), GhostReceiver::new(2, 2));
+    let (mut ghosts, floors) = (table(), AuthorityTable::new());
+    let said = s.tick(30, Some(&subject(AuthorityEpoch::FIRST, 30, true)));
+    hear(&mut from_s, &mut ghosts, &floors, &mut s.sender, &said, 10);
+    // S is gone, and T has it from a checkpoint. There it stands, so T has nothing to say of it but once.
+    let stands = Motion { velocity: Velocity::default(), ..subject(SECOND, 2, true).motion };
+    for tick in 11..50 {
+        let said = t.tick(tick, Some(&Subject { motion: stands, ..subject(SECOND, 2, true) }));
+        hear(&mut from_t, &mut ghosts, &floors, &mut t.sender, &said, tick);
+    }
+    let shown = ghosts.ghost_at(ENTITY, Tick(49).start(INTERVAL)).unwrap();
+    assert!(shown.motion.position.distance(stands.position) < 0.01, "{shown:?}");
+}
+
+#[test]
 fn a_ghost_becomes_the_authority_and_the_authority_a_ghost() {
     let (mut s, mut t) = (Teller::new(1), Teller::new(2));
     let mut t_from_s = GhostReceiver::new(1, 1);
