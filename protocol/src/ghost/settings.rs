@@ -79,6 +79,9 @@ pub struct SenderSettings {
     /// What may be sent in one tick, in bytes of UDP payload, the stream's share included. Default: 64 KiB. Too small and
     /// ghosts lag behind, the farthest most.
     pub budget_bytes: usize,
+    /// What may appear in one tick, in percent of the budget. Default: 50; above 100 the budget is exceeded while much
+    /// comes into sight at once, as when a player has changed nodes. Half of the budget is for movement in any case.
+    pub appear_percent: usize,
     /// The largest datagram that the path takes, in bytes. Default: 1,200. Below [`DATAGRAM_BYTES_MIN`] that is taken.
     pub datagram_bytes_max: usize,
 }
@@ -90,19 +93,22 @@ impl Default for SenderSettings {
             facing: Bound { near: 0.05, near_reach_m: 10.0, per_m: 0.003, max: 0.35 },
             rates: Rates { full_rate_m: 100.0, slower_per_m: 50.0, ticks_max: 6, half_weight_m: 15.0 },
             budget_bytes: 64 * 1024,
+            appear_percent: 50,
             datagram_bytes_max: 1_200,
         }
     }
 }
 
 impl SenderSettings {
-    /// Those towards a player: looser beyond 20 m, at full rate up to 30 m, and with at most 1,500 bytes a tick.
+    /// Those towards a player: looser beyond 20 m, at full rate up to 30 m, and with at most 1,500 bytes a tick but for what
+    /// appears.
     #[must_use]
     pub fn for_client() -> Self {
         Self {
             position: Bound { near: 0.03, near_reach_m: 20.0, per_m: 0.005, max: 0.4 },
             rates: Rates { full_rate_m: 30.0, slower_per_m: 30.0, ticks_max: 6, half_weight_m: 10.0 },
             budget_bytes: 1_500,
+            appear_percent: 400,
             ..Self::default()
         }
     }

@@ -46,7 +46,7 @@ impl Node {
         held.inputs.rewind(applied);
         // Built anew where the entity goes on, here or there.
         held.acting = Acting::default();
-        // The tick that it was frozen after is shown: without it neighbours and client would see a gap.
+        // The tick that it was frozen after is shown: without it neighbours would see a gap.
         (held.motion, held.look, held.own) = (motion, look, own);
         (held.last_tick, held.published) = (tick, Some((tick, grant)));
         let candidate = held.source.candidate(reservation).filter(|candidate| candidate.target == target);
@@ -80,8 +80,13 @@ impl Node {
             pending,
         };
         self.send_transfer(&transfer);
-        if let Some(held) = self.held.get_mut(&entity) {
+        let client = self.held.get_mut(&entity).and_then(|held| {
             held.source.transferring = Some(transfer);
+            held.client
+        });
+        // Now: it may be another node's before this tick's frame is done.
+        if let Some(client) = client {
+            self.tell_state(client, entity, grant, tick);
         }
         self.schedule_source(entity);
     }

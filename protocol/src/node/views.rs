@@ -29,7 +29,10 @@ impl Node {
             })
             .collect();
         for (entity, epoch, client) in viewers {
-            self.tell_state(client, entity, epoch, tick);
+            // What is frozen told its state at once.
+            if self.authority.holds(entity, epoch) {
+                self.tell_state(client, entity, epoch, tick);
+            }
             self.show_view(client, entity, now);
         }
         let clients = &self.clients;
@@ -37,7 +40,13 @@ impl Node {
         self.ghosts.views.retain(|client, _| is_attached(client));
     }
 
-    fn tell_state(&mut self, client: ClientId, entity: EntityId, epoch: AuthorityEpoch, tick: Tick) {
+    pub(super) fn tell_state(
+        &mut self,
+        client: ClientId,
+        entity: EntityId,
+        epoch: AuthorityEpoch,
+        tick: Tick,
+    ) {
         let Some(held) = self.held.get(&entity) else {
             return;
         };

@@ -66,7 +66,13 @@ fn a_crowd_of_500_degrades_by_rate_and_the_farthest_first() {
         let datagrams = (after.datagrams - before.datagrams) * 32;
         let spent = after.datagram_bytes - before.datagram_bytes + datagrams + after.stream_bytes
             - before.stream_bytes;
-        assert!(spent as usize <= BUDGET_BYTES + 100, "{spent} bytes in tick {tick}");
+        // At first everybody appears.
+        if tick > 60 {
+            assert!(spent as usize <= BUDGET_BYTES + 100, "{spent} bytes in tick {tick}");
+        }
+        if tick == 20 {
+            assert!(table.len() > 450, "{} of 500 have appeared", table.len());
+        }
         if tick == 150 {
             bytes_before = link.udp_bytes;
         }

@@ -268,11 +268,11 @@ impl World {
             }
             NodeEvent::Recovered { entity, epoch, .. } => self.note_recovered(*entity, *epoch),
             NodeEvent::RegistrationRefused { .. }
-            | NodeEvent::GhostsShown { .. }
             | NodeEvent::Checkpointed { .. }
             | NodeEvent::CheckpointLost { .. }
             | NodeEvent::StandbyFull { .. } => {}
-            NodeEvent::CheckpointAge { .. } => return,
+            // Too often to be told.
+            NodeEvent::CheckpointAge { .. } | NodeEvent::GhostsShown { .. } => return,
         }
         self.note(Process::Node(node), || format!("{event:?}"));
     }

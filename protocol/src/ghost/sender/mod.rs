@@ -234,7 +234,8 @@ impl GhostSender {
             except(&mut self.lanes, net);
         }
         let stream_bytes = self.appear(scene, coming, tick);
-        self.pack(scene, tick, self.settings.budget_bytes.saturating_sub(stream_bytes), now);
+        let budget_bytes = self.settings.budget_bytes;
+        self.pack(scene, tick, budget_bytes.saturating_sub(stream_bytes).max(budget_bytes / 2), now);
     }
 
     /// The next piece for the ordered, reliable stream.
@@ -354,10 +355,10 @@ impl GhostSender {
         }
     }
 
-    /// Makes what came into sight appear, the nearest first, as far as half the budget goes. Returns the bytes of the
-    /// stream.
+    /// Makes what came into sight appear, the nearest first, as far as its part of the budget goes. Returns the bytes of
+    /// the stream.
     fn appear(&mut self, scene: &Scene, mut coming: Vec<Sight>, tick: u64) -> usize {
-        let room = self.settings.budget_bytes / 2;
+        let room = self.settings.budget_bytes.saturating_mul(self.settings.appear_percent) / 100;
         if coming.len() * APPEAR_BYTES_USUAL > room {
             coming.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m));
         }
