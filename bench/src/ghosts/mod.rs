@@ -1,8 +1,8 @@
 //! Ghosts between two node processes: how many bytes and how much CPU time they take, how stale they are and how far off,
 //! without loss and with it; beside naive sends and bare UDP in the same run.
 //!
-//! One node simulates a crowd along the border, the other is shown it; a proxy between them loses what it is told to. The
-//! same two nodes with the crowd out of sight say what there is to be subtracted: the game's own cost in the core, leases,
+//! One node simulates a crowd along the border, the others are shown it; a proxy between them loses what it is told to. The
+//! same nodes with the crowd out of sight say what there is to be subtracted: the game's own cost in the core, leases,
 //! heartbeats.
 
 mod floor;
@@ -34,6 +34,9 @@ pub(crate) struct GhostsArgs {
     /// Entities that one node shows to the other
     #[arg(long, default_value_t = 2_000, value_name = "N")]
     entities: usize,
+    /// Nodes that they are shown to; with more than one the crowd stands in a corner
+    #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=3), value_name = "N")]
+    neighbours: usize,
     /// Ticks a second
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(5..=120), value_name = "HZ")]
     tick_hz: u32,
@@ -189,6 +192,7 @@ fn as_json(args: &GhostsArgs, rows: &[(f64, Measured)], naive: &Compared, udp: &
     let mut value = json!({
         "kind": "ghosts",
         "entities": args.entities,
+        "neighbours": args.neighbours,
         "tick_hz": args.tick_hz,
         "display_lag_ticks": selvedge_protocol::ghost::TableSettings::default().display_lag_ticks,
         "naive": naive.as_json(),

@@ -14,7 +14,7 @@ use selvedge_protocol::config::NodeConfig;
 use selvedge_protocol::ghost::TableSettings;
 use serde::{Deserialize, Serialize};
 
-use super::stage::{CELL_EDGE_M, Crowd};
+use super::stage::{CELL_EDGE_M, Crowd, Quarter};
 use crate::figures::empty;
 use crate::handoff::child::{limits, load, questions, say, tuning};
 use crate::handoff::home;
@@ -38,6 +38,7 @@ pub(crate) struct GhostNodeSpec {
     pub(crate) mtu: u16,
     pub(crate) entities: usize,
     pub(crate) near: bool,
+    pub(crate) corner: bool,
     /// Whether it simulates them.
     pub(crate) shows: bool,
     pub(crate) log: String,
@@ -76,7 +77,7 @@ pub(crate) fn run(spec: &GhostNodeSpec) -> anyhow::Result<()> {
         .identity(load(&spec.dir, &spec.name)?)
         .client_identity(load(&spec.dir, &home::clients(&spec.name))?)
         .start()?;
-    let crowd = Crowd { entities: spec.entities, interval: spec.tick, near: spec.near };
+    let crowd = Crowd { entities: spec.entities, interval: spec.tick, near: spec.near, corner: spec.corner };
     let mut stage = Stage::new(crowd, spec.shows);
     loop {
         match node.tick(&mut stage, Stage::step) {
@@ -123,22 +124,21 @@ impl Stage {
     }
 
     fn step(&mut self, frame: &mut Frame<'_>) {
-        let cells = frame.map().cells_of(frame.node());
-        let centres = cells.map(|cell| frame.grid().bounds(cell).min.x);
-        let Some(from_x) = centres.reduce(f64::min) else { return };
-        let left = from_x < CELL_EDGE_M / 2.0;
+        let Some(cell) = frame.map().cells_of(frame.node()).next() else { return };
         self.ticks += 1;
         if self.shows {
-            self.publish(frame, left);
+            let min = frame.grid().bounds(cell).min;
+            let inside = Position::new(min.x + CELL_EDGE_M / 2.0, min.y + CELL_EDGE_M / 2.0, 0.0);
+            self.publish(frame, Quarter::of(inside));
         } else {
-            self.judge(frame, !left);
+            self.judge(frame);
         }
     }
 
-    fn publish(&mut self, frame: &mut Frame<'_>, left: bool) {
+    fn publish(&mut self, frame: &mut Frame<'_>, quarter: Quarter) {
         let tick = frame.tick();
         for entity in self.crowd.ids() {
-            let Some(motion) = self.crowd.at(entity, tick, left) else { continue };
+            let Some(motion) = self.crowd.at(entity, tick, quarter) else { continue };
             let owned = match frame.owned_by(entity) {
                 Some(owned) => owned,
                 None if self.simulated < self.crowd.entities => match frame.spawn_as(entity, motion) {
@@ -165,17 +165,18 @@ impl Stage {
         clippy::cast_sign_loss,
         reason = "distances are positive and small"
     )]
-    fn judge(&mut self, frame: &Frame<'_>, left: bool) {
+    fn judge(&mut self, frame: &Frame<'_>) {
         let lag_ticks = TableSettings::default().display_lag_ticks;
         let at = Tick(frame.tick().0.saturating_sub(lag_ticks));
         self.shown = 0;
         for (ghost, sight) in frame.ghosts() {
-            let entity = ghost.id();
-            let (Some(is), Some(distance_m)) =
-                (self.crowd.at(entity, at, left), self.crowd.distance_m(entity))
-            else {
+            // Nobody ever crosses: all are on the side on which they are shown.
+            let Some(is) = self.crowd.at(ghost.id(), at, Quarter::of(sight.motion.position)) else {
                 continue;
             };
+            let own = frame.map().cells_of(frame.node());
+            let distance_m =
+                own.map(|cell| frame.grid().distance_to(is.position, cell)).fold(f64::INFINITY, f64::min);
             self.shown += 1;
             let off = (is.position.distance(sight.motion.position) * UNITS_PER_M).round() as u64;
             // The histograms resize themselves.

@@ -10,13 +10,13 @@ use hdrhistogram::Histogram;
 use selvedge_coordinator::Addresses;
 
 use super::node::{GhostAnswer, GhostNodeSpec, metres};
-use super::stage::{CELL_EDGE_M, MARGIN_M};
+use super::stage::{CELL_EDGE_M, CORNER_MARGIN_M, MARGIN_M};
 use super::{GhostsArgs, as_f64};
 use crate::chaos::proxy::{Ends, Proxy};
 use crate::chaos::wire::Weather;
-use crate::figures::{difference, figures};
+use crate::figures::{difference, empty, figures};
 use crate::handoff::cpu::{self, Spent};
-use crate::handoff::home::NODES;
+use crate::handoff::home::{MORE_NODES, NODES};
 use crate::handoff::kin::{Kin, LOOK};
 use crate::handoff::rows::MESH_THREAD;
 use crate::handoff::spec::{CoordinatorSpec, Spec};
@@ -40,6 +40,7 @@ pub(super) struct Trial<'a> {
 pub(super) struct Measured {
     elapsed_s: f64,
     entity_ticks: f64,
+    /// By the neighbour who shows the fewest.
     pub(super) shown: usize,
     bytes: f64,
     send_s: f64,
@@ -70,6 +71,7 @@ impl Measured {
         (self.send_s / millions, self.receive_s / millions)
     }
 
+    /// Entities kept up to date, each for each neighbour, a second.
     pub(super) fn updates_per_s(&self) -> f64 {
         self.entity_ticks / self.elapsed_s
     }
@@ -99,22 +101,25 @@ struct Look {
 impl Trial<'_> {
     pub(super) fn run(&self) -> anyhow::Result<Measured> {
         let args = self.args;
+        let (corner, nodes) = (args.neighbours > 1, args.neighbours + 1);
         let spec = CoordinatorSpec {
             dir: self.dir.to_owned(),
             core: None,
             tick: args.tick(),
             mtu: args.mtu,
             players: 0,
+            nodes,
+            cells: if corner { [2, 2, 1] } else { [2, 1, 1] },
             cell_edge_m: CELL_EDGE_M,
-            margin_m: MARGIN_M,
+            margin_m: if corner { CORNER_MARGIN_M } else { MARGIN_M },
             log: args.log.clone(),
         };
         let mut coordinator = Kin::start("the coordinator", &Spec::Coordinator(spec))?;
         let addresses: Addresses = coordinator.hear(PATIENCE)?;
-        let ends = free_ends(3)?;
+        let ends = free_ends(1 + nodes)?;
         let proxy = Proxy::start(&ends, &[], 1)?;
-        let mut nodes = Vec::new();
-        for (place, name) in (1..).zip(NODES) {
+        let mut kin = Vec::new();
+        for (place, name) in (1..=nodes).zip(NODES.into_iter().chain(MORE_NODES)) {
             let end: &Ends = &ends[place];
             let spec = GhostNodeSpec {
                 dir: self.dir.to_owned(),
@@ -127,32 +132,33 @@ impl Trial<'_> {
                 mtu: args.mtu,
                 entities: args.entities,
                 near: self.near,
+                corner,
                 shows: place == 1,
                 log: args.log.clone(),
             };
-            nodes.push(Kin::start(name, &Spec::Ghosts(spec))?);
+            kin.push(Kin::start(name, &Spec::Ghosts(spec))?);
         }
-        wait_until(&mut nodes, |answers| {
-            answers[0].simulated == args.entities && (!self.near || answers[1].shown > 0)
+        wait_until(&mut kin, |answers| {
+            answers[0].simulated == args.entities
+                && (!self.near || answers[1..].iter().all(|answer| answer.shown > 0))
         })?;
         proxy.set_weather(Weather { loss: self.loss, ..Weather::default() });
         thread::sleep(args.warm_up);
-        let (before, began) = (look(&mut nodes, &proxy)?, Instant::now());
+        let (before, began) = (look(&mut kin, &proxy)?, Instant::now());
         thread::sleep(args.duration);
-        let after = look(&mut nodes, &proxy)?;
+        let after = look(&mut kin, &proxy)?;
         let elapsed = began.elapsed();
-        nodes.iter_mut().for_each(Kin::let_go);
+        kin.iter_mut().for_each(Kin::let_go);
         coordinator.let_go();
-        drop(nodes);
+        drop(kin);
         self.measured(&before, &after, elapsed)
     }
 
     fn measured(&self, before: &Look, after: &Look, elapsed: Duration) -> anyhow::Result<Measured> {
-        let shown = &after.answers[1];
+        let fewest = after.answers[1..].iter().map(|answer| answer.shown).min().unwrap_or(0);
         ensure!(
-            !self.near || shown.shown >= self.args.entities * 95 / 100,
-            "only {} of {} entities were shown: this machine is too slow for that many",
-            shown.shown,
+            !self.near || fewest >= self.args.entities * 95 / 100,
+            "only {fewest} of {} entities were shown: this machine is too slow for that many",
             self.args.entities
         );
         let mesh_s = |place: usize| {
@@ -160,16 +166,24 @@ impl Trial<'_> {
             of(after) - of(before)
         };
         let staleness = |answer: &GhostAnswer| answer.report.histograms.ghost_staleness_ticks.clone();
+        let mut figures = [empty(), empty(), empty()];
+        for (before, after) in before.answers.iter().zip(&after.answers).skip(1) {
+            figures[0].add(after.near.decode()?)?;
+            figures[1].add(after.far.decode()?)?;
+            figures[2].add(difference(&staleness(before), &staleness(after))?)?;
+        }
+        let [near, far, staleness] = figures;
+        let neighbours = after.answers.len() - 1;
         Ok(Measured {
             elapsed_s: elapsed.as_secs_f64(),
-            entity_ticks: as_f64(after.answers[0].ticks) * as_f64(self.args.entities as u64),
-            shown: shown.shown,
+            entity_ticks: as_f64(after.answers[0].ticks) * as_f64((self.args.entities * neighbours) as u64),
+            shown: fewest,
             bytes: as_f64(after.bytes - before.bytes),
             send_s: mesh_s(0),
-            receive_s: mesh_s(1),
-            near: shown.near.decode()?,
-            far: shown.far.decode()?,
-            staleness: difference(&staleness(&before.answers[1]), &staleness(shown))?,
+            receive_s: (1..=neighbours).map(mesh_s).sum(),
+            near,
+            far,
+            staleness,
         })
     }
 }
@@ -194,7 +208,7 @@ fn wait_until(nodes: &mut [Kin], is_so: impl Fn(&[GhostAnswer]) -> bool) -> anyh
             Instant::now() < until,
             "after {PATIENCE:?} {} entities are simulated and {} shown",
             answers[0].simulated,
-            answers[1].shown
+            answers[1..].iter().map(|answer| answer.shown).min().unwrap_or(0)
         );
         thread::sleep(PAUSE);
     }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use selvedge_node::{EntityId, Look, Motion, Position, State, Tick, Value, Velocity};
 
-/// The edge of a cell in metres. The world is two cells, and the border is here.
+/// The edge of a cell in metres. The world is two cells, and the border is here; with more neighbours than one it is four
+/// cells, which meet here along x and y.
 pub(crate) const CELL_EDGE_M: f64 = 2_000.0;
-/// How far across the border everybody is seen, in metres.
+/// How far across the border everybody is seen, in metres; and across the corner.
 pub(crate) const MARGIN_M: f64 = 112.0;
+pub(crate) const CORNER_MARGIN_M: f64 = 160.0;
 /// How near to the border the nearest and the farthest are, in metres.
 const NEAREST_M: f64 = 5.0;
 const FARTHEST_M: f64 = 105.0;
@@ -27,6 +29,22 @@ pub(crate) struct Crowd {
     pub(crate) interval: Duration,
     /// Whether it is near enough to be seen.
     pub(crate) near: bool,
+    /// Whether it stands in a corner, for several to see.
+    pub(crate) corner: bool,
+}
+
+/// On which side of the border the crowd stands, along x and y.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quarter {
+    pub(crate) left: bool,
+    pub(crate) below: bool,
+}
+
+impl Quarter {
+    /// Where something stands, if that is not on the border itself.
+    pub(crate) fn of(position: Position) -> Self {
+        Self { left: position.x < CELL_EDGE_M, below: position.y < CELL_EDGE_M }
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "places and phases are small numbers")]
@@ -39,19 +57,25 @@ impl Crowd {
         usize::try_from(entity.as_u128().checked_sub(FIRST)?).ok().filter(|number| *number < self.entities)
     }
 
-    /// How far from the border an entity's place is, in metres.
-    pub(crate) fn distance_m(&self, entity: EntityId) -> Option<f64> {
+    /// How far from the border along x an entity's place is, in metres.
+    fn distance_m(&self, entity: EntityId) -> Option<f64> {
         let number = self.number(entity)?;
         let share = number as f64 / self.entities.max(2) as f64;
         let away_m = if self.near { 0.0 } else { AWAY_M };
         Some(NEAREST_M + (FARTHEST_M - NEAREST_M) * share + away_m)
     }
 
-    /// Where an entity is at the end of a tick, and how it moves; `left` of the border or to the right of it.
-    pub(crate) fn at(&self, entity: EntityId, tick: Tick, left: bool) -> Option<Motion> {
+    /// Where an entity is at the end of a tick, and how it moves.
+    pub(crate) fn at(&self, entity: EntityId, tick: Tick, quarter: Quarter) -> Option<Motion> {
         let (number, distance_m) = (self.number(entity)?, self.distance_m(entity)?);
-        let x = if left { CELL_EDGE_M - distance_m } else { CELL_EDGE_M + distance_m };
-        let y = 50.0 + (number % 380) as f64 * 5.0;
+        let x = if quarter.left { CELL_EDGE_M - distance_m } else { CELL_EDGE_M + distance_m };
+        let y = if self.corner {
+            // Nobody leaves the quarter on the way to and fro.
+            let away_m = 20.0 + (number * 37 % 86) as f64;
+            if quarter.below { CELL_EDGE_M - away_m } else { CELL_EDGE_M + away_m }
+        } else {
+            50.0 + (number % 380) as f64 * 5.0
+        };
         let ticks = (tick.0 + number as u64 * 97) % PERIOD_TICKS;
         let seconds = ticks as f64 * self.interval.as_secs_f64();
         let (position, velocity) = match number % 4 {

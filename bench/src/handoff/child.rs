@@ -158,10 +158,10 @@ fn coordinator(spec: &CoordinatorSpec) -> anyhow::Result<()> {
         grid: GridSection {
             origin_m: Some(world.origin_m),
             cell_edge_m: Some(world.cell_edge_m),
-            cells: Some(world.cells),
+            cells: Some(spec.cells),
         },
         interest_margin_m: Some(spec.margin_m),
-        nodes_min: Some(2),
+        nodes_min: Some(spec.nodes),
         mesh_tuning: Some(tuning(spec.mtu)),
         door_tuning: Some(Tuning::for_clients()),
         door_limits: Some(client_limits(spec.players)),

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 pub(crate) const WORLD: &str = "handoff";
 /// The two nodes.
 pub(crate) const NODES: [&str; 2] = ["node-1", "node-2"];
+/// Further ones, where a border has more sides than two.
+pub(crate) const MORE_NODES: [&str; 2] = ["node-3", "node-4"];
 const VALIDITY: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// Makes a folder with every identity in it. It is removed when dropped.
@@ -30,7 +32,7 @@ pub(crate) fn make() -> anyhow::Result<TempDir> {
     };
     issue(Role::Coordinator("main".to_owned()), "coordinator")?;
     issue(Role::Server("door".to_owned()), "door")?;
-    for node in NODES {
+    for node in NODES.into_iter().chain(MORE_NODES) {
         issue(Role::Node(Uuid::new_v4()), node)?;
         issue(Role::Server(node.to_owned()), &clients(node))?;
     }

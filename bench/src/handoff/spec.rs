@@ -31,7 +31,11 @@ pub(crate) struct CoordinatorSpec {
     pub(crate) mtu: u16,
     /// Players who may come.
     pub(crate) players: usize,
-    /// Edge of a cell, of which there are two, in metres.
+    /// Nodes that there will be.
+    pub(crate) nodes: usize,
+    /// Cells along x, y and z.
+    pub(crate) cells: [u32; 3],
+    /// Edge of a cell, in metres.
     pub(crate) cell_edge_m: f64,
     /// How far across the border entities are seen, in metres.
     pub(crate) margin_m: f64,

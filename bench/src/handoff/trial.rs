@@ -111,6 +111,8 @@ impl Trial {
             tick,
             mtu: args.mtu,
             players,
+            nodes: NODES.len(),
+            cells: [2, 1, 1],
             cell_edge_m: CELL_EDGE_M,
             margin_m: INTEREST_MARGIN_M,
             log: args.log.clone(),

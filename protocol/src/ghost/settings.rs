@@ -108,6 +108,8 @@ impl SenderSettings {
             position: Bound { near: 0.03, near_reach_m: 20.0, per_m: 0.005, max: 0.4 },
             rates: Rates { full_rate_m: 30.0, slower_per_m: 30.0, ticks_max: 6, half_weight_m: 10.0 },
             budget_bytes: 1_500,
+            // What a path of QUIC's least size takes, before it is known to take more.
+            datagram_bytes_max: 1_100,
             appear_percent: 400,
             ..Self::default()
         }

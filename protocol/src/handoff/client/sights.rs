@@ -60,7 +60,10 @@ impl Client {
     pub(super) fn expect_sights(&mut self) {
         let interval = self.tick_interval;
         if self.sights.table.as_ref().is_none_or(|table| table.settings().interval != interval) {
-            self.sights.table = Some(GhostTable::new(TableSettings { interval, ..TableSettings::default() }));
+            let usual = TableSettings::default();
+            // What the next node doesn't tell of is out of its sight: it must not stand about once nothing is foreseen.
+            let settings = TableSettings { interval, linger_ticks: usual.foresight_ticks, ..usual };
+            self.sights.table = Some(GhostTable::new(settings));
             self.sights.inlets.clear();
         }
     }
