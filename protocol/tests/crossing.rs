@@ -103,7 +103,19 @@ fn without_a_coordinator_crossings_go_on() {
 
 #[test]
 fn a_player_crosses_with_every_input_and_a_prepared_connection() {
+    cross(false);
+}
+
+/// What is frozen early in a tick may be another node's when the tick is done: by then nobody here has it to show.
+#[test]
+fn the_tick_of_the_freeze_is_shown_however_late_its_frame_comes() {
+    cross(true);
+}
+
+#[allow(clippy::unwrap_used, reason = "a helper that panics fails the test that called it")]
+fn cross(late_frames: bool) {
     let mut mesh = Mesh::row(2);
+    mesh.hosts.iter_mut().for_each(|host| host.late_frames = late_frames);
     let player = mesh.enter("ada");
     mesh.run(3);
     let entity = mesh.the_player_entity();

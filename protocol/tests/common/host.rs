@@ -10,7 +10,7 @@ use selvedge_protocol::ghost::{GhostChange, Look, State, Value};
 use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::handoff::client::ConnectionId;
 use selvedge_protocol::id::{ClientId, EntityId, InputSeq, NodeId};
-use selvedge_protocol::node::{Input, Node, NodeEvent, NodeSetup};
+use selvedge_protocol::node::{GameReport, Input, Node, NodeEvent, NodeSetup};
 use selvedge_protocol::roster::{Callback, Performed, Roster};
 use selvedge_protocol::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::{Tick, Time};
@@ -46,6 +46,9 @@ pub struct Host {
     pub gone: bool,
     /// It runs, but no message of it or to it arrives.
     pub cut_off: bool,
+    /// Its game takes so long that a tick's frame comes when all that the tick has caused is over.
+    pub late_frames: bool,
+    pub(super) late: Vec<GameReport>,
     pub(super) map: Arc<CellMap>,
     pub(super) next_client: u64,
     pub(super) clients: BTreeMap<ClientId, (usize, ConnectionId)>,
@@ -85,6 +88,8 @@ impl Host {
             events: Vec::new(),
             gone: false,
             cut_off: false,
+            late_frames: false,
+            late: Vec::new(),
             map: Arc::new(CellMap::default()),
             next_client: 0,
             clients: BTreeMap::new(),
@@ -144,6 +149,16 @@ impl Host {
         }
         roster.end_tick(tick);
         for report in roster.drain_reports() {
+            if self.late_frames && matches!(report, GameReport::Frame { .. }) {
+                self.late.push(report);
+            } else {
+                self.node.handle(Input::Game(report), now);
+            }
+        }
+    }
+
+    pub(super) fn end_tick(&mut self, now: Time) {
+        for report in core::mem::take(&mut self.late) {
             self.node.handle(Input::Game(report), now);
         }
     }

@@ -168,6 +168,10 @@ impl Mesh {
             let (tick, now) = (self.tick, self.now);
             self.hosts[index].run_tick(tick, now);
             self.settle();
+            if self.hosts[index].late_frames {
+                self.hosts[index].end_tick(now);
+                self.settle();
+            }
         }
         self.now += TICK;
         for host in self.hosts.iter_mut().filter(|host| !host.gone) {
