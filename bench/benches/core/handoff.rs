@@ -157,7 +157,7 @@ impl Pair {
         self.settle();
     }
 
-    const fn published(&self, motion: Motion) -> Published {
+    fn published(&self, motion: Motion) -> Published {
         let Self { grant, .. } = *self;
         Published {
             entity: ENTITY,
