@@ -1,4 +1,4 @@
-//! The sending of datagrams, alike for links and for clients' connections: counted, and never at another's cost.
+//! The sending of a client's datagrams: counted, and never at another's cost. Those of a link have a queue and a pace.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -42,7 +42,7 @@ impl Datagrams {
     }
 }
 
-fn send(connection: &Connection, payload: Bytes) -> Result<(), SendError> {
+pub(crate) fn send(connection: &Connection, payload: Bytes) -> Result<(), SendError> {
     let bytes = payload.len();
     let too_large = || SendError::TooLarge { bytes, bytes_max: connection.max_datagram_size().unwrap_or(0) };
     if connection.datagram_send_buffer_space() < bytes.max(1) {

@@ -63,6 +63,10 @@ pub struct MeshLimits {
     /// Bytes of bulk (precopy and checkpoint) that a link sends a second. Default 50 MB; 0: as fast as it goes. More and
     /// cutovers wait behind bulk in buffers where no priority reaches; less and entities wait longer to be copied ahead.
     pub bulk_bytes_per_s: u64,
+    /// Bytes of datagrams that a link sends a second, 200 more counted for each. Default 20 MB; 0: as fast as it goes. They go
+    /// before bulk and count against its rate, up to half of it. More and cutovers wait behind datagrams, which QUIC sends
+    /// before all else; less and they wait longer to be sent, and are refused sooner.
+    pub datagram_bytes_per_s: u64,
     /// Events that wait for the consumer. Default 4096. When full, nothing more is read from any link. One link may have an
     /// eighth of them in urgent messages, an eighth in bulk and an eighth in datagrams; then it waits alone.
     pub events_max: usize,
@@ -93,6 +97,7 @@ impl Default for MeshLimits {
                 ..lane(16 * MIB, 256, 64 * MIB)
             },
             bulk_bytes_per_s: 50_000_000,
+            datagram_bytes_per_s: 20_000_000,
             events_max: 4096,
             events_bytes_max: 64 * MIB,
             handshakes_max: 64,

@@ -202,28 +202,6 @@ async fn bulk_keeps_its_pace_and_lets_small_messages_pass() {
 }
 
 #[tokio::test]
-async fn a_full_datagram_buffer_says_so_and_never_drops_what_it_took() {
-    let world = World::new("datagrams");
-    let tuning = Tuning { datagram_send_buffer_bytes: 20_000, ..Tuning::default() };
-    let (_a, to_b, mut b, _) =
-        linked(&world, MeshConfig { tuning, ..world.config(1) }, world.config(2)).await;
-    let mut taken = 0u64;
-    let error = loop {
-        match to_b.send_datagram(Bytes::from(vec![0; 1000])) {
-            Ok(()) => taken += 1,
-            Err(error) => break error,
-        }
-        assert!(taken < 100, "the buffer has no end");
-    };
-    assert_eq!(error, SendError::QueueFull);
-    let stats = to_b.stats();
-    assert_eq!((stats.datagrams_sent, stats.datagram_overflows), (taken, 1));
-    for _ in 0..taken {
-        assert!(matches!(b.event().await, LinkEvent::Datagram { .. }));
-    }
-}
-
-#[tokio::test]
 async fn sending_works_from_a_thread_without_a_runtime() {
     let world = World::new("threads");
     let (_a, to_b, mut b, _) = linked(&world, world.config(1), world.config(2)).await;

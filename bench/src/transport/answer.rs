@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use selvedge_transport::{LinkEvent, MeshConfig, MeshEndpoint, SendError, Tuning};
+use selvedge_transport::{LinkEvent, MeshConfig, MeshEndpoint, MeshLimits, SendError, Tuning};
 use tokio::sync::mpsc::Receiver;
 
 use super::spec::LanesSpec;
@@ -54,12 +54,18 @@ impl Head {
 
 /// Opens an end of the link.
 pub(super) fn open(name: &str, spec: &LanesSpec) -> anyhow::Result<(MeshEndpoint, Receiver<LinkEvent>)> {
+    let limits = limits(spec.bulk_mb_per_s);
     let config = MeshConfig {
         bind: (Ipv4Addr::LOCALHOST, 0).into(),
         identity: Arc::new(load(&spec.dir, name)?),
         hello: Bytes::from_static(b"lanes"),
         tuning: Tuning { resume_sessions: spec.resume, ..tuning(spec.mtu) },
-        limits: limits(spec.bulk_mb_per_s),
+        limits: match spec.datagram_mb_per_s {
+            Some(megabytes) => {
+                MeshLimits { datagram_bytes_per_s: u64::from(megabytes) * 1_000_000, ..limits }
+            }
+            None => limits,
+        },
     };
     Ok(MeshEndpoint::bind(config, Arc::new(|_, _| Ok(())))?)
 }

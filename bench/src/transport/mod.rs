@@ -68,6 +68,9 @@ pub(crate) struct TransportArgs {
     /// Megabytes of bulk that a link sends a second; 0: as fast as it goes [default: as the product]
     #[arg(long, value_name = "MB")]
     bulk_mb_per_s: Option<u32>,
+    /// Megabytes of datagrams that a link sends a second; 0: as fast as it goes [default: as the product]
+    #[arg(long, value_name = "MB")]
+    datagram_mb_per_s: Option<u32>,
     /// Links that are set up and closed, one after the other
     #[arg(long, default_value_t = 50, value_name = "N")]
     set_ups: usize,
@@ -107,6 +110,7 @@ pub(crate) fn run(args: &TransportArgs) -> anyhow::Result<ExitCode> {
             core,
             mtu: args.mtu,
             bulk_mb_per_s: args.bulk_mb_per_s,
+            datagram_mb_per_s: args.datagram_mb_per_s,
             resume,
             ask,
         })
@@ -164,7 +168,7 @@ pub(crate) fn run(args: &TransportArgs) -> anyhow::Result<ExitCode> {
 fn report(args: &TransportArgs, set_ups: &SetUps, rows: &[Row], doubts: &[String]) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "config": { "pin": args.pin, "mtu": args.mtu, "bulk_mb_per_s": args.bulk_mb_per_s, "turns": TURNS, "lanes": args.lanes,
+        "config": { "pin": args.pin, "mtu": args.mtu, "bulk_mb_per_s": args.bulk_mb_per_s, "datagram_mb_per_s": args.datagram_mb_per_s, "turns": TURNS, "lanes": args.lanes,
             "duration_s": args.duration.as_secs_f64(), "warm_up_s": args.warm_up.as_secs_f64() },
         "set_up_us": { "cold": crate::figures(&set_ups.cold, NS), "resumed": crate::figures(&set_ups.resumed, NS) },
         "rows": rows.iter().map(Row::as_json).collect::<Vec<_>>(),

@@ -83,6 +83,8 @@ pub(crate) struct LanesSpec {
     pub(crate) mtu: u16,
     /// Megabytes of bulk that the link sends a second; none: as by default.
     pub(crate) bulk_mb_per_s: Option<u32>,
+    /// Megabytes of datagrams, likewise.
+    pub(crate) datagram_mb_per_s: Option<u32>,
     /// Whether TLS sessions are resumed.
     pub(crate) resume: bool,
     /// None: answers.

@@ -97,7 +97,13 @@ impl MeshShared {
         connection: Connection,
         control: SendStream,
     ) -> Arc<LinkShared> {
-        Arc::new(LinkShared::new(peer, connection, control, &self.limits))
+        Arc::new(LinkShared::new(
+            peer,
+            connection,
+            control,
+            &self.limits,
+            self.tuning.datagram_send_buffer_bytes,
+        ))
     }
 }
 

@@ -8,11 +8,11 @@ use quinn::{Connection, SendStream};
 
 use crate::close::{self, CloseCode};
 use crate::counter::Counter;
-use crate::datagram::Datagrams;
 use crate::error::SendError;
 use crate::lane::Lane;
 use crate::limits::MeshLimits;
-use crate::mesh::pace::BulkPace;
+use crate::mesh::datagrams::DatagramQueue;
+use crate::mesh::pace::Pace;
 use crate::mesh::queue::LaneQueue;
 use crate::mesh::stats::{LaneStats, LinkStats};
 use crate::ordered::OrderedWriter;
@@ -41,7 +41,7 @@ pub(crate) struct LinkShared {
     pub(crate) datagrams_received: Counter,
     pub(crate) abandoned: Counter,
     limits: MeshLimits,
-    datagrams: Datagrams,
+    pub(crate) datagrams: DatagramQueue,
     /// Why this end closed the connection, if it did.
     close_reason: OnceLock<String>,
 }
@@ -59,9 +59,10 @@ impl LinkShared {
         connection: Connection,
         control: SendStream,
         limits: &MeshLimits,
+        datagram_queue_bytes_max: usize,
     ) -> Self {
         let _ = control.set_priority(Lane::Control.priority());
-        let pace = Arc::new(BulkPace::new(limits.bulk_bytes_per_s));
+        let pace = Arc::new(Pace::new(limits.bulk_bytes_per_s));
         let queue = |lane: Lane| {
             let pace = lane.is_bulk().then(|| pace.clone());
             Arc::new(LaneQueue::new(lane, *limits.lane(lane), pace))
@@ -79,7 +80,7 @@ impl LinkShared {
             datagrams_received: Counter::default(),
             abandoned: Counter::default(),
             limits: limits.clone(),
-            datagrams: Datagrams::default(),
+            datagrams: DatagramQueue::new(limits.datagram_bytes_per_s, pace, datagram_queue_bytes_max),
             close_reason: OnceLock::new(),
         }
     }
@@ -101,6 +102,7 @@ impl LinkShared {
         for queue in &self.queues {
             queue.close();
         }
+        self.datagrams.close();
     }
 
     pub(crate) fn limits(&self) -> &MeshLimits {
@@ -165,10 +167,10 @@ impl Link {
         }
     }
 
-    /// Sends a datagram, which may get lost.
+    /// Sends a datagram, which may get lost. It goes at once while the link keeps its pace, and waits for its turn otherwise.
     ///
     /// # Errors
-    /// [`SendError::QueueFull`] (counted) if the buffer has no room, [`SendError::TooLarge`] if it doesn't fit one
+    /// [`SendError::QueueFull`] (counted) if too many wait, [`SendError::TooLarge`] if it doesn't fit one
     /// packet, [`SendError::Closed`].
     pub fn send_datagram(&self, payload: Bytes) -> Result<(), SendError> {
         self.0.datagrams.send(&self.0.connection, payload)
@@ -191,9 +193,10 @@ impl Link {
             lost_packets: connection.path.lost_packets,
             bytes_sent: connection.udp_tx.bytes,
             bytes_received: connection.udp_rx.bytes,
-            datagrams_sent: shared.datagrams.sent(),
+            datagrams_sent: shared.datagrams.sent.value(),
             datagrams_received: shared.datagrams_received.value(),
-            datagram_overflows: shared.datagrams.overflows(),
+            queued_datagrams: shared.datagrams.waiting() as u64,
+            datagram_overflows: shared.datagrams.overflows.value(),
             abandoned_messages: shared.abandoned.value(),
             control: shared.lane_stats(Lane::Control),
             cutover: shared.lane_stats(Lane::Cutover),

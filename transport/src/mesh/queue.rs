@@ -18,7 +18,7 @@ use crate::error::SendError;
 use crate::frame::{Pieces, headed};
 use crate::lane::Lane;
 use crate::limits::LaneLimits;
-use crate::mesh::pace::{BulkPace, PIECE_BYTES};
+use crate::mesh::pace::{PIECE_BYTES, Pace};
 use crate::ordered::{write_all, write_now};
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct LaneQueue {
     lane: Lane,
     limits: LaneLimits,
     /// Bulk has one.
-    pace: Option<Arc<BulkPace>>,
+    pace: Option<Arc<Pace>>,
     /// Held by the one big message of bulk that is being written.
     big: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -52,7 +52,7 @@ struct Outgoing {
 }
 
 impl LaneQueue {
-    pub(crate) fn new(lane: Lane, limits: LaneLimits, pace: Option<Arc<BulkPace>>) -> Self {
+    pub(crate) fn new(lane: Lane, limits: LaneLimits, pace: Option<Arc<Pace>>) -> Self {
         Self {
             lane,
             limits,
@@ -210,7 +210,7 @@ impl LaneQueue {
 async fn write_paced(
     stream: &mut SendStream,
     pieces: &mut Pieces,
-    pace: &BulkPace,
+    pace: &Pace,
 ) -> Result<(), quinn::WriteError> {
     while let Some(piece) = pieces.last_mut() {
         if piece.is_empty() {

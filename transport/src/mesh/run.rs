@@ -53,6 +53,8 @@ async fn run(
     for queue in &link.queues {
         tasks.spawn(queue.clone().run(link.connection.clone(), tasks.clone()));
     }
+    let sender = link.clone();
+    tasks.spawn(async move { sender.datagrams.run(sender.connection.clone()).await });
     let writer = link.clone();
     tasks.spawn(async move { writer.control.run().await });
 

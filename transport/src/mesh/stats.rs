@@ -44,7 +44,9 @@ pub struct LinkStats {
     pub datagrams_sent: u64,
     /// Datagrams received.
     pub datagrams_received: u64,
-    /// Datagrams refused because the buffer was full.
+    /// Datagrams that wait to be handed to QUIC.
+    pub queued_datagrams: u64,
+    /// Datagrams refused because too many were waiting.
     pub datagram_overflows: u64,
     /// Streams that the peer gave up before their message was whole.
     pub abandoned_messages: u64,
