@@ -137,7 +137,9 @@ impl Asker {
         self.number += 1;
         let blob = Bytes::from(vec![7; Via::Precopy.bytes()]);
         let from = Instant::now() + ask.warm_up;
-        let until = from + ask.duration;
+        // What is paced has many turns.
+        let length = if stretch.every.is_some() { ask.duration / 2 } else { ask.duration };
+        let until = from + length;
         let pacer = match stretch.every {
             None => None,
             Some(every) => {
@@ -153,7 +155,7 @@ impl Asker {
         loop {
             let now = Instant::now();
             let few = stretch.every.is_none() && account.answered < ANSWERS_MIN;
-            if now >= until && !(few && now < until + ask.duration * LONGER_MAX) {
+            if now >= until && !(few && now < until + length * LONGER_MAX) {
                 break;
             }
             self.top_up(stretch, &mut account, &blob)?;

@@ -32,8 +32,8 @@ pub(crate) use spec::LanesSpec;
 use spec::{LanesAsk, Seen, Stretch, Via};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Turns of the quiet link and each load.
-const TURNS: usize = 4;
+/// Turns of the quiet link and each load, each half as long as the other measurements.
+const TURNS: usize = 8;
 /// A paced cutover each so often.
 const EVERY: Duration = Duration::from_millis(2);
 const IN_FLIGHT: usize = 32;

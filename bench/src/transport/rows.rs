@@ -27,6 +27,8 @@ pub(super) struct Row {
     answered_in_time: u64,
     pub(super) not_taken: u64,
     loads: Vec<(Via, u64)>,
+    /// The p99 of each turn, in microseconds.
+    turn_p99s_us: Vec<f64>,
 }
 
 impl Row {
@@ -42,13 +44,16 @@ impl Row {
             answered_in_time: 0,
             not_taken: 0,
             loads: Vec::new(),
+            turn_p99s_us: Vec::new(),
         };
         row.add(seen)?;
         Ok(row)
     }
 
     pub(super) fn add(&mut self, seen: &Seen) -> anyhow::Result<()> {
-        self.rtt_ns.add(seen.rtt_ns.decode()?)?;
+        let rtt_ns = seen.rtt_ns.decode()?;
+        self.turn_p99s_us.push(figures(&rtt_ns, NS).p99);
+        self.rtt_ns.add(rtt_ns)?;
         self.trip_ns.add(seen.trip_ns.decode()?)?;
         self.late_ns.add(seen.late_ns.decode()?)?;
         self.elapsed_s += seen.elapsed.as_secs_f64();
@@ -72,6 +77,13 @@ impl Row {
 
     pub(super) fn rtt_us(&self) -> Figures {
         figures(&self.rtt_ns, NS)
+    }
+
+    /// The p99 of the usual turn: the middle one, the upper of two. A hiccup of the machine spoils few turns.
+    pub(super) fn usual_p99_us(&self) -> f64 {
+        let mut sorted = self.turn_p99s_us.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
     }
 
     pub(super) fn late_us(&self) -> Figures {
@@ -115,6 +127,7 @@ impl Row {
             "paced_us": stretch.every.map(|every| every.as_secs_f64() * 1e6),
             "load": stretch.load_name,
             "rtt_us": self.rtt_us(),
+            "turn_p99s_us": self.turn_p99s_us,
             "histogram": { "unit": "ns", "hdr_v2": HistogramText::encode(&self.rtt_ns) },
             "rtt_from_send_us": figures(&self.trip_ns, NS),
             "late_us": self.late_us(),
