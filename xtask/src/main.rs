@@ -63,6 +63,8 @@ fn ci() -> Result<()> {
     step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     // The README's own test command; doc tests are part of it.
     step("tests", || cargo(&["test", "--workspace"]))?;
+    // Without cargo's bench mode each runs once and measures nothing.
+    step("benches, once each", || cargo(&["test", "-p", "selvedge-bench", "--benches"]))?;
     step("rustdoc", || {
         let mut command = Command::new(env!("CARGO"));
         command.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
