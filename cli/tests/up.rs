@@ -224,6 +224,30 @@ fn an_interrupt_ends_everything_in_order_and_still_gives_the_report() {
 }
 
 #[test]
+fn a_mesh_is_measured_from_another_terminal_by_the_command_that_it_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = ["--nodes", "2", "--players", "0", "--npcs", "0", "--cells", "2x1", "--cell-edge", "20"];
+    let mut up = Up::start(dir.path(), &small);
+    up.wait_for("bench handoff");
+    let line = up.log.last().unwrap();
+    let (_, command) = line.split_once("selvedge ").unwrap();
+    let json = dir.path().join("handoff.json");
+    let output = selvedge()
+        .args(command.split(' '))
+        .args(["--concurrency=3", "--duration=3s", "--warm-up=100ms", "--json"])
+        .arg(&json)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    let row = &report["rows"][0];
+    assert!(row["cutover_us"]["count"].as_u64() > Some(0) && row["concurrency"] == 3, "{report:#}");
+    assert!(report["runs"][0]["players"]["client_gap_us"]["count"].as_u64() > Some(0), "{report:#}");
+    up.signal(Signal::SIGINT);
+    assert_eq!(up.wait().code(), Some(0), "{:#?}", up.log);
+}
+
+#[test]
 fn a_node_that_dies_fails_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let mut up = Up::start(dir.path(), &["--nodes", "2", "--players", "2", "--npcs", "0"]);

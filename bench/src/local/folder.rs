@@ -169,6 +169,16 @@ impl Folder {
         })
     }
 
+    /// The flags by which `bench handoff` measures this mesh from another terminal, while it runs.
+    #[must_use]
+    pub fn measure_flags(&self, args: &LocalArgs, http: SocketAddr, door: SocketAddr) -> String {
+        let ([x, y], edge) = (args.cells, args.cell_edge);
+        let (name, ca) = (&self.door_name, for_shell(&self.cert("ca").display().to_string()));
+        format!(
+            "--coordinator {http} --door {door} --door-name {name} --ca {ca} --cells {x}x{y} --cell-edge {edge}"
+        )
+    }
+
     /// Where everything is.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -206,6 +216,12 @@ fn client_stem(number: usize) -> String {
     format!("node-{number}-clients")
 }
 
+/// As a shell takes it for one word.
+fn for_shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -221,10 +237,11 @@ fn share(all: u32, nodes: usize, number: usize) -> u32 {
 fn client_limits(args: &LocalArgs) -> ClientLimits {
     let defaults = ClientLimits::default();
     // A client connects to several nodes at once while it crosses, and all of a dead node's come back at once.
-    let connections = args.players * 6 + 64;
+    let connections = defaults.connections_max.max(args.players * 6 + 64);
     ClientLimits {
-        connections_max: defaults.connections_max.max(connections),
-        connections_per_address_max: defaults.connections_per_address_max.max(connections),
+        connections_max: connections,
+        // All players are on this machine, whoever sends them.
+        connections_per_address_max: connections,
         handshakes_per_second_max: defaults.handshakes_per_second_max.max(2000),
         datagrams_per_second_max: defaults.datagrams_per_second_max.max(args.tick_hz * 4),
         ..defaults
@@ -279,6 +296,12 @@ mod tests {
             let loaded = selvedge_node::config::load(&args).unwrap();
             assert_eq!(loaded.arena.npcs, [1, 2][number - 1]);
         }
+    }
+
+    #[test]
+    fn a_path_is_one_word_for_the_shell() {
+        assert_eq!(for_shell("/tmp/a-b_1/ca.pem"), "/tmp/a-b_1/ca.pem");
+        assert_eq!(for_shell("/my mesh/it's"), r"'/my mesh/it'\''s'");
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         local.npcs,
         mesh.addresses.http
     ));
+    let flags = mesh.folder.measure_flags(local, mesh.addresses.http, mesh.addresses.door);
+    out::say(&format!("its handoffs are measured by: selvedge bench handoff {flags}"));
     let bots = Bots::start(&mesh.folder.bots(local, args.seed, mesh.addresses.door, mesh.observer)?)?;
     let mut play = Play::new(args, &mut mesh, &bots, &signals);
     play.run();
