@@ -9,7 +9,7 @@ use selvedge_protocol::authority::Standing;
 use selvedge_protocol::coordinator::CoordinatorEvent;
 use selvedge_protocol::id::EntityId;
 use selvedge_protocol::node::NodeEvent;
-use selvedge_protocol::wire::{Message, StandbyMessage};
+use selvedge_protocol::wire::{Message, RecoveryMessage, StandbyMessage};
 
 const ENTITY: EntityId = EntityId::from_u128(77);
 /// Ticks in which a first checkpoint is safe.
@@ -217,4 +217,52 @@ fn what_ended_at_a_node_that_died_does_not_come_back_from_the_cuts_of_one_that_h
         mesh.run(2 * RECOVERED);
         assert_eq!(mesh.simulating(ENTITY), [0_usize; 0], "{:?}", mesh.coordinator_events);
     }
+}
+
+const fn closes(message: &Message) -> bool {
+    matches!(message, Message::Recovery(RecoveryMessage::Closed { .. }))
+}
+
+/// The third of four nodes gave the entity to the second and never heard that it was safe there. The second died, and
+/// the entity goes on at the node that is returned; but `is_lost` took from the third that the round is closed.
+fn recovered_while(mut is_lost: impl FnMut() -> bool + 'static) -> (Mesh, usize) {
+    let mut mesh = Mesh::row(4);
+    mesh.run(5);
+    let tick = mesh.tick;
+    mesh.hosts[2].spawn(ENTITY, 210.0, -4.0, tick);
+    mesh.filter = Box::new(|from, _, message| {
+        from == node_id(1) && matches!(message, Message::Standby(StandbyMessage::Settled { .. }))
+    });
+    mesh.run(140);
+    assert_eq!(mesh.simulating(ENTITY), [1]);
+    mesh.coordinator_filter = Box::new(move |to, message| to == node_id(2) && closes(message) && is_lost());
+    mesh.crash(1);
+    mesh.run(RECOVERED);
+    let home = [0, 3].into_iter().find(|&index| mesh.simulating(ENTITY).contains(&index));
+    (mesh, home.expect("it was restored by who kept its copy, and stays clear of the third"))
+}
+
+#[test]
+fn what_ended_after_its_recovery_does_not_come_back_from_who_never_heard_that_the_round_was_closed() {
+    let (mut mesh, home) = recovered_while(|| true);
+    despawn(&mut mesh, home);
+    mesh.run(CUT);
+    mesh.crash(home);
+    mesh.run(RECOVERED);
+    let mut others = mesh.simulating(ENTITY);
+    others.retain(|index| ![1, home].contains(index));
+    assert_eq!(others, [0_usize; 0], "{:?}", mesh.coordinator_events);
+}
+
+#[test]
+fn who_did_not_hear_that_the_round_was_closed_is_told_again() {
+    let mut first = true;
+    let (mesh, _) = recovered_while(move || core::mem::take(&mut first));
+    assert_eq!(
+        mesh.hosts[2].node.given_away().count(),
+        0,
+        "what was given to the dead is of no use any more"
+    );
+    let told = mesh.to_nodes.iter().filter(|(to, message)| *to == node_id(2) && closes(message));
+    assert_eq!(told.count(), 2, "and not more often than it asks");
 }

@@ -60,6 +60,7 @@ fn inspected(purses: &[(EntityId, &[u128])], unsettled: &[(usize, EntityId, usiz
         ghosts: Vec::new(),
         unseen: Vec::new(),
         ownerless: Vec::new(),
+        recovering: Vec::new(),
         waiting: false,
         unheld: Vec::new(),
         unsettled: unsettled.to_vec(),

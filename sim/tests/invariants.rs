@@ -176,6 +176,7 @@ fn inspection(calm_for: Duration, standing: Standing, unacknowledged: usize) -> 
         unsettled: Vec::new(),
         purses: Vec::new(),
         ownerless: Vec::new(),
+        recovering: Vec::new(),
         waiting: false,
     })
 }
@@ -200,6 +201,19 @@ fn a4_waits_for_what_is_frozen_but_not_for_ever() {
     observe(&mut check, &[inspection(BOUND, frozen(2), 0)]).unwrap_err();
     observe(&mut check, &[inspection(BOUND, Standing::Active(epoch(2)), 0)]).unwrap();
     assert!(check.is_settled());
+}
+
+#[test]
+fn a4_wants_every_node_to_hear_that_a_round_is_closed() {
+    let in_a_round = |calm_for| {
+        let Fact::Inspected(inspection) = empty(calm_for) else { panic!("it is an inspection") };
+        Fact::Inspected(Inspection { recovering: vec![1], ..inspection })
+    };
+    let mut check = Convergence::default();
+    observe(&mut check, &[in_a_round(Duration::ZERO)]).unwrap();
+    assert!(!check.is_settled());
+    observe(&mut check, &[in_a_round(BOUND)]).unwrap_err();
+    observe(&mut check, &[empty(BOUND)]).unwrap();
 }
 
 #[test]
@@ -260,6 +274,7 @@ fn empty(calm_for: Duration) -> Fact {
         margin_m: 30.0,
         ghosts: Vec::new(),
         unseen: Vec::new(),
+        recovering: Vec::new(),
         waiting: false,
     })
 }

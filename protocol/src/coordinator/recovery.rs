@@ -25,6 +25,7 @@ impl Coordinator {
         let Some(peer) = self.peer(from) else {
             return;
         };
+        let round = message.round();
         let taken = match message {
             RecoveryMessage::Claims { round, part, parts, cuts, claims } => {
                 self.rounds.on_claims(peer, ClaimsPart { round, part, parts, cuts, claims }, now)
@@ -34,10 +35,19 @@ impl Coordinator {
             | RecoveryMessage::Verdict { .. }
             | RecoveryMessage::Closed { .. } => Taken::Malformed,
         };
-        if taken == Taken::Malformed {
-            self.misbehaved(from, "it sent an answer in a recovery round that can't be".to_owned());
+        match taken {
+            Taken::Yes | Taken::Ignored => {}
+            Taken::Late => self.say_closed_again(peer, round),
+            Taken::Malformed => {
+                self.misbehaved(from, "it sent an answer in a recovery round that can't be".to_owned());
+            }
         }
         self.pursue_round(now);
+    }
+
+    fn say_closed_again(&mut self, to: Peer, round: Round) {
+        let round = Round { term: self.term, ..round };
+        self.send_in_round(to, RecoveryMessage::Closed { round, dead: Vec::new() });
     }
 
     pub(super) fn on_round_due(&mut self, now: Time) {

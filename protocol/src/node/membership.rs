@@ -91,6 +91,7 @@ impl Node {
             reported: self.reported(),
             load: self.load(),
         });
+        self.repeat_carried();
         self.timers.set(TimerKey::Membership, now + self.setup.config.heartbeat);
     }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::standby::is_of_the_past;
 use super::{Destination, GameCommand, Held, Node, NodeEvent, Output};
 use crate::grid::Motion;
 use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer};
@@ -30,11 +31,8 @@ impl Node {
             }
             RecoveryMessage::Closed { round, dead: _ } => {
                 if self.heed(round.term) {
-                    for life in self.participant.on_closed(round) {
-                        self.drop_standby(life);
-                    }
-                    self.drop_reservations_of_the_dead();
-                    self.settle_gifts_to_the_dead();
+                    let over = self.participant.on_closed(round);
+                    self.forget_recovered(&over);
                 }
             }
             // Not a coordinator's word.
@@ -51,7 +49,7 @@ impl Node {
         let messages = match self.participant.on_fence(round, dead) {
             Fencing::Answer { fenced, over } => {
                 fenced.into_iter().for_each(|life| self.shun(life, now));
-                over.into_iter().for_each(|life| self.drop_standby(life));
+                self.forget_recovered(&over);
                 let claims = self.claims();
                 let cuts = self.standby_cuts();
                 self.participant.answer(&cuts, &claims)
@@ -211,29 +209,22 @@ impl Node {
         }
     }
 
-    /// What the dead had announced won't come.
-    fn drop_reservations_of_the_dead(&mut self) {
-        let keys: Vec<(EntityId, NodeId)> = self
-            .reservations
-            .iter()
-            .filter(|(_, reservation)| self.is_shunned(reservation.id.source))
-            .map(|(&key, _)| key)
-            .collect();
+    /// Everything of these lives is recovered and safe: what they had announced won't come, and nothing that is kept of
+    /// them, or was given to them, may come back.
+    fn forget_recovered(&mut self, over: &[Peer]) {
+        let is_over = |peer: Peer| over.iter().any(|&life| is_of_the_past(peer, life));
+        let reservations = self.reservations.iter().filter(|(_, reservation)| is_over(reservation.id.source));
+        let keys: Vec<(EntityId, NodeId)> = reservations.map(|(&key, _)| key).collect();
         keys.into_iter().for_each(|key| self.drop_reservation(key));
-    }
-
-    /// What was given to the dead is recovered: it needs no copy here any more.
-    fn settle_gifts_to_the_dead(&mut self) {
-        let participant = &self.participant;
-        for tombstone in self.tombstones.values_mut() {
-            if participant.fenced().is_fenced(tombstone.to) {
-                tombstone.contents = None;
-            }
+        for tombstone in self.tombstones.values_mut().filter(|tombstone| is_over(tombstone.to)) {
+            tombstone.contents = None;
         }
+        over.iter().for_each(|&life| self.drop_standby(life));
     }
 
-    /// Whether what was claimed in a round must stay as it is for now.
-    pub(super) fn is_recovering(&self) -> bool {
+    /// Whether a recovery round is open as far as this node knows: what it claimed there stays as it is for now.
+    #[must_use]
+    pub fn is_recovering(&self) -> bool {
         self.participant.is_open()
     }
 
@@ -246,6 +237,13 @@ impl Node {
         if !self.unsafe_restores.is_empty() {
             self.hurry_checkpoint(now);
         } else if let Some(message) = self.participant.carried() {
+            self.say_in_round(message);
+        }
+    }
+
+    /// Says again what was carried out, until the round is known to be closed.
+    pub(super) fn repeat_carried(&mut self) {
+        if let Some(message) = self.participant.repeat() {
             self.say_in_round(message);
         }
     }

@@ -420,7 +420,8 @@ impl Node {
     }
 }
 
-fn is_of_the_past(peer: Peer, life: Peer) -> bool {
+/// Whether a peer is that life, or an earlier one of its node.
+pub(super) fn is_of_the_past(peer: Peer, life: Peer) -> bool {
     peer.node == life.node && peer.incarnation <= life.incarnation
 }
 

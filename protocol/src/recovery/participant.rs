@@ -11,7 +11,8 @@ use crate::wire::{Claim, NewestCut, Order, RecoveryMessage, Round};
 /// What a `Fence` asks of the node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fencing {
-    /// Drop the links of `fenced`, forget the copies of `over` (their round is closed), then build the claims and hand
+    /// Drop the links of `fenced`, forget the copies of `over` and what was given to them (their round is closed, whether
+    /// or not [`Participant::on_closed`] was told), then build the claims and hand
     /// them to [`Participant::answer`].
     Answer {
         /// Lives that were not refused before.
@@ -185,9 +186,16 @@ impl Participant {
         Some(RecoveryMessage::Carried { round: self.round })
     }
 
-    /// Everybody has carried it out. Returns the lives whose copies are of no use any more.
+    /// What to say again now and then, as long as this node hasn't heard that the round is closed: that was said once, and
+    /// may have been lost.
+    #[must_use]
+    pub fn repeat(&self) -> Option<RecoveryMessage> {
+        (self.stage == Stage::Carried).then_some(RecoveryMessage::Carried { round: self.round })
+    }
+
+    /// Everybody has carried it out; whichever term says so. Returns the lives whose copies are of no use any more.
     pub fn on_closed(&mut self, round: Round) -> Vec<Peer> {
-        if round != self.round || self.stage != Stage::Carried {
+        if round.number != self.round.number || self.stage != Stage::Carried {
             return Vec::new();
         }
         self.stage = Stage::Idle;
@@ -265,11 +273,15 @@ mod tests {
         assert_eq!(participant.on_verdict(round(1), 0, 2, vec![]), Instruction::CarryOut(vec![]));
         assert_eq!(participant.on_verdict(round(1), 0, 2, vec![]), Instruction::Nothing, "under way");
         let carried = RecoveryMessage::Carried { round: round(1) };
+        assert_eq!(participant.repeat(), None, "it is not carried out yet");
         assert_eq!(participant.carried(), Some(carried.clone()));
         assert_eq!(participant.carried(), None);
-        assert_eq!(participant.on_verdict(round(1), 0, 2, vec![]), Instruction::Repeat(carried));
-        assert_eq!(participant.on_closed(round(1)), [life(9)]);
+        assert_eq!(participant.on_verdict(round(1), 0, 2, vec![]), Instruction::Repeat(carried.clone()));
+        assert_eq!(participant.repeat(), Some(carried));
+        let by_another = Round { term: Term(2), ..round(1) };
+        assert_eq!(participant.on_closed(by_another), [life(9)]);
         assert!(!participant.is_open());
+        assert_eq!(participant.repeat(), None);
         assert_eq!(participant.on_fence(round(1), &[life(9)]), Fencing::Stale, "a late double");
     }
 

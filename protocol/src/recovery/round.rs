@@ -48,6 +48,8 @@ pub enum Taken {
     Yes,
     /// It was known, or is of another round, or of a life that this round doesn't ask.
     Ignored,
+    /// It is about a round that is closed, and the node hasn't heard that: say [`RecoveryMessage::Closed`] again.
+    Late,
     /// No honest node says this.
     Malformed,
 }
@@ -248,8 +250,13 @@ impl RoundKeeper {
 
     /// A node has carried the verdict out.
     pub fn on_carried(&mut self, from: Peer, round: Round) -> Taken {
-        let Phase::Ordering { waiting, .. } = &mut self.phase else {
-            return Taken::Ignored;
+        let waiting = match &mut self.phase {
+            // What was begun and isn't open is closed: this keeper goes on with what its predecessor left open.
+            Phase::Quiet if round.number <= self.round.number && self.live.contains(&from) => {
+                return Taken::Late;
+            }
+            Phase::Quiet | Phase::Wanted | Phase::Asking { .. } => return Taken::Ignored,
+            Phase::Ordering { waiting, .. } => waiting,
         };
         if round != self.round || waiting.remove(&from).is_none() {
             return Taken::Ignored;

@@ -147,16 +147,31 @@ pub enum RecoveryMessage {
         /// What to do.
         orders: Vec<Order>,
     },
-    /// Node -> coordinator: the whole verdict is carried out.
+    /// Node -> coordinator: the whole verdict is carried out. Repeated until the round is closed.
     Carried {
         /// Which round.
         round: Round,
     },
-    /// Coordinator -> node: everybody has carried it out. Standby copies of the dead are of no use any more.
+    /// Coordinator -> node: everybody has carried it out. Standby copies of the dead are of no use any more. Said again to
+    /// who says `Carried` again.
     Closed {
         /// Which round.
         round: Round,
-        /// Whose.
+        /// Whose; nobody's when it is said again.
         dead: Vec<Peer>,
     },
+}
+
+impl RecoveryMessage {
+    /// The round that it is about.
+    #[must_use]
+    pub const fn round(&self) -> Round {
+        match self {
+            Self::Fence { round, .. }
+            | Self::Claims { round, .. }
+            | Self::Verdict { round, .. }
+            | Self::Carried { round }
+            | Self::Closed { round, .. } => *round,
+        }
+    }
 }

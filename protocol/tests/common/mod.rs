@@ -43,6 +43,9 @@ pub struct Player {
 /// Drops a message if it returns true.
 pub type Filter = Box<dyn FnMut(NodeId, Destination, &Message) -> bool>;
 
+/// The same for what the coordinator says.
+pub type CoordinatorFilter = Box<dyn FnMut(NodeId, &Message) -> bool>;
+
 pub struct Mesh {
     pub now: Time,
     pub tick: Tick,
@@ -53,6 +56,8 @@ pub struct Mesh {
     pub hosts: Vec<Host>,
     pub players: Vec<Player>,
     pub filter: Filter,
+    /// Drops what the coordinator says to a node if it returns true.
+    pub coordinator_filter: CoordinatorFilter,
     pub coordinator_linked: bool,
     pub coordinator_events: Vec<CoordinatorEvent>,
     /// What nodes said to nodes that aren't of this mesh.
@@ -93,6 +98,7 @@ impl Mesh {
             hosts,
             players: Vec::new(),
             filter: Box::new(|_, _, _| false),
+            coordinator_filter: Box::new(|_, _| false),
             coordinator_linked: true,
             coordinator_events: Vec::new(),
             to_strangers: Vec::new(),
@@ -346,7 +352,8 @@ impl Mesh {
             CoordinatorOutput::Send { to, message, blob, .. } => {
                 self.check_kept(to, &message);
                 self.to_nodes.push((to, message.clone()));
-                let reachable = self.coordinator_linked && !self.is_cut_off(to);
+                let lost = (self.coordinator_filter)(to, &message);
+                let reachable = self.coordinator_linked && !self.is_cut_off(to) && !lost;
                 if let Some(host) = self.hosts.iter_mut().find(|host| host.id == to && reachable) {
                     host.node.handle(Input::Message { from: Sender::Coordinator, message, blob }, now);
                 }

@@ -91,6 +91,10 @@ impl Convergence {
             let what = format!("cell {cell} has no live owner");
             return Some(Violation { invariant: NAME, what, entity: None, player: None });
         }
+        if let Some(node) = inspection.recovering.first() {
+            let what = format!("node {node} takes a recovery round to be open");
+            return Some(Violation { invariant: NAME, what, entity: None, player: None });
+        }
         if let Some((node, entity)) = inspection.unheld.first() {
             let what = format!("the game of node {node} simulates {entity}, which it does not hold");
             return Some(of(*entity, what));

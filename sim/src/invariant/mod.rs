@@ -282,6 +282,8 @@ pub struct Inspection {
     pub players: Vec<PlayerView>,
     /// Cells whose owner, by the coordinator's map, is no running node.
     pub ownerless: Vec<CellId>,
+    /// Nodes that take a recovery round to be open.
+    pub recovering: Vec<usize>,
     /// Whether a process is still away that comes back.
     pub waiting: bool,
     /// How far across a border entities are seen, in metres.

@@ -37,6 +37,7 @@ impl World {
         let ghosts = alive().flat_map(|node| self.ghosts_at(node)).collect();
         let unseen = alive().flat_map(|node| self.unseen_by(node)).collect();
         let ownerless = self.ownerless();
+        let recovering = alive().filter(|&node| self.nodes[node].machine.is_recovering()).collect();
         let waiting = self.now < self.quiet_from;
         self.facts.push(Fact::Inspected(Inspection {
             calm_for,
@@ -50,6 +51,7 @@ impl World {
             unsettled,
             purses,
             ownerless,
+            recovering,
             waiting,
         }));
     }

@@ -135,6 +135,26 @@ fn a_round_closes_when_everybody_has_carried_it_out() {
 }
 
 #[test]
+fn who_says_again_that_it_has_carried_a_closed_round_out_has_not_heard_that_it_is_closed() {
+    let mut keeper = begun();
+    for node in [1, 2] {
+        keeper.on_claims(life(node, 1), empty(1), Time::ZERO);
+    }
+    assert_eq!(keeper.on_carried(life(1, 1), round(1)), Taken::Yes);
+    assert_eq!(keeper.on_carried(life(1, 1), round(1)), Taken::Ignored, "the round is still open");
+    assert_eq!(keeper.on_carried(life(2, 1), round(1)), Taken::Yes);
+    assert_eq!(keeper.on_carried(life(1, 1), round(1)), Taken::Late);
+    assert_eq!(keeper.on_carried(life(1, 1), round(2)), Taken::Ignored, "nobody has begun that one");
+    assert_eq!(keeper.on_carried(life(9, 1), round(1)), Taken::Ignored, "it is dead");
+    let mut next = RoundKeeper::new(Round { term: Term(2), number: 1 }, RETRY);
+    next.join(life(1, 1));
+    assert_eq!(next.on_carried(life(1, 1), round(1)), Taken::Late, "nor is it open for the next coordinator");
+    next.join(life(2, 1));
+    next.bury(life(2, 1));
+    assert_eq!(next.on_carried(life(1, 1), round(1)), Taken::Ignored, "it will be asked anew");
+}
+
+#[test]
 fn only_answers_to_this_round_from_lives_that_it_asks_count() {
     let mut keeper = begun();
     drain(&mut keeper);
