@@ -31,7 +31,7 @@ pub enum HttpError {
         /// Whom was asked.
         address: SocketAddr,
         /// What was asked.
-        path: &'static str,
+        path: String,
         /// The system's reason.
         cause: io::Error,
     },
@@ -41,7 +41,7 @@ pub enum HttpError {
         /// Whom was asked.
         address: SocketAddr,
         /// What was asked.
-        path: &'static str,
+        path: String,
         /// What is wrong.
         cause: String,
     },
@@ -51,7 +51,7 @@ pub enum HttpError {
         /// Whom was asked.
         address: SocketAddr,
         /// What was asked.
-        path: &'static str,
+        path: String,
         /// The status.
         status: u16,
         /// What it said, cut.
@@ -60,11 +60,12 @@ pub enum HttpError {
 }
 
 /// Asks with a method and without a body; gives the body of an answer with status 200.
-pub(crate) fn ask(address: SocketAddr, method: &str, path: &'static str) -> Result<Vec<u8>, HttpError> {
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str) -> Result<Vec<u8>, HttpError> {
     let mut stream = TcpStream::connect_timeout(&address, CONNECT_PATIENCE)
         .map_err(|cause| HttpError::Connect { address, cause })?;
-    let broken = |cause| HttpError::Broken { address, path, cause };
-    let malformed = |cause: &str| HttpError::Malformed { address, path, cause: cause.to_owned() };
+    let broken = |cause| HttpError::Broken { address, path: path.to_owned(), cause };
+    let malformed =
+        |cause: &str| HttpError::Malformed { address, path: path.to_owned(), cause: cause.to_owned() };
     let deadline = Instant::now() + PATIENCE;
     stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
     let question = format!(
@@ -93,7 +94,7 @@ pub(crate) fn ask(address: SocketAddr, method: &str, path: &'static str) -> Resu
     let answer = parse(&answer).map_err(malformed)?;
     if answer.status != 200 {
         let body = String::from_utf8_lossy(&answer.body[..answer.body.len().min(300)]).into_owned();
-        return Err(HttpError::Status { address, path, status: answer.status, body });
+        return Err(HttpError::Status { address, path: path.to_owned(), status: answer.status, body });
     }
     Ok(answer.body)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use selvedge_node::NodeReport;
-use selvedge_protocol::coordinator::CoordinatorStatus;
+use selvedge_protocol::coordinator::{CoordinatorStatus, WhyAccount};
 use selvedge_protocol::grid::CellId;
 use selvedge_protocol::id::{EntityId, NodeId, SessionId};
 use serde::{Deserialize, Serialize};
@@ -24,9 +24,15 @@ pub enum ObserverError {
         /// Whom was asked.
         address: SocketAddr,
         /// What was asked.
-        path: &'static str,
+        path: String,
         /// What is wrong.
         cause: serde_json::Error,
+    },
+    /// It knows nothing of the entity that was asked about.
+    #[error("{cause}")]
+    Unknown {
+        /// Why not.
+        cause: String,
     },
     /// A node's histogram can't be read.
     #[error("the report of node {node} can't be read: {cause}")]
@@ -153,19 +159,61 @@ impl Observer {
         Ok(sum)
     }
 
-    fn ask<T: for<'a> Deserialize<'a>>(&self, method: &str, path: &'static str) -> Result<T, ObserverError> {
+    /// Where one entity is, what delays it, and what became of it lately; the coordinator asks the node that holds it.
+    /// `whom`: the entity's id, or the name of its player.
+    ///
+    /// # Errors
+    /// [`ObserverError`]; `Unknown` if no node has told of such an entity.
+    pub fn why(&self, whom: &str) -> Result<WhyAccount, ObserverError> {
+        let whom = match whom.parse::<EntityId>() {
+            Ok(entity) => format!("entity={entity}"),
+            Err(_) => format!("player={}", escaped(whom)),
+        };
+        self.ask("GET", &format!("/why?{whom}")).map_err(|error| {
+            if let ObserverError::Http(HttpError::Status { status: 404, body, .. }) = &error
+                && let Some(cause) = unknown(body)
+            {
+                return ObserverError::Unknown { cause };
+            }
+            error
+        })
+    }
+
+    fn ask<T: for<'a> Deserialize<'a>>(&self, method: &str, path: &str) -> Result<T, ObserverError> {
         let body = http::ask(self.address, method, path)?;
         serde_json::from_slice(&body).map_err(|cause| ObserverError::Json {
             address: self.address,
-            path,
+            path: path.to_owned(),
             cause,
         })
     }
 }
 
+/// The coordinator's words if it doesn't know an entity; none if it means something else.
+fn unknown(body: &str) -> Option<String> {
+    let problem: serde_json::Value = serde_json::from_str(body).ok()?;
+    let cause = problem["cause"].as_str()?;
+    (problem["error"] == "unknown_entity").then(|| cause.to_owned())
+}
+
+/// As it may stand in an address.
+fn escaped(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_name_may_be_asked_for() {
+        assert_eq!(escaped("ada-7"), "ada-7");
+        assert_eq!(escaped("a&b ü"), "a%26b%20%C3%BC");
+    }
 
     #[test]
     fn a_census_is_read_as_the_coordinator_writes_it() {

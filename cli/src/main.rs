@@ -7,11 +7,13 @@
 //! | `certs` | the mesh's private CA |
 //! | `bench` | bots against a mesh that runs already, and what a handoff costs |
 //! | `status` | what a coordinator knows |
+//! | `why` | where one entity is, and what delays it |
 
 mod certs;
 mod out;
 mod status;
 mod up;
+mod why;
 
 use std::process::ExitCode;
 
@@ -33,7 +35,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
     after_help = "Examples:
   selvedge                                     a whole mesh on this machine, until Ctrl-C
   selvedge up --duration 60s --json out.json   the same for a minute, with the figures as JSON
-  selvedge status --http 127.0.0.1:7402        what a coordinator knows"
+  selvedge status --http 127.0.0.1:7402        what a coordinator knows
+  selvedge why bot-17                          where a player is, and what delays them"
 )]
 struct Line {
     /// Without a command: `up`
@@ -69,6 +72,8 @@ enum Command {
     Bench(BenchArgs),
     /// Show what a coordinator knows: nodes, cells, sessions, handoffs
     Status(status::StatusArgs),
+    /// Say where one entity is, what pins or delays it, and what became of it lately
+    Why(why::WhyArgs),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +90,7 @@ fn main() -> ExitCode {
         Command::Certs(command) => certs::run(command).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => Ok(selvedge_bench::app::run(args)),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Why(args) => Ok(why::run(&args)),
     };
     done.unwrap_or_else(|error| {
         out::complain(&format!("{error:#}"));

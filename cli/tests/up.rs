@@ -261,6 +261,73 @@ fn a_node_that_dies_fails_the_run() {
     wait_until_gone(&children);
 }
 
+/// What `selvedge why` says of an entity: its exit code and everything that it printed.
+fn why(http: &str, args: &[&str]) -> (Option<i32>, String) {
+    let output = selvedge().args(["why", "--http", http]).args(args).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn where_a_player_is_and_why_can_be_asked_while_the_mesh_plays() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = ["--cells", "2x1", "--cell-edge", "40", "--nodes", "2", "--players", "3", "--npcs", "0"];
+    let mut up = Up::start(dir.path(), &small);
+    let http = up.log.last().unwrap().rsplit(' ').next().unwrap().to_owned();
+    let until = Instant::now() + PATIENCE;
+    let handoff = loop {
+        let (code, said) = why(&http, &["bot-0", "--json"]);
+        assert!(Instant::now() < until, "bot-0 never crossed: {said}");
+        thread::sleep(Duration::from_millis(100));
+        // As long as the player is not in the world, nobody knows them.
+        if code != Some(0) {
+            continue;
+        }
+        let account: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(account["name"], "bot-0", "{said}");
+        assert_eq!(account["asked"]["answer"], "told", "{said}");
+        assert!(account["stay"]["position_m"][0].is_number(), "{said}");
+        assert!(
+            account["delays"].as_array().unwrap().iter().all(|delay| delay["says"].is_string()),
+            "{said}"
+        );
+        let history = account["history"].as_array().unwrap();
+        let whole =
+            |row: &&Value| row["kind"] == "handoff" && row["phases"].is_object() && row["to"].is_string();
+        if let Some(handoff) = history.iter().find(whole) {
+            break (account["entity"].as_str().unwrap().to_owned(), handoff.clone());
+        }
+    };
+    let (entity, handoff) = handoff;
+    for phase in ["answer_us", "prepare_us", "cutover_us"] {
+        assert!(handoff["phases"][phase].is_u64(), "{phase}: {handoff:#}");
+    }
+    assert!(handoff["missed_ticks"].is_u64() && handoff["from"] != handoff["to"], "{handoff:#}");
+    let (code, said) = why(&http, &[&entity]);
+    assert_eq!(code, Some(0), "{said}");
+    for word in ["player \"bot-0\"", "epoch", "what delays it", "cutover", "ago"] {
+        assert!(said.contains(word), "{word} is not in: {said}");
+    }
+
+    let (code, said) = why(&http, &["nobody"]);
+    assert_eq!((code, said.contains("no player \"nobody\" is in the world")), (Some(3), true), "{said}");
+    let (code, said) = why("127.0.0.1:1", &[&entity]);
+    assert_eq!((code, said.contains("is a coordinator running there?")), (Some(1), true), "{said}");
+
+    // Nodes that hear nothing: what the coordinator knows is all there is.
+    let mut children = children_of(up.child.id());
+    children.sort_by_key(|child| child.started.parse::<u64>().unwrap());
+    children[1..].iter().for_each(|node| kill(Pid::from_raw(node.pid), Signal::SIGSTOP).unwrap());
+    let (code, said) = why(&http, &[&entity]);
+    assert_eq!(code, Some(4), "{said}");
+    for word in ["the coordinator was told", "did not answer in time", "handoff"] {
+        assert!(said.contains(word), "{word} is not in: {said}");
+    }
+    up.signal(Signal::SIGKILL);
+    up.child.wait().unwrap();
+    wait_until_gone(&children);
+}
+
 #[test]
 fn wrong_usage_is_told_apart_from_a_broken_mesh() {
     for args in [

@@ -8,7 +8,9 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use selvedge_protocol::coordinator::{Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput};
+use selvedge_protocol::coordinator::{
+    Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput, WhyAccount,
+};
 use selvedge_protocol::wire::Message;
 use selvedge_transport::{ClientEvent, LinkEvent};
 use tokio::sync::{mpsc, oneshot};
@@ -49,7 +51,8 @@ pub(crate) struct Driver {
     /// What the machine wants done once the records that came with it are durable.
     held_back: Vec<CoordinatorOutput>,
     censuses: BTreeMap<u64, oneshot::Sender<Census>>,
-    last_census: u64,
+    whys: BTreeMap<u64, oneshot::Sender<Option<Box<WhyAccount>>>>,
+    last_question: u64,
 }
 
 impl Driver {
@@ -71,7 +74,8 @@ impl Driver {
             ledger,
             held_back: Vec::new(),
             censuses: BTreeMap::new(),
-            last_census: 0,
+            whys: BTreeMap::new(),
+            last_question: 0,
         }
     }
 
@@ -145,9 +149,15 @@ impl Driver {
             Question::Reports(to) => drop(to.send(self.reports.clone())),
             Question::Census(to) => {
                 self.censuses.retain(|_, waiting| !waiting.is_closed());
-                self.last_census += 1;
-                self.censuses.insert(self.last_census, to);
-                self.tell(CoordinatorInput::CensusAsked { request: self.last_census });
+                self.last_question += 1;
+                self.censuses.insert(self.last_question, to);
+                self.tell(CoordinatorInput::CensusAsked { request: self.last_question });
+            }
+            Question::Why(whom, to) => {
+                self.whys.retain(|_, waiting| !waiting.is_closed());
+                self.last_question += 1;
+                self.whys.insert(self.last_question, to);
+                self.tell(CoordinatorInput::WhyAsked { request: self.last_question, whom });
             }
         }
     }
@@ -223,6 +233,12 @@ impl Driver {
             CoordinatorOutput::Census { request, nodes, missing } => {
                 if let Some(to) = self.censuses.remove(&request) {
                     drop(to.send(Census { nodes: nodes.into_iter().collect(), missing }));
+                }
+                None
+            }
+            CoordinatorOutput::Why { request, account } => {
+                if let Some(to) = self.whys.remove(&request) {
+                    drop(to.send(account));
                 }
                 None
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_protocol::cell_map::CellMap;
-use selvedge_protocol::coordinator::CoordinatorStatus;
+use selvedge_protocol::coordinator::{CoordinatorStatus, Whom, WhyAccount};
 use selvedge_protocol::id::NodeId;
 use selvedge_protocol::wire::CensusEntry;
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +25,8 @@ pub(crate) enum Question {
     Cells(oneshot::Sender<Arc<CellMap>>),
     Reports(oneshot::Sender<Reports>),
     Census(oneshot::Sender<Census>),
+    /// Why an entity is where it is; none if nobody has told of it.
+    Why(Whom, oneshot::Sender<Option<Box<WhyAccount>>>),
 }
 
 /// Who holds what, by the nodes' own word.

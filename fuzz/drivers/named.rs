@@ -4,7 +4,7 @@
 use selvedge_protocol::id::{EntityId, HandoffId, ReservationId, SessionId};
 use selvedge_protocol::time::Time;
 use selvedge_protocol::token::Token;
-use selvedge_protocol::wire::{AdmitOutcome, LeaseMessage, Message, RecoveryMessage, Round};
+use selvedge_protocol::wire::{AdmitOutcome, LeaseMessage, Message, RecoveryMessage, Round, WhyMessage};
 
 use super::tape::Tape;
 
@@ -126,7 +126,9 @@ impl Named {
                 keep(&mut self.sessions, *session);
                 keep(&mut self.entities, *entity);
             }
-            Message::Census { request, .. } => keep(&mut self.requests, *request),
+            Message::Census { request, .. } | Message::Why(WhyMessage::Ask { request, .. }) => {
+                keep(&mut self.requests, *request);
+            }
             Message::Recovery(RecoveryMessage::Fence { round, .. }) => keep(&mut self.rounds, *round),
             Message::AdmitReply { outcome: AdmitOutcome::Token { token, .. }, .. } => {
                 keep(&mut self.tokens, *token);

@@ -122,7 +122,21 @@ impl InputSeq {
 }
 
 /// One life of one node: wherever a message or a state names a peer, it names this.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Archive, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Archive,
+    Serialize,
+    Deserialize,
+    SerdeSerialize,
+    SerdeDeserialize,
+)]
 pub struct Peer {
     /// Which node.
     pub node: NodeId,
@@ -134,7 +148,20 @@ pub struct Peer {
 ///
 /// A transfer, done or cancelled, uses up one step; a recovery starts a new generation.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Archive, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Debug,
+    Archive,
+    Serialize,
+    Deserialize,
+    SerdeSerialize,
+    SerdeDeserialize,
 )]
 pub struct AuthorityEpoch {
     /// The recovery round that began this line of authority; 0 before any.

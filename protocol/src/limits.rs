@@ -104,6 +104,15 @@ pub const SETTLED_PER_MESSAGE_MAX: usize = 1_024;
 /// Handoffs that a target must still settle. Past it the oldest is left to its source.
 pub const SETTLING_MAX: usize = TOMBSTONES_MAX;
 
+/// Reasons that a node gives for where an entity is. Further ones are left out.
+pub const DELAYS_MAX: usize = 32;
+/// Questions about single entities under way at once. Further ones are answered from what the coordinator knows.
+pub const INQUIRIES_MAX: usize = 64;
+/// What became of one entity's authority, as the coordinator remembers it: the newest so many.
+pub const EPISODES_OF_ENTITY_MAX: usize = 16;
+/// The same of all entities together. Past it the oldest are forgotten.
+pub const EPISODES_MAX: usize = 65_536;
+
 /// Bytes of one action. A longer one is an error of the game.
 pub const ACTION_BYTES_MAX: usize = 512;
 /// Bytes of the answer to an action. A longer one is cut.

@@ -55,7 +55,9 @@ fn no_program_of_the_corpus_brings_a_node_down() {
 fn no_program_of_the_corpus_brings_a_coordinator_down() {
     let mut reached = BTreeSet::new();
     replay("coordinator", |bytes| reached.extend(drivers::coordinator(bytes)));
-    for what in ["entered", "life over", "recovered", "round closed", "restarted", "node misbehaved"] {
+    for what in
+        ["entered", "life over", "recovered", "round closed", "restarted", "node misbehaved", "why told"]
+    {
         assert!(reached.contains(what), "no program of the corpus leads to {what:?}: {reached:?}");
     }
 }

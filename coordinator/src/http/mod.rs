@@ -7,6 +7,7 @@
 //! | `GET /cells` | `{"version", "cells": {cell: node}}` |
 //! | `GET /nodes` | `{"nodes": [...]}`: each node's status and its latest report |
 //! | `GET /reports` | `{node: report}`: each node's latest measurements, as it sent them |
+//! | `GET /why?entity=ID`, `?player=NAME` | where one entity is, what delays it, and what became of it lately: a `WhyAccount` |
 //! | `POST /census` | `{"nodes": {node: [{"entity", "session", "epoch", "standing"}]}, "missing": [node]}` |
 //!
 //! Errors are `{"error": code, "cause": sentence}` with a fitting status.
@@ -14,11 +15,12 @@
 mod view;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use serde::Serialize;
+use selvedge_protocol::coordinator::Whom;
+use serde::{Deserialize, Serialize};
 
 use crate::questions::{Desk, Question, Unanswered};
 use view::{CellsView, CensusView, NodesView, ReportsView};
@@ -31,6 +33,7 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/cells", get(cells))
         .route("/nodes", get(nodes))
         .route("/reports", get(reports))
+        .route("/why", get(why))
         .route("/census", post(census))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
@@ -98,9 +101,48 @@ async fn census(State(desk): State<Desk>) -> Result<Response, Problem> {
     Ok(Json(CensusView::of(&census)).into_response())
 }
 
+/// Whom `/why` is about, as the address names them.
+#[derive(Debug, Deserialize)]
+struct WhyQuery {
+    entity: Option<String>,
+    player: Option<String>,
+}
+
+impl WhyQuery {
+    fn whom(self) -> Result<Whom, Problem> {
+        match (self.entity, self.player) {
+            (Some(id), None) => id.parse().map(Whom::Entity).map_err(|_| {
+                let cause = format!("{id:?} is no entity's id: it must be a UUID");
+                Problem { status: StatusCode::BAD_REQUEST, error: "bad_entity", cause }
+            }),
+            (None, Some(name)) => Ok(Whom::Player(name)),
+            (None, None) | (Some(_), Some(_)) => {
+                let cause = "name one entity: /why?entity=ID or /why?player=NAME".to_owned();
+                Err(Problem { status: StatusCode::BAD_REQUEST, error: "whom", cause })
+            }
+        }
+    }
+}
+
+async fn why(State(desk): State<Desk>, Query(query): Query<WhyQuery>) -> Result<Response, Problem> {
+    let whom = query.whom()?;
+    let account = desk.ask(|answer| Question::Why(whom.clone(), answer)).await?;
+    Ok(Json(account.ok_or_else(|| unknown(&whom))?).into_response())
+}
+
+fn unknown(whom: &Whom) -> Problem {
+    let cause = match whom {
+        Whom::Entity(entity) => {
+            format!("no node has told of an entity {entity}; POST /census lists what each node holds")
+        }
+        Whom::Player(name) => format!("no player {name:?} is in the world"),
+    };
+    Problem { status: StatusCode::NOT_FOUND, error: "unknown_entity", cause }
+}
+
 async fn not_found(uri: Uri) -> Problem {
     let cause = format!(
-        "there is no {}; there are /healthz, /status, /cells, /nodes, /reports and POST /census",
+        "there is no {}; there are /healthz, /status, /cells, /nodes, /reports, /why and POST /census",
         uri.path()
     );
     Problem { status: StatusCode::NOT_FOUND, error: "not_found", cause }

@@ -14,8 +14,8 @@ use selvedge_protocol::snapshot::{ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::token::Token;
 use selvedge_protocol::wire::{
-    self, AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, ClientMessage, Load,
-    Message, ServerMessage, SessionReply, SessionRequest,
+    self, AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, ClientMessage, Delay,
+    Load, Message, ServerMessage, SessionReply, SessionRequest, Stay, StayStanding, Whereabouts, WhyMessage,
 };
 use selvedge_transport::{ClientDialer, ClientEvent as PortEvent, DialEvent, LinkEvent, Tuning};
 use serde_json::json;
@@ -42,7 +42,7 @@ async fn registered(world: &World, coordinator: &CoordinatorService) -> (FakeNod
 }
 
 /// A heartbeat and its answer, which shows that the machine has taken all that was sent before.
-async fn beat(node: &mut FakeNode, incarnation: Incarnation) {
+async fn beat(node: &mut FakeNode, incarnation: Incarnation) -> Term {
     let sent_at = Time::from_micros(5);
     let map_version = u64::MAX;
     node.send(
@@ -57,9 +57,10 @@ async fn beat(node: &mut FakeNode, incarnation: Incarnation) {
         Bytes::new(),
     );
     node.receive("the heartbeat's answer", |message, _| {
-        matches!(message, Message::HeartbeatReply { .. }).then_some(())
+        let Message::HeartbeatReply { term, .. } = message else { return None };
+        Some(term)
     })
-    .await;
+    .await
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -122,6 +123,66 @@ async fn a_census_asks_every_node() {
         "missing": [],
     });
     assert_eq!((code, census), (200, expected));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn why_an_entity_is_where_it_is_is_asked_of_the_node_that_holds_it() {
+    let world = World::new();
+    let coordinator = coordinator(&world).await;
+    let web = coordinator.addresses().http;
+    let (mut node, incarnation) = registered(&world, &coordinator).await;
+    let term = beat(&mut node, incarnation).await;
+    let (entity, epoch) = (EntityId::from_u128(9), AuthorityEpoch::FIRST);
+    let path = format!("/why?entity={entity}");
+    let (code, problem) = http(web, "GET", &path).await;
+    assert_eq!((code, &problem["error"]), (404, &json!("unknown_entity")));
+    for (path, error) in
+        [("/why", "whom"), ("/why?entity=bot", "bad_entity"), ("/why?player=a&entity=b", "whom")]
+    {
+        let (code, problem) = http(web, "GET", path).await;
+        assert_eq!((code, &problem["error"]), (400, &json!(error)), "{path}");
+    }
+
+    let event = AuthorityEvent::Spawned;
+    let change = AuthorityChange { entity, session: None, epoch, cell: None, tick: Tick(1), event };
+    node.send(&Message::AuthorityChanged { term, changes: vec![change] }, Bytes::new());
+    node.receive("the acknowledgement", |message, _| {
+        matches!(message, Message::AuthorityAck { .. }).then_some(())
+    })
+    .await;
+    let stay = Stay {
+        session: None,
+        epoch,
+        standing: StayStanding::Simulated,
+        cell: None,
+        position_m: [1.0, 2.0, 3.0],
+        velocity_m_per_s: [0.0; 3],
+        tick: Tick(40),
+        held_for_us: 7,
+        client: false,
+    };
+    let answer = async {
+        let request = node
+            .receive("the question", |message, _| {
+                let Message::Why(WhyMessage::Ask { request, entity: whom, .. }) = message else {
+                    return None;
+                };
+                (whom == entity).then_some(request)
+            })
+            .await;
+        let whereabouts = Whereabouts::Here { stay, delays: vec![Delay::OutsideWorld] };
+        node.send(&Message::Why(WhyMessage::Answer { request, whereabouts }), Bytes::new());
+    };
+    let ((code, account), ()) = tokio::join!(http(web, "GET", &path), answer);
+    assert_eq!(code, 200, "{account}");
+    assert_eq!(account["stay"]["position_m"], json!([1.0, 2.0, 3.0]));
+    assert_eq!(account["stay"]["standing"], json!({"kind": "simulated"}));
+    assert_eq!(account["delays"][0]["kind"], "outside_world");
+    assert_eq!(account["delays"][0]["says"], Delay::OutsideWorld.to_string());
+    assert_eq!(
+        (&account["history"][0]["kind"], &account["asked"]["answer"]),
+        (&json!("spawned"), &json!("told"))
+    );
 }
 
 #[tokio::test(flavor = "current_thread")]

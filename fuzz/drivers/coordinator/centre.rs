@@ -9,15 +9,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use selvedge_protocol::config::{CoordinatorConfig, WorldConfig};
 use selvedge_protocol::coordinator::{
-    Coordinator, CoordinatorEvent, CoordinatorImage, CoordinatorInput, CoordinatorOutput, Record,
+    Coordinator, CoordinatorEvent, CoordinatorImage, CoordinatorInput, CoordinatorOutput, Record, Whom,
 };
 use selvedge_protocol::grid::{CellId, GridConfig};
-use selvedge_protocol::id::{Incarnation, NodeId, Peer, SessionId, Term};
+use selvedge_protocol::id::{EntityId, Incarnation, NodeId, Peer, SessionId, Term};
 use selvedge_protocol::limits::BLOB_BYTES_MAX;
 use selvedge_protocol::time::Time;
 use selvedge_protocol::token::Token;
 use selvedge_protocol::wire::{
     self, AdmitOutcome, LeaseMessage, Load, Message, RecoveryMessage, SessionReply, SessionRequest,
+    Whereabouts, WhyMessage,
 };
 
 use crate::drivers::named::Named;
@@ -129,6 +130,12 @@ impl Centre {
         self.handle(CoordinatorInput::CensusAsked { request: self.requests });
     }
 
+    /// Of an entity that was named before, mostly.
+    pub fn ask_why(&mut self, entity: EntityId) {
+        self.requests += 1;
+        self.handle(CoordinatorInput::WhyAsked { request: self.requests, whom: Whom::Entity(entity) });
+    }
+
     /// Everything that was asked is answered, as a good authenticator and an empty store do.
     pub fn serve(&mut self) {
         for errand in std::mem::take(&mut self.errands) {
@@ -178,6 +185,9 @@ impl Centre {
                 }
                 CoordinatorOutput::Reply { reply, .. } => self.on_reply(&reply),
                 CoordinatorOutput::Event(event) => drop(self.reached.insert(kind(&event))),
+                CoordinatorOutput::Why { account, .. } => {
+                    self.reached.extend(account.is_some_and(|why| why.stay.is_some()).then_some("why told"));
+                }
                 CoordinatorOutput::Census { .. } | CoordinatorOutput::Standing { .. } => {}
             }
         }
@@ -286,6 +296,9 @@ fn honest_answer(life: Incarnation, message: Message) -> Option<Message> {
             Message::AdmitReply { request, outcome }
         }
         Message::Census { request, .. } => Message::CensusReply { request, entries: Vec::new() },
+        Message::Why(WhyMessage::Ask { request, .. }) => {
+            Message::Why(WhyMessage::Answer { request, whereabouts: Whereabouts::NotHere })
+        }
         _ => return None,
     })
 }

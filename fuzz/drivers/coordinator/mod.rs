@@ -48,6 +48,8 @@ pub mod program {
     pub const CENSUS: u8 = 13;
     /// It dies, and another goes on from what was kept.
     pub const RESTART: u8 = 14;
+    /// Why is this entity where it is: `entity: u8`.
+    pub const WHY: u8 = 15;
 }
 
 /// Operations of one program.
@@ -128,6 +130,10 @@ fn step(tape: &mut Tape<'_>, centre: &mut Centre) -> Option<()> {
         }
         program::CENSUS => centre.take_census(),
         program::RESTART => centre.restart(),
+        program::WHY => {
+            let entity = centre.named.entity(tape)?;
+            centre.ask_why(entity);
+        }
         _ => return None,
     }
     Some(())

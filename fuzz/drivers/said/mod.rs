@@ -4,6 +4,7 @@
 mod acting;
 mod faults;
 mod snapshot;
+mod why;
 
 use bytes::Bytes;
 use selvedge_protocol::cell_map::{CellMapDiff, CellMapImage, NodeEntry};
@@ -13,8 +14,8 @@ use selvedge_protocol::id::{Incarnation, InputSeq, NodeId, Peer, Term};
 use selvedge_protocol::snapshot::ComponentVersions;
 use selvedge_protocol::time::Tick;
 use selvedge_protocol::wire::{
-    AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, InputMessage, Load, Message,
-    PrepareOutcome, PrepareRequest, RefuseReason,
+    AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, HandoffPhases, InputMessage,
+    Load, Message, PrepareOutcome, PrepareRequest, RefuseReason,
 };
 
 use super::named::Named;
@@ -24,7 +25,7 @@ pub use acting::{area, news};
 pub use snapshot::{captured, snapshot};
 
 /// Kinds of messages: the first byte says which.
-const KINDS: u8 = 34;
+const KINDS: u8 = 35;
 
 /// A message and what comes behind it.
 pub type Said = (Message, Bytes);
@@ -55,6 +56,7 @@ pub fn said(tape: &mut Tape<'_>, named: &Named) -> Option<Said> {
         }),
         20 => Some(Message::Report),
         33 => Some(acting::said(tape, named)?),
+        34 => Some(why::said(tape, named)?),
         _ => None,
     };
     match blob {
@@ -301,7 +303,17 @@ fn change(tape: &mut Tape<'_>, named: &Named) -> Option<AuthorityChange> {
     let event = match tape.below(7)? {
         0 => AuthorityEvent::Spawned,
         1 => AuthorityEvent::Received { last_tick: Tick(tape.number()?) },
-        2 => AuthorityEvent::GaveAway { to: tape.peer()? },
+        2 => {
+            let (to, us) = (tape.peer()?, tape.number()?);
+            let phases = HandoffPhases {
+                warm: us % 2 == 1,
+                answer_us: us,
+                prepare_us: us,
+                precopy_us: Some(us),
+                cutover_us: us,
+            };
+            AuthorityEvent::GaveAway { to, phases }
+        }
         3 => AuthorityEvent::Thawed,
         4 => AuthorityEvent::Recovered,
         5 => AuthorityEvent::Despawned,

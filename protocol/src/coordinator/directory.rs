@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Coordinator, CoordinatorEvent};
-use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer, Term};
-use crate::time::Time;
+use super::history::History;
+use super::{Coordinator, CoordinatorEvent, Ended, Episode, Listed};
+use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer, SessionId, Term};
+use crate::time::{Time, micros};
 use crate::wire::{ActionMessage, AuthorityChange, AuthorityEvent, Message};
 
 /// Activations remembered of each entity, to see an epoch that is claimed twice.
@@ -16,6 +17,9 @@ const GONE_MAX: usize = 65_536;
 struct Listing {
     holder: Peer,
     epoch: AuthorityEpoch,
+    /// When this coordinator first heard of that.
+    told_at: Time,
+    session: Option<SessionId>,
     /// Who was active at which epoch, the newest last.
     history: VecDeque<(AuthorityEpoch, NodeId)>,
 }
@@ -31,6 +35,7 @@ pub(super) struct Directory {
     violations: u64,
     /// Lives that a former coordinator knew and that have not said yet what they hold.
     unheard: BTreeSet<Peer>,
+    lately: History,
 }
 
 impl Directory {
@@ -49,6 +54,27 @@ impl Directory {
     /// Who holds the entity, and since which epoch.
     pub(super) fn listing(&self, entity: EntityId) -> Option<(Peer, AuthorityEpoch)> {
         self.listings.get(&entity).map(|listing| (listing.holder, listing.epoch))
+    }
+
+    /// The same for those who look in from outside.
+    pub(super) fn listed(&self, entity: EntityId, now: Time) -> Option<Listed> {
+        let &Listing { holder, epoch, told_at, .. } = self.listings.get(&entity)?;
+        Some(Listed { holder, epoch, told_ago_us: micros(now.since(told_at)) })
+    }
+
+    /// Who despawned the entity, and when.
+    pub(super) fn ended(&self, entity: EntityId) -> Option<Ended> {
+        self.gone.get(&entity).map(|&(epoch, by)| Ended { by, epoch })
+    }
+
+    /// The player's session of an entity that is held.
+    pub(super) fn session(&self, entity: EntityId) -> Option<SessionId> {
+        self.listings.get(&entity).and_then(|listing| listing.session)
+    }
+
+    /// What became of an entity lately, the newest first.
+    pub(super) fn history(&self, entity: EntityId) -> Vec<Episode> {
+        self.lately.of(entity)
     }
 
     /// These lives may hold what is not in here.
@@ -87,13 +113,22 @@ impl Directory {
     }
 
     /// Takes an activation; says what is wrong with it.
-    fn activate(&mut self, entity: EntityId, epoch: AuthorityEpoch, holder: Peer) -> Option<String> {
+    fn activate(
+        &mut self,
+        entity: EntityId,
+        epoch: AuthorityEpoch,
+        holder: Peer,
+        session: Option<SessionId>,
+        now: Time,
+    ) -> Option<String> {
         if self.gone.get(&entity).is_some_and(|&(end, _)| epoch <= end) {
             return None;
         }
         let listing = self.listings.entry(entity).or_insert_with(|| Listing {
             holder,
             epoch,
+            told_at: now,
+            session,
             history: VecDeque::with_capacity(HISTORY),
         });
         let claimed = listing.history.iter().find(|(known, _)| *known == epoch);
@@ -106,9 +141,9 @@ impl Directory {
             listing.history.pop_front();
         }
         listing.history.push_back((epoch, holder.node));
+        listing.session = listing.session.or(session);
         if epoch >= listing.epoch {
-            listing.epoch = epoch;
-            listing.holder = holder;
+            (listing.epoch, listing.holder, listing.told_at) = (epoch, holder, now);
         }
         None
     }
@@ -129,8 +164,10 @@ impl Directory {
     }
 
     /// A recovery round gave the entity to this life.
-    pub(super) fn recover(&mut self, entity: EntityId, epoch: AuthorityEpoch, holder: Peer) {
-        drop(self.activate(entity, epoch, holder));
+    pub(super) fn recover(&mut self, entity: EntityId, epoch: AuthorityEpoch, holder: Peer, now: Time) {
+        let former = self.holder(entity).map(|holder| holder.node);
+        self.lately.note_recovery(entity, epoch, former, holder.node);
+        drop(self.activate(entity, epoch, holder, None, now));
     }
 
     fn remove(&mut self, entity: EntityId, end: AuthorityEpoch, by: NodeId) {
@@ -216,6 +253,7 @@ impl Coordinator {
 
     /// Takes one change; says whether it needs no repeat.
     fn take_change(&mut self, from: Peer, change: &AuthorityChange, now: Time) -> bool {
+        self.directory.lately.note(from.node, change);
         let &AuthorityChange { entity, session, epoch, cell: _, tick, event } = change;
         if let Some(session) = session {
             self.on_entity_lives(session, entity);
@@ -224,9 +262,9 @@ impl Coordinator {
             AuthorityEvent::Spawned
             | AuthorityEvent::Thawed
             | AuthorityEvent::Recovered
-            | AuthorityEvent::Held => self.directory.activate(entity, epoch, from),
+            | AuthorityEvent::Held => self.directory.activate(entity, epoch, from, session, now),
             AuthorityEvent::Received { last_tick } => {
-                let twice = self.directory.activate(entity, epoch, from);
+                let twice = self.directory.activate(entity, epoch, from, session, now);
                 let overlap = (tick <= last_tick).then(|| {
                     let (node, tick, last) = (from.node, tick.0, last_tick.0);
                     format!(
@@ -236,7 +274,7 @@ impl Coordinator {
                 twice.or(overlap)
             }
             // The giver's report alone proves nothing: it may forget once the receiver's is here.
-            AuthorityEvent::GaveAway { to } => {
+            AuthorityEvent::GaveAway { to, phases: _ } => {
                 return self.directory.knows(entity, epoch) || self.is_lost_with(entity, to);
             }
             AuthorityEvent::Despawned => {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::{Whom, WhyAccount};
 use crate::id::{EntityId, Incarnation, NodeId, Peer, SessionId, Term};
 use crate::time::Time;
 use crate::wire::{CensusEntry, Lane, Message, SessionReply, SessionRequest};
@@ -65,6 +66,13 @@ pub enum CoordinatorInput {
     CensusAsked {
         /// Names the question.
         request: u64,
+    },
+    /// Somebody asks why an entity is where it is.
+    WhyAsked {
+        /// Names the question.
+        request: u64,
+        /// Which entity.
+        whom: Whom,
     },
 }
 
@@ -157,6 +165,13 @@ pub enum CoordinatorOutput {
         nodes: Vec<(NodeId, Vec<CensusEntry>)>,
         /// Who did not answer in time.
         missing: Vec<NodeId>,
+    },
+    /// The answer to `WhyAsked`.
+    Why {
+        /// Which question.
+        request: u64,
+        /// What is known; none if nobody has ever told of such an entity.
+        account: Option<Box<WhyAccount>>,
     },
     /// Who may say hello as this node has changed.
     Standing {

@@ -9,10 +9,12 @@
 //! - `sessions`: players at the door
 //! - `stays`: their sessions, and their characters on the way to the store
 //! - `mesh_time`: where mesh time goes on after a restart
+//! - `history`, `why`: what became of one entity, and what keeps it where it is
 //! - `persist`: what must survive one
 
 mod announcements;
 mod directory;
+mod history;
 mod io;
 mod leases;
 mod mesh_time;
@@ -22,13 +24,16 @@ mod prepare;
 mod recovery;
 mod sessions;
 mod stays;
+mod why;
 
+pub use history::{Episode, EpisodeKind};
 pub use io::{
     CoordinatorEvent, CoordinatorInput, CoordinatorOutput, CoordinatorStatus, LiveProcess, NodeStatus,
 };
 pub use persist::{
     CoordinatorImage, ImageError, LifeImage, Record, RestoreError, RowError, SessionImage, WorldImage,
 };
+pub use why::{Answered, Asked, Ended, HistoryRow, Listed, Reason, Whom, WhyAccount};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -46,7 +51,7 @@ use crate::lease::Warden;
 use crate::recovery::RoundKeeper;
 use crate::time::Time;
 use crate::timers::Timers;
-use crate::wire::{ActionMessage, CensusEntry, EventMessage, Lane, Message, Round};
+use crate::wire::{ActionMessage, CensusEntry, EventMessage, Lane, Message, Round, WhyMessage};
 
 use announcements::Announcements;
 use directory::Directory;
@@ -54,6 +59,7 @@ use mesh_time::MeshTime;
 use nodes::NodeRecord;
 use sessions::Entry;
 use stays::Session;
+use why::Inquiry;
 
 /// How long a census waits for its nodes.
 const CENSUS_PATIENCE: Duration = Duration::from_secs(2);
@@ -80,6 +86,7 @@ enum TimerKey {
     Entry(u64),
     Session(SessionId),
     Census(u64),
+    Why(u64),
 }
 
 #[derive(Debug)]
@@ -111,6 +118,7 @@ pub struct Coordinator {
     entries: BTreeMap<u64, Entry>,
     entered: u64,
     censuses: BTreeMap<u64, Census>,
+    inquiries: BTreeMap<u64, Inquiry>,
     prepares_notified: u64,
     prepares_refused: u64,
     announcements: Announcements,
@@ -153,6 +161,7 @@ impl Coordinator {
             entries: BTreeMap::new(),
             entered: 0,
             censuses: BTreeMap::new(),
+            inquiries: BTreeMap::new(),
             prepares_notified: 0,
             prepares_refused: 0,
             announcements: Announcements::default(),
@@ -194,6 +203,7 @@ impl Coordinator {
                 self.on_character_saved(session, node, result);
             }
             CoordinatorInput::CensusAsked { request } => self.on_census_asked(request, now),
+            CoordinatorInput::WhyAsked { request, whom } => self.on_why_asked(request, &whom, now),
         }
     }
 
@@ -207,6 +217,7 @@ impl Coordinator {
                 TimerKey::Entry(request) => self.on_entry_due(request, now),
                 TimerKey::Session(session) => self.on_session_due(session, now),
                 TimerKey::Census(request) => self.on_census_due(request, now),
+                TimerKey::Why(request) => self.on_why_due(request, now),
             }
         }
     }
@@ -221,7 +232,7 @@ impl Coordinator {
     pub fn poll_timeout(&self) -> Option<(Time, CoordinatorTimeout)> {
         self.timers.next().map(|(at, key)| match key {
             TimerKey::Leases | TimerKey::Round => (at, CoordinatorTimeout::Lease),
-            TimerKey::Entry(_) | TimerKey::Session(_) | TimerKey::Census(_) => {
+            TimerKey::Entry(_) | TimerKey::Session(_) | TimerKey::Census(_) | TimerKey::Why(_) => {
                 (at, CoordinatorTimeout::Question)
             }
         })
@@ -282,6 +293,9 @@ impl Coordinator {
             Message::AdmitReply { request, outcome } => self.on_admit_reply(from, request, outcome, now),
             Message::SaveCharacter { session, entity: _ } => self.on_save_character(from, session, blob),
             Message::CensusReply { request, entries } => self.on_census_reply(from, request, entries),
+            Message::Why(WhyMessage::Answer { request, whereabouts }) => {
+                self.on_why_answer(from, request, whereabouts, now);
+            }
             // The runtime keeps reports; the core has no use for them.
             Message::Report => {}
             Message::Event(EventMessage::Happens(event)) => self.on_announcement(from, event, now),
@@ -314,7 +328,8 @@ impl Coordinator {
             | Message::Ghosts
             | Message::Admit { .. }
             | Message::SaveAck { .. }
-            | Message::Census { .. } => {
+            | Message::Census { .. }
+            | Message::Why(WhyMessage::Ask { .. }) => {
                 self.misbehaved(from, "it sent a message that is not for a coordinator".to_owned());
             }
         }

@@ -67,7 +67,7 @@ impl Coordinator {
         while let Some(output) = self.rounds.poll_output() {
             match output {
                 RoundOutput::Send { to, message } => self.send_in_round(to, message),
-                RoundOutput::Decided(verdict) => self.on_verdict(&verdict),
+                RoundOutput::Decided(verdict) => self.on_verdict(&verdict, now),
                 RoundOutput::Closed { round, dead } => {
                     for life in dead {
                         self.forget_life(life);
@@ -95,9 +95,9 @@ impl Coordinator {
     }
 
     /// Whoever asks for one of these entities finds it where it goes on.
-    fn on_verdict(&mut self, verdict: &Verdict) {
+    fn on_verdict(&mut self, verdict: &Verdict, now: Time) {
         for restored in &verdict.restored {
-            self.directory.recover(restored.entity, restored.epoch, restored.holder);
+            self.directory.recover(restored.entity, restored.epoch, restored.holder, now);
         }
         let round = self.rounds.round().number;
         if let Some(dead) = self.rounds.dead().first().copied() {

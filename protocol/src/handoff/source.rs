@@ -15,8 +15,8 @@ use crate::grid::CellId;
 use crate::id::{AuthorityEpoch, HandoffId, InputSeq, NodeId, Peer, ReservationId};
 use crate::limits::CANDIDATES_MAX;
 use crate::snapshot::{Assembled, ComponentVersions};
-use crate::time::{Tick, Time};
-use crate::wire::InputMessage;
+use crate::time::{Tick, Time, micros};
+use crate::wire::{HandoffPhases, InputMessage, Setback};
 
 /// A target that may receive the entity.
 #[derive(Debug)]
@@ -106,6 +106,8 @@ impl Candidate {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     pub(crate) until: Time,
+    /// What happened last.
+    pub(crate) after: Setback,
     failures: u32,
 }
 
@@ -142,11 +144,16 @@ impl Source {
     }
 
     /// Leaves a target alone for a while: twice as long after each failure in a row, up to 16 x.
-    pub(crate) fn back_off(&mut self, target: NodeId, pause: Duration, now: Time) {
+    pub(crate) fn back_off(&mut self, target: NodeId, after: Setback, pause: Duration, now: Time) {
         self.backoff.retain(|_, backoff| backoff.until + pause * 16 > now);
         let failures = self.backoff.get(&target).map_or(0, |backoff| backoff.failures);
         let until = now + pause * (1 << failures.min(4));
-        self.backoff.insert(target, Backoff { until, failures: failures + 1 });
+        self.backoff.insert(target, Backoff { until, after, failures: failures + 1 });
+    }
+
+    /// The pause that a target is given, or was.
+    pub(crate) fn backoff(&self, target: NodeId) -> Option<Backoff> {
+        self.backoff.get(&target).copied()
     }
 
     /// The time before which nothing may be handed to `target`.
@@ -180,4 +187,17 @@ pub(crate) struct Transferring {
     /// What is sent, and sent again.
     pub(crate) snapshot: Bytes,
     pub(crate) pending: Vec<InputMessage>,
+}
+
+impl Transferring {
+    /// How long each phase took, for those who look in from outside.
+    pub(crate) fn phases(&self, cutover: Duration) -> HandoffPhases {
+        HandoffPhases {
+            warm: self.path == Path::Warm,
+            answer_us: micros(self.steps.answer()),
+            prepare_us: micros(self.steps.prepare()),
+            precopy_us: self.steps.precopy().map(micros),
+            cutover_us: micros(cutover),
+        }
+    }
 }

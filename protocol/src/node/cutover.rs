@@ -12,7 +12,7 @@ use crate::limits::{HOPS_MAX, TOMBSTONES_MAX};
 use crate::snapshot::{CapturedSnapshot, SnapshotArchive};
 use crate::time::{Tick, Time};
 use crate::token::Token;
-use crate::wire::{ByeReason, Captured, InputMessage, Lane, Message, RefuseReason, ServerMessage};
+use crate::wire::{ByeReason, Captured, InputMessage, Lane, Message, RefuseReason, ServerMessage, Setback};
 
 /// Pause between repeats of a `Redirect`, and between looks at a tombstone that must stay.
 const REDIRECT_REPEAT: Duration = Duration::from_millis(200);
@@ -167,7 +167,8 @@ impl Node {
             return;
         };
         held.inputs.rewind(transfer.applied);
-        source.back_off(peer.node, backoff, now);
+        let after = reason.map_or(Setback::Cancelled, Setback::TransferRefused);
+        source.back_off(peer.node, after, backoff, now);
         self.cancel_candidates(&source, None);
         source.candidates.clear();
         let Some(held) = self.held.get_mut(&id.entity) else {
@@ -194,12 +195,13 @@ impl Node {
         self.timers.cancel(TimerKey::Source(id.entity));
         self.timers.cancel(TimerKey::Linger(id.entity));
         self.cancel_candidates(&held.source, Some(transfer.reservation));
+        let cutover = now.since(transfer.frozen_at);
         self.event(NodeEvent::HandedOver {
             id,
             to: peer,
             player: held.session.is_some(),
             path: transfer.path,
-            cutover: now.since(transfer.frozen_at),
+            cutover,
             prepare: transfer.steps.prepare(),
             answer: transfer.steps.answer(),
             precopy: transfer.steps.precopy(),
@@ -210,7 +212,7 @@ impl Node {
         if !late.is_empty() {
             self.relay(peer, id.entity, 0, late);
         }
-        self.record_gift(id, peer, held.session, transfer.last_tick, now);
+        self.record_gift(id, peer, transfer.phases(cutover), held.session, transfer.last_tick, now);
         self.adopt_ghost(id.entity, &held, id.epoch);
         let invitation = token.and_then(|token| self.invitation(peer, token));
         if let Some(client) = held.client {

@@ -10,7 +10,7 @@ use crate::grid::CellId;
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer, SessionId, Term};
 use crate::limits::{AUTHORITY_CHANGES_MAX, AUTHORITY_CHANGES_PER_MESSAGE};
 use crate::time::{Tick, Time};
-use crate::wire::{AuthorityChange, AuthorityEvent, Message};
+use crate::wire::{AuthorityChange, AuthorityEvent, HandoffPhases, Message};
 
 const BATCH: Duration = Duration::from_millis(100);
 const REPEAT: Duration = Duration::from_secs(1);
@@ -128,11 +128,12 @@ impl Node {
         &mut self,
         id: HandoffId,
         to: Peer,
+        phases: HandoffPhases,
         session: Option<SessionId>,
         tick: Tick,
         now: Time,
     ) {
-        self.record(id.entity, session, id.epoch, tick, AuthorityEvent::GaveAway { to });
+        self.record(id.entity, session, id.epoch, tick, AuthorityEvent::GaveAway { to, phases });
         self.timers.set_earlier(TimerKey::Directory, now + BATCH);
     }
 

@@ -10,7 +10,7 @@ use crate::cell_map::{CellMap, CellMapDiff, CellMapImage};
 use crate::grid::{Grid, GridConfig};
 use crate::id::{Incarnation, Peer, Term};
 use crate::time::Time;
-use crate::wire::{ActionMessage, EventMessage, Lane, Load, Message, PrepareOutcome};
+use crate::wire::{ActionMessage, EventMessage, Lane, Load, Message, PrepareOutcome, WhyMessage};
 
 const REGISTER_RETRY: Duration = Duration::from_millis(500);
 
@@ -199,6 +199,12 @@ impl Node {
                     self.outputs.push_back(Output::Send { to, lane, message, blob });
                 }
             }
+            Message::Why(WhyMessage::Ask { term, request, entity }) => {
+                if self.heed(term) {
+                    let whereabouts = self.whereabouts(entity, now);
+                    self.tell_coordinator(Message::Why(WhyMessage::Answer { request, whereabouts }));
+                }
+            }
             Message::Event(EventMessage::Announced { term, event }) => {
                 if self.heed(term) {
                     self.hear_event(event);
@@ -234,6 +240,7 @@ impl Node {
             | Message::AdmitReply { .. }
             | Message::SaveCharacter { .. }
             | Message::CensusReply { .. }
+            | Message::Why(_)
             | Message::Report => {
                 // Not a coordinator's word: its certificate says that it is one, so it is of another build. Ignored.
             }

@@ -13,6 +13,7 @@
 //! - `directory`: what the coordinator is told about authority
 //! - `standby`: checkpoints to the buddy, copies kept for others
 //! - `game`: what the game reports
+//! - `why`: what delays an entity, for those who look in from outside
 //!
 //! `handle` takes one input and never fails; `poll_output` is drained after it.
 
@@ -36,6 +37,7 @@ mod source;
 mod standby;
 mod target;
 mod views;
+mod why;
 
 pub use action_io::{ActionCommand, ActionNews, ActionReport};
 pub use event::NodeEvent;
@@ -372,6 +374,7 @@ impl Node {
             | Message::SaveAck { .. }
             | Message::Census { .. }
             | Message::CensusReply { .. }
+            | Message::Why(_)
             | Message::Report => {
                 self.misbehaved(peer, "sent a message that only the coordinator's link carries")
             }

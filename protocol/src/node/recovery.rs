@@ -10,7 +10,9 @@ use crate::inputs::InputQueue;
 use crate::recovery::{ClaimList, Fencing, Instruction};
 use crate::standby::StandbyCopy;
 use crate::time::Time;
-use crate::wire::{ByeReason, Captured, Claim, ClaimKind, Lane, Message, Order, RecoveryMessage, Round};
+use crate::wire::{
+    ByeReason, Captured, Claim, ClaimKind, Lane, Message, Order, RecoveryMessage, Round, Setback,
+};
 
 impl Node {
     pub(super) fn on_recovery(&mut self, message: RecoveryMessage, now: Time) {
@@ -85,7 +87,7 @@ impl Node {
         for entity in entities {
             if let Some(held) = self.held.get_mut(&entity) {
                 held.source.candidates.retain(|candidate| candidate.target != dead);
-                held.source.back_off(dead.node, backoff, now);
+                held.source.back_off(dead.node, Setback::Died, backoff, now);
                 self.arm(entity);
                 self.schedule_source(entity);
             }

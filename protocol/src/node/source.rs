@@ -10,7 +10,7 @@ use crate::limits::CANDIDATES_MAX;
 use crate::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotArchive};
 use crate::time::Time;
 use crate::token::Token;
-use crate::wire::{Invitation, Lane, Message, PrepareRequest, RefuseReason, ServerMessage};
+use crate::wire::{Invitation, Lane, Message, PrepareRequest, RefuseReason, ServerMessage, Setback};
 
 /// A silent target is given up after this many refreshes of the pre-copy, ...
 const SILENT_REFRESHES: u32 = 8;
@@ -21,11 +21,11 @@ const SILENCE_PARTS: u32 = 4;
 
 /// A crossing that the forecast sees.
 #[derive(Clone, Copy, Debug)]
-struct Wanted {
-    target: Peer,
+pub(super) struct Wanted {
+    pub(super) target: Peer,
     from_cell: CellId,
     to_cell: CellId,
-    crossing_in: Duration,
+    pub(super) crossing_in: Duration,
 }
 
 impl Node {
@@ -56,7 +56,7 @@ impl Node {
     }
 
     /// Other owners of the cells ahead, the nearest in time first; at most three.
-    fn wanted_targets(&self, motion: &Motion) -> Vec<Wanted> {
+    pub(super) fn wanted_targets(&self, motion: &Motion) -> Vec<Wanted> {
         let mut wanted: Vec<Wanted> = Vec::new();
         let (Some(me), Some(grid)) = (self.me(), self.grid()) else {
             return wanted;
@@ -203,7 +203,7 @@ impl Node {
                 if silent {
                     let target = candidate.target;
                     let backoff = self.setup.config.backoff;
-                    held.source.back_off(target.node, backoff, now);
+                    held.source.back_off(target.node, Setback::Silent, backoff, now);
                     self.drop_candidate(reservation);
                 } else if !waits {
                     self.capture_for(reservation, now);
@@ -322,7 +322,8 @@ impl Node {
             return;
         }
         if let Some(candidate) = held.source.remove(reservation) {
-            held.source.back_off(candidate.target.node, backoff, now);
+            let after = Setback::PrepareRefused(reason);
+            held.source.back_off(candidate.target.node, after, backoff, now);
             self.arm(reservation.entity);
             self.schedule_source(reservation.entity);
             self.event(NodeEvent::PrepareRefused { reservation, reason });

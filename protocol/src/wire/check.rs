@@ -8,10 +8,11 @@ use super::lease::LeaseMessage;
 use super::message::{Hello, InputMessage, Message};
 use super::recovery::RecoveryMessage;
 use super::standby::StandbyMessage;
+use super::why::{Whereabouts, WhyMessage};
 use crate::action::is_short;
 use crate::limits::{
     ACTION_BYTES_MAX, ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLAIMS_PER_MESSAGE,
-    COPIES_PER_PART_MAX, CREDENTIAL_BYTES_MAX, CUT_ENDED_MAX, CUT_ENTITIES_MAX, EVENT_BYTES_MAX,
+    COPIES_PER_PART_MAX, CREDENTIAL_BYTES_MAX, CUT_ENDED_MAX, CUT_ENTITIES_MAX, DELAYS_MAX, EVENT_BYTES_MAX,
     INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX, LEASE_US_MIN, LIVES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
     RECOVERY_PARTS_MAX, SETTLED_PER_MESSAGE_MAX, STATE_BYTES_MAX, VOTERS_MAX,
 };
@@ -64,6 +65,7 @@ pub(super) fn message(message: &Message) -> Checked {
         Message::Lease(said) => lease(said),
         Message::Recovery(said) => recovery(said),
         Message::Standby(said) => standby(said),
+        Message::Why(said) => why(said),
         Message::Warmed { versions, .. } => require(versions.check().is_ok(), "component versions"),
         // They travel without a head.
         Message::Ghosts => require(false, "kind"),
@@ -115,6 +117,15 @@ fn event(message: &EventMessage) -> Checked {
     let (EventMessage::Happens(event) | EventMessage::Announced { event, .. }) = message;
     require(event.bytes.len() <= EVENT_BYTES_MAX, "event")?;
     require(event.area.is_possible(), "event's area")
+}
+
+fn why(message: &WhyMessage) -> Checked {
+    let WhyMessage::Answer { whereabouts: Whereabouts::Here { stay, delays }, .. } = message else {
+        return Ok(());
+    };
+    require(delays.len() <= DELAYS_MAX, "delays")?;
+    require(stay.position_m.iter().all(|metres| metres.is_finite()), "position")?;
+    require(stay.velocity_m_per_s.iter().all(|speed| speed.is_finite()), "velocity")
 }
 
 fn lease(message: &LeaseMessage) -> Checked {

@@ -6,6 +6,7 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::refuse::RefuseReason;
+use super::why::HandoffPhases;
 use crate::cell_map::{CellMapDiff, CellMapImage};
 use crate::grid::{CellId, GridConfig};
 use crate::id::{
@@ -126,6 +127,8 @@ pub enum AuthorityEvent {
     GaveAway {
         /// To whom.
         to: Peer,
+        /// How long each phase took.
+        phases: HandoffPhases,
     },
     /// A transfer was aborted: this node goes on at the burned epoch.
     Thawed,
@@ -467,6 +470,8 @@ pub enum Message {
         /// Everything held.
         entries: Vec<CensusEntry>,
     },
+    /// Coordinator <-> node: why is this entity where it is?
+    Why(super::why::WhyMessage),
     /// Node -> coordinator. Blob: the node's measurements as JSON; the core doesn't read them.
     Report,
 

@@ -10,6 +10,7 @@ mod message;
 mod recovery;
 mod refuse;
 mod standby;
+mod why;
 
 pub use action::{ActionMessage, Missed};
 pub use client_message::{ByeReason, ClientMessage, Invitation, ServerMessage, SessionReply, SessionRequest};
@@ -27,3 +28,4 @@ pub use message::{
 pub use recovery::{Captured, Claim, ClaimKind, NewestCut, Order, RecoveryMessage, Round};
 pub use refuse::RefuseReason;
 pub use standby::{CopyHead, StandbyMessage};
+pub use why::{Awaited, Delay, HandoffPhases, Setback, Stay, StayStanding, Whereabouts, WhyMessage};

@@ -15,8 +15,11 @@ use rkyv::{Archive, Deserialize, Serialize};
     Archive,
     Serialize,
     Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
     thiserror::Error,
 )]
+#[serde(rename_all = "snake_case")]
 pub enum RefuseReason {
     /// The asking node does not own the cell it names as its own.
     #[error("the source does not own the cell that the entity is in")]

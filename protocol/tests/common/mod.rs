@@ -19,6 +19,7 @@ use bytes::Bytes;
 use selvedge_protocol::config::{CoordinatorConfig, WorldConfig};
 use selvedge_protocol::coordinator::{
     Coordinator, CoordinatorEvent, CoordinatorImage, CoordinatorInput, CoordinatorOutput, LiveProcess,
+    WhyAccount,
 };
 use selvedge_protocol::grid::GridConfig;
 use selvedge_protocol::handoff::client::{
@@ -66,6 +67,8 @@ pub struct Mesh {
     pub turned_away: Vec<(ClientId, ByeReason)>,
     pub saved: Vec<SessionId>,
     pub standing: Vec<(NodeId, Option<LiveProcess>)>,
+    /// What was answered to those who asked why.
+    pub accounts: Vec<Option<Box<WhyAccount>>>,
     asked: BTreeMap<u64, usize>,
     next_request: u64,
 }
@@ -106,6 +109,7 @@ impl Mesh {
             turned_away: Vec::new(),
             saved: Vec::new(),
             standing: Vec::new(),
+            accounts: Vec::new(),
             asked: BTreeMap::new(),
             next_request: 0,
         };
@@ -378,6 +382,7 @@ impl Mesh {
             CoordinatorOutput::Event(event) => self.coordinator_events.push(event),
             CoordinatorOutput::Standing { node, live } => self.standing.push((node, live)),
             CoordinatorOutput::Persist(record) => self.image.apply(record),
+            CoordinatorOutput::Why { account, .. } => self.accounts.push(account),
             CoordinatorOutput::Census { .. } => {}
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use selvedge_protocol::coordinator::{CoordinatorInput, Whom};
 use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::id::{EntityId, InputSeq, NodeId, SessionId};
 use selvedge_protocol::node::Destination;
@@ -21,6 +22,12 @@ use crate::drivers::{coordinator_program, program};
 
 /// What crosses, and what dies with its node: `SPAWN, 2` of a program.
 const POINT: EntityId = EntityId::from_u128(3);
+/// The same as a byte of a program.
+const POINT_BYTE: u8 = 2;
+/// What was named last, as a byte of a program.
+const NEWEST: u8 = 16;
+/// Whereabouts, as the first byte of a message.
+const WHY_KIND: u8 = 34;
 /// Bytes that a message or a lie may be read from.
 const LENGTH: u8 = 40;
 /// The node that dies.
@@ -138,6 +145,10 @@ fn crossing(x: f64, speed: f32) -> Vec<Heard> {
             point.motion.position = Position::new(x, 50.0, 0.0);
             point.motion.velocity = Velocity::new(speed, 0.0, 0.0);
         }
+        if tick == 30 {
+            let whom = Whom::Entity(POINT);
+            mesh.coordinator.handle(CoordinatorInput::WhyAsked { request: 1, whom }, mesh.now);
+        }
         mesh.act(0, b"go");
     })
 }
@@ -204,7 +215,15 @@ pub(crate) fn write(folder: &Path) {
             }
         }
     }
-    for needed in ["Lease_AskPromise", "Recovery_Claims", "Recovery_Verdict", "Standby_Part", "Standby_End"] {
+    for needed in [
+        "Lease_AskPromise",
+        "Recovery_Claims",
+        "Recovery_Verdict",
+        "Why_Ask",
+        "Why_Answer",
+        "Standby_Part",
+        "Standby_End",
+    ] {
         assert!(kinds.contains(needed), "{needed} was not said: {kinds:?}");
     }
     let hello =
@@ -239,7 +258,7 @@ fn kind(message: &Message) -> String {
     let mut words = shown.split(|sign: char| !sign.is_ascii_alphanumeric());
     let outer = words.next().unwrap_or_default();
     match message {
-        Message::Lease(_) | Message::Recovery(_) | Message::Standby(_) => {
+        Message::Lease(_) | Message::Recovery(_) | Message::Standby(_) | Message::Why(_) => {
             format!("{outer}_{}", words.next().unwrap_or_default())
         }
         _ => outer.to_owned(),
@@ -326,7 +345,7 @@ fn acts_and_is_told_anything(ticks: &[Heard]) -> Vec<u8> {
 /// Every kind of message, from a node that is registered.
 fn told_anything() -> Vec<u8> {
     let mut program = vec![coordinator_program::ANSWER, 1];
-    for kind in 0..34 {
+    for kind in 0..35 {
         program.extend_from_slice(&[coordinator_program::SAY, 1, LENGTH, kind]);
         program.extend_from_slice(&[1; LENGTH as usize - 1]);
     }
@@ -345,6 +364,14 @@ fn coordinator_program(ticks: &[Heard]) -> Vec<u8> {
             framed(&mut program, &frame(message, &BTreeMap::new()));
         }
         program.extend_from_slice(&[coordinator_program::SERVE, coordinator_program::WAIT, 33, 0]);
+    }
+    // Why is it there? Whoever is asked answers, and then with every other answer to what was asked last.
+    for answer in 1..4 {
+        program.extend_from_slice(&[coordinator_program::WHY, POINT_BYTE]);
+        for node in 1..=3 {
+            program.extend_from_slice(&[coordinator_program::SAY, node, LENGTH, WHY_KIND, answer, NEWEST]);
+            program.extend_from_slice(&[1; LENGTH as usize - 3]);
+        }
     }
     program
 }

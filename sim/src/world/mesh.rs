@@ -343,6 +343,7 @@ impl World {
             }
             CoordinatorOutput::Reply { request, reply } => self.answer_at_door(request, &reply),
             CoordinatorOutput::Census { .. }
+            | CoordinatorOutput::Why { .. }
             | CoordinatorOutput::Standing { .. }
             | CoordinatorOutput::Persist(_) => {}
             CoordinatorOutput::Event(event) => self.on_coordinator_event(event),

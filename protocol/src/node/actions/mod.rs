@@ -98,6 +98,11 @@ impl Acting {
         self.couriers.is_empty() && self.owed.is_empty()
     }
 
+    /// Durable actions of the entity's own that are not settled to their end.
+    pub(super) fn durable(&self) -> usize {
+        self.couriers.values().filter(|courier| courier.safe_from.is_some()).count()
+    }
+
     fn due_at(&self) -> Option<Time> {
         self.couriers.values().map(|courier| courier.due_at).min()
     }
