@@ -27,6 +27,9 @@ use clients::ClientNews;
 use connections::StateBatch;
 use task::MeshTask;
 
+/// How far behind the game and the mesh the clients' thread stands where it wants a core that they want, too: a nice value,
+/// which gives it a third of their share. Higher, and players on a full machine are shown less often.
+const CLIENTS_NICE: i32 = 5;
 /// Client events that wait for the mesh thread; when full, nothing more is read from clients.
 const CLIENT_NEWS_MAX: usize = 4096;
 /// Batches of states that wait for the clients' thread; when full, newer ones are dropped and counted.
@@ -180,6 +183,14 @@ fn start_thread<F: FnOnce() + Send + 'static>(
     }
 }
 
+/// Lets the threads of the game and the mesh go first where cores are few: a state that waits for a cutover is late by
+/// milliseconds, a cutover that waits for a tick's states to fifty clients delays one of them by as much as all of these take.
+fn give_way() {
+    if let Err(cause) = rustix::process::nice(CLIENTS_NICE) {
+        tracing::debug!(%cause, "the kernel ranks the clients' thread with the others: cutovers wait for it on a full machine");
+    }
+}
+
 fn run_clients(
     port: ClientPortConfig,
     news: mpsc::Sender<ClientNews>,
@@ -189,6 +200,7 @@ fn run_clients(
     ready: &Ready,
 ) {
     let Some(runtime) = runtime(ready) else { return };
+    give_way();
     let bind_failed = |source| StartError::Bind { what: "clients", source };
     runtime.block_on(async {
         let opened = ClientPort::bind(port).and_then(|(port, events)| Ok((port.local_addr()?, port, events)));
