@@ -135,8 +135,9 @@ pub struct NodeConfig {
     /// Bytes of UDP payload that ghosts may take on the link to one other node, in one tick. Default: 64 KiB. Too small and
     /// ghosts lag behind, the farthest most.
     pub ghost_budget_bytes: usize,
-    /// How far a client sees, in metres; what is seen goes out of sight a tenth farther. Default: 60.
-    pub client_interest_m: f64,
+    /// How far a client sees, in metres; what is seen goes out of sight a tenth farther. Default: as far as the world's
+    /// `interest_margin_m`. Farther is seen only where no border is near: behind one, nobody is shown beyond the margin.
+    pub client_interest_m: Option<f64>,
     /// Bytes of UDP payload that what a client sees may take in one tick. Default: 1,500. Too small and a crowd is seen to
     /// move in jerks, the farthest most.
     pub client_budget_bytes: usize,
@@ -242,7 +243,7 @@ impl Default for NodeConfig {
             linger: Duration::from_secs(30),
             ghost_ttl: Duration::from_secs(2),
             ghost_budget_bytes: 64 * 1024,
-            client_interest_m: 60.0,
+            client_interest_m: None,
             client_budget_bytes: 1_500,
             class_margins_m: BTreeMap::new(),
             heartbeat: Duration::from_millis(250),
@@ -267,11 +268,8 @@ impl NodeConfig {
         let edge = world.grid.cell_edge_m;
         below_cell("hysteresis_m", self.hysteresis_m, edge)?;
         below_cell("prepare_margin_m", self.prepare_margin_m, edge)?;
-        if !self.client_interest_m.is_finite() || self.client_interest_m <= 0.0 {
-            return Err(ConfigError::NotPositive {
-                name: "client_interest_m",
-                value: self.client_interest_m,
-            });
+        if let Some(value) = self.client_interest_m.filter(|metres| !metres.is_finite() || *metres <= 0.0) {
+            return Err(ConfigError::NotPositive { name: "client_interest_m", value });
         }
         for &value in self.class_margins_m.values() {
             below_cell("class_margins_m", value, edge)?;
@@ -296,6 +294,12 @@ impl NodeConfig {
             return Err(ConfigError::NotPositive { name: "checkpoint_bytes_per_s", value: 0.0 });
         }
         Ok(())
+    }
+
+    /// How far a client sees in a world of this interest margin.
+    #[must_use]
+    pub fn client_sees_m(&self, interest_margin_m: f64) -> f64 {
+        self.client_interest_m.unwrap_or(interest_margin_m)
     }
 
     #[cfg(feature = "planted-bugs")]

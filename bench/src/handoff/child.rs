@@ -241,7 +241,7 @@ fn core(spec: &NodeSpec) -> NodeConfig {
         prepare_margin_m: PREPARE_MARGIN_M,
         hysteresis_m: HYSTERESIS_M,
         dwell_min: Duration::ZERO,
-        client_interest_m: CLIENT_INTEREST_M,
+        client_interest_m: Some(CLIENT_INTEREST_M),
         backoff: Duration::from_millis(1),
         ..standard
     }

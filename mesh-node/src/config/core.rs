@@ -61,7 +61,7 @@ pub struct CoreSettings {
     /// See [`NodeConfig::ghost_budget_bytes`].
     pub ghost_budget_bytes: usize,
     /// See [`NodeConfig::client_interest_m`].
-    pub client_interest_m: f64,
+    pub client_interest_m: Option<f64>,
     /// See [`NodeConfig::client_budget_bytes`].
     pub client_budget_bytes: usize,
     /// See [`NodeConfig::class_margins_m`]. Keys are the classes' numbers.

@@ -52,7 +52,9 @@ fn side() -> GameSide {
     let owner = |x: f64| if x < 200.0 { NodeId::from_u128(1) } else { NodeId::from_u128(2) };
     let owners: BTreeMap<_, _> = grid.cells().map(|cell| (cell, owner(grid.bounds(cell).min.x))).collect();
     let map = CellMap::with(1, owners, BTreeMap::from(nodes)).unwrap();
-    let registration = Registration { me: peer(1), term: Term(1), grid, tick_interval: INTERVAL };
+    let interest_margin_m = 30.0;
+    let registration =
+        Registration { me: peer(1), term: Term(1), grid, tick_interval: INTERVAL, interest_margin_m };
     GameSide::new(registration, Arc::new(map), 1.0, 3)
 }
 

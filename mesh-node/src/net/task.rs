@@ -315,6 +315,16 @@ impl MeshTask {
         if let Err(cause) = self.config.check(&world) {
             error!(%cause, "this node's settings don't fit the world that it joined; correct them and restart it");
         }
+        let margin_m = registration.interest_margin_m;
+        let client_interest_m = self.config.client_sees_m(margin_m);
+        if client_interest_m > margin_m {
+            warn!(
+                client_interest_m,
+                interest_margin_m = margin_m,
+                "players see farther than across a border: who is beyond the margin behind one appears late; raise the \
+                 coordinator's interest_margin_m, or lower core.client_interest_m"
+            );
+        }
     }
 
     fn on_event(&self, event: NodeEvent) {

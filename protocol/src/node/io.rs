@@ -148,6 +148,8 @@ pub struct Registration {
     pub grid: Grid,
     /// Time between two ticks.
     pub tick_interval: Duration,
+    /// How far entities are shown across borders, in metres.
+    pub interest_margin_m: f64,
 }
 
 /// What the core wants of the game, in order. The runtime passes it through the [`Roster`](crate::roster::Roster).

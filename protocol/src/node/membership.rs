@@ -284,7 +284,7 @@ impl Node {
         let me = Peer { node: self.setup.node, incarnation };
         let term = self.membership.term;
         self.begin_ghosts(tick_interval);
-        let registration = Registration { me, term, grid, tick_interval };
+        let registration = Registration { me, term, grid, tick_interval, interest_margin_m };
         self.membership.registered = Some(Registered { me, grid, tick_interval, interest_margin_m });
         self.outputs.push_back(Output::Registered(registration));
         self.begin_lease(lease, asked_at, now);

@@ -66,13 +66,13 @@ impl Node {
         let Some(centre) = self.held.get(&entity).map(|held| held.motion.position) else {
             return;
         };
-        let config = &self.setup.config;
+        let (config, margin_m) = (&self.setup.config, self.membership.interest_margin_m());
         let ghosts = &mut self.ghosts;
         if !ghosts.views.contains_key(&client) {
             let session = Ghosts::next_number(&mut ghosts.numbers);
             let settings =
                 SenderSettings { budget_bytes: config.client_budget_bytes, ..SenderSettings::for_client() };
-            let rules = sight_rules(config.client_interest_m, &config.class_margins_m);
+            let rules = sight_rules(config.client_sees_m(margin_m), &config.class_margins_m);
             let view = View { outlet: Outlet::new(session, settings), interest: ViewInterest::new(rules) };
             ghosts.views.insert(client, view);
         }
