@@ -185,11 +185,28 @@ fn players_cross_between_real_processes_and_every_invariant_holds() {
         "/handoff_total_ms/max",
         "/duration_s",
         "/handoffs_per_s",
+        "/ghosts/error_over_border_m/p99",
+        "/ghosts/error_over_border_m_max",
+        "/ghosts/to_nodes/updates_per_s",
+        "/ghosts/to_players/bytes_per_s",
+        "/actions/done",
+        "/actions/trades",
+        "/events/reached",
         "/machine/cores",
     ] {
         assert!(number(pointer).is_some(), "{pointer} is not in {report:#}");
     }
-    assert!(number("/handoffs/completed") > Some(0.0), "{report:#}");
+    for some in [
+        "/handoffs/completed",
+        "/ghosts/error_over_border_m/count",
+        "/ghosts/to_nodes/updates",
+        "/ghosts/to_players/updates",
+        "/actions/trades",
+        "/events/caused",
+        "/events/reached",
+    ] {
+        assert!(number(some) > Some(0.0), "{some}: {report:#}");
+    }
     assert_eq!(number("/players/expected"), Some(20.0));
     assert_eq!(number("/players/present"), Some(20.0));
     for none in ["/players/missing", "/inputs/lost", "/inputs/doubled", "/authority_violations"] {

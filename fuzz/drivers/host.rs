@@ -299,5 +299,8 @@ fn kind(event: &NodeEvent) -> &'static str {
         NodeEvent::CheckpointAge { .. } => "checkpoint age",
         NodeEvent::StandbyFull { .. } => "standby full",
         NodeEvent::GhostsShown { .. } => "ghosts shown",
+        NodeEvent::GhostsSent { .. } => "ghosts sent",
+        NodeEvent::ActionSettled { .. } => "action settled",
+        NodeEvent::EventCaused => "event caused",
     }
 }

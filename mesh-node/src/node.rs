@@ -233,6 +233,7 @@ impl MeshNode {
             checkpoint,
             captures_failed: side.take_captures_failed(),
             report_overflows: self.outbox.take_overflows(),
+            events_reached: side.take_events_reached(),
         };
         self.shared.game_meter().record_tick(measured, side.take_callback_times());
         Ok(TickReport { tick, skipped: start.skipped, late, commands, step, frozen })

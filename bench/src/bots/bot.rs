@@ -13,10 +13,10 @@ use super::trail::Trails;
 use super::walk::{Plain, Walk};
 use super::{Phase, SharedAccount, SharedGaps};
 
-/// Of its inputs every so many-th is a deed, ...
-const DEED_EVERY: u64 = 20;
-/// ... and of these every so many-th a hit.
+/// Of its deeds every so many-th is a hit, ...
 const HIT_EVERY: u64 = 4;
+/// ... and every so many-th of those a shout instead.
+const SHOUT_EVERY: u64 = 2;
 /// Pause between two looks at who else is there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -30,7 +30,7 @@ pub(super) struct Bot {
     pub(super) walk: Walk,
     pub(super) plain: Arc<Plain>,
     pub(super) speed_mps: f64,
-    /// Inputs sent while trading.
+    /// Inputs sent while acting, from a number of its own on: not all act in one tick.
     pub(super) inputs: u64,
     pub(super) looked_at: Instant,
 }
@@ -70,7 +70,7 @@ impl Bot {
                 }
                 _ = ticks.tick(), if !done => match doing {
                     Phase::Play => self.walk_on(),
-                    Phase::Trade => self.walk_and_trade(),
+                    Phase::Act(every) => self.walk_and_act(every),
                     Phase::Stand => self.stand(),
                     Phase::Leave => break,
                 },
@@ -106,15 +106,21 @@ impl Bot {
         }
     }
 
-    /// Every few inputs a deed: mostly a gift.
-    fn walk_and_trade(&mut self) {
+    /// Every few inputs a deed: mostly a gift, now and then a hit or a shout.
+    fn walk_and_act(&mut self, every: u64) {
         self.inputs += 1;
-        if !self.inputs.is_multiple_of(DEED_EVERY) {
+        if !self.inputs.is_multiple_of(every) {
             self.walk_on();
             return;
         }
-        let hits = self.inputs.is_multiple_of(DEED_EVERY * HIT_EVERY);
-        let deed = if hits { DeedInput::Hit } else { DeedInput::Give };
+        let deeds = self.inputs / every.max(1);
+        let deed = if deeds.is_multiple_of(HIT_EVERY * SHOUT_EVERY) {
+            DeedInput::Shout
+        } else if deeds.is_multiple_of(HIT_EVERY) {
+            DeedInput::Hit
+        } else {
+            DeedInput::Give
+        };
         let mut account = lock(&self.account);
         match self.client.act(&deed.encode()) {
             Ok(seq) => account.took_input(seq),

@@ -74,7 +74,7 @@ impl Crowd {
                 walk: Walk::new(self.settings.seed, number as u64, self.settings.manner),
                 plain: self.plain.clone(),
                 speed_mps: self.settings.speed_mps,
-                inputs: 0,
+                inputs: number as u64 * 7,
                 looked_at: Instant::now(),
             };
             bots.spawn(bot.play(tick, self.phase.clone()));
@@ -95,7 +95,7 @@ impl Crowd {
     /// Waits; true if the play is over before.
     async fn until_entry(&self, at: Instant) -> bool {
         let mut phase = self.phase.clone();
-        let over = phase.wait_for(|phase| !matches!(phase, Phase::Play | Phase::Trade));
+        let over = phase.wait_for(|phase| !matches!(phase, Phase::Play | Phase::Act(_)));
         tokio::select! {
             () = sleep_until(at) => false,
             _ = over => true,

@@ -9,6 +9,7 @@ mod trail;
 mod walk;
 
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -81,8 +82,8 @@ pub struct Undrained {
 enum Phase {
     /// Walk.
     Play,
-    /// Walk, and now and then give something away or hit somebody.
-    Trade,
+    /// Walk, and with every so many-th input give something away, hit somebody or shout.
+    Act(u64),
     /// Stop, and watch.
     Stand,
     /// Log out.
@@ -153,9 +154,10 @@ impl Bots {
         snapshot
     }
 
-    /// Lets every bot trade with whom it meets, or no more. What is under way then settles within a few seconds.
-    pub fn trade(&self, trades: bool) {
-        self.phase.send_replace(if trades { Phase::Trade } else { Phase::Play });
+    /// Lets every bot act upon whom it meets with every so many-th input, or no more: mostly it gives them an item, now and
+    /// then it hits them or shouts. What is under way settles within a few seconds.
+    pub fn act(&self, every: Option<NonZeroU64>) {
+        self.phase.send_replace(every.map_or(Phase::Play, |every| Phase::Act(every.get())));
     }
 
     /// Makes every bot stand still: each sends one last input that says so, and then none.

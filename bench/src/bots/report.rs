@@ -115,7 +115,7 @@ pub struct BotsSnapshot {
     pub client_gap_us: Histogram<u64>,
     /// How far from their originals others were shown, in millimetres.
     pub off_mm: Histogram<u64>,
-    /// The same, of those within 30 m and in another cell than the player who saw them.
+    /// The same, of those within 30 m who stood in another node's cell than the player who saw them.
     pub off_over_border_mm: Histogram<u64>,
 }
 

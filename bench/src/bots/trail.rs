@@ -51,7 +51,6 @@ impl Trails {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a distance in millimetres")]
     pub(super) fn compare(&self, from: Position, at: Time, seen: &[SeenEntity]) {
         let trails = self.trails.lock().unwrap_or_else(PoisonError::into_inner);
-        let own_cell = self.plain.grid.cell_at(from).ok();
         let mut off_mm = self.off_mm.lock().unwrap_or_else(PoisonError::into_inner);
         for other in seen.iter().take(OTHERS_MAX) {
             let is = trails.get(&other.entity).and_then(|trail| on_trail(trail, at, self.interval));
@@ -59,8 +58,7 @@ impl Trails {
             let off = (is.distance(other.motion.position) * 1e3).round() as u64;
             // The histograms resize themselves.
             let _ = off_mm.0.record(off);
-            let over_border = self.plain.grid.cell_at(is).ok() != own_cell;
-            if over_border && from.distance(is) <= NEAR_BORDER_M {
+            if from.distance(is) <= NEAR_BORDER_M && self.plain.is_elsewhere(from, is) {
                 let _ = off_mm.1.record(off);
             }
         }

@@ -52,7 +52,7 @@ impl Plain {
     }
 
     /// Whether somebody who walks from one to the other comes to another node's cells.
-    fn leads_elsewhere(&self, from: Position, to: Position) -> bool {
+    pub(super) fn is_elsewhere(&self, from: Position, to: Position) -> bool {
         let (Ok(from), Ok(to)) = (self.grid.cell_at(from), self.grid.cell_at(to)) else {
             return false;
         };
@@ -92,7 +92,7 @@ impl Plain {
         if chance.random_bool(ANYWHERE_SHARE) {
             return self.any_point(chance);
         }
-        let points = (0..DRAWS).map(|_| self.any_point(chance)).filter(|&to| self.leads_elsewhere(from, to));
+        let points = (0..DRAWS).map(|_| self.any_point(chance)).filter(|&to| self.is_elsewhere(from, to));
         points
             .min_by(|a, b| from.distance_squared(*a).total_cmp(&from.distance_squared(*b)))
             .unwrap_or_else(|| self.any_point(chance))
@@ -157,7 +157,7 @@ mod tests {
         for _ in 0..30 * 60 {
             let [x, y] = walk.input(plain, at, 12.0).velocity(12.0);
             let next = Position::new(at.x + x / 30.0, at.y + y / 30.0, 0.0);
-            crossings += u32::from(plain.leads_elsewhere(at, next));
+            crossings += u32::from(plain.is_elsewhere(at, next));
             at = next;
             assert!(plain.grid.cell_at(at).is_ok(), "{at:?}");
         }
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn without_owners_every_other_cell_counts_as_elsewhere() {
         let plain = Plain { owners: BTreeMap::new(), ..halves() };
-        assert!(plain.leads_elsewhere(Position::new(50.0, 50.0, 0.0), Position::new(150.0, 50.0, 0.0)));
-        assert!(!plain.leads_elsewhere(Position::new(50.0, 50.0, 0.0), Position::new(60.0, 50.0, 0.0)));
+        assert!(plain.is_elsewhere(Position::new(50.0, 50.0, 0.0), Position::new(150.0, 50.0, 0.0)));
+        assert!(!plain.is_elsewhere(Position::new(50.0, 50.0, 0.0), Position::new(60.0, 50.0, 0.0)));
     }
 }

@@ -1,6 +1,7 @@
 //! One run on a mesh of its own: bots enter, faults come, everything stands still, and is judged.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -89,11 +90,11 @@ pub(crate) fn run(
         npcs_before.len(),
         args.duration
     ));
-    bots.trade(true);
+    bots.act(Some(DEED_EVERY));
     let faults = stage.inflict(seed, &mut mesh, &bots)?;
     stage.await_whole(&mesh);
     // What is under way must be settled before anybody counts.
-    bots.trade(false);
+    bots.act(None);
     sleep(TRADES_SETTLE);
     let played = begun.elapsed();
     let items = judge_items(&before, &read_items(&bots, signals));
@@ -319,6 +320,8 @@ fn enter(args: &ChaosArgs, bots: &Bots, signals: &Signals) -> anyhow::Result<boo
     }
 }
 
+/// Of a bot's inputs every so many-th is a deed.
+const DEED_EVERY: NonZeroU64 = NonZeroU64::MIN.saturating_add(19);
 /// In this time whatever was given is with its taker, or back with its giver.
 const TRADES_SETTLE: Duration = Duration::from_secs(10);
 

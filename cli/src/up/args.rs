@@ -17,7 +17,7 @@ const NODES_MAX: usize = 64;
   selvedge up --duration 30s --keep-dir /tmp/mesh --log info,selvedge_node=debug
 
 Exit code 0: every invariant held. 1: one was broken (a player missing, an input lost or doubled, two
-authorities), or a process of the mesh died. 2: wrong usage.")]
+authorities, others over a border shown in the wrong place), or a process of the mesh died. 2: wrong usage.")]
 pub(crate) struct UpArgs {
     #[command(flatten)]
     #[serde(flatten)]
@@ -26,6 +26,9 @@ pub(crate) struct UpArgs {
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     #[serde(skip)]
     pub(crate) duration: Option<Duration>,
+    /// Let the bots only walk: nobody gives anything away, hits anybody or shouts
+    #[arg(long)]
+    pub(crate) peaceful: bool,
     /// Where the bots walk: the same seed gives the same waypoints
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) seed: u64,
@@ -33,7 +36,7 @@ pub(crate) struct UpArgs {
 
 impl Default for UpArgs {
     fn default() -> Self {
-        Self { local: LocalArgs::default(), duration: None, seed: 1 }
+        Self { local: LocalArgs::default(), duration: None, peaceful: false, seed: 1 }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use selvedge_bench::{BotsSnapshot, figures, milliseconds};
+use selvedge_node::NodeCounters;
 use selvedge_protocol::coordinator::{CoordinatorStatus, NodeStatus};
 
 use crate::out;
@@ -17,7 +18,16 @@ const PERIOD_LINES: Duration = Duration::from_secs(5);
 pub(super) struct Live {
     picture: Option<Picture>,
     said: Instant,
-    handoffs_said: u64,
+    /// What had been counted then.
+    counted: NodeCounters,
+}
+
+/// What happened in each second since something was shown last.
+#[derive(Debug, Clone, Copy)]
+struct Rates {
+    handoffs: f64,
+    ghost_updates: f64,
+    ghost_bytes: f64,
 }
 
 /// What there is to show.
@@ -27,8 +37,8 @@ pub(super) struct Moment<'a> {
     pub(super) status: Option<&'a CoordinatorStatus>,
     /// Of all nodes, in microseconds.
     pub(super) cutover_us: Option<&'a hdrhistogram::Histogram<u64>>,
-    /// Handoffs of players and NPCs so far.
-    pub(super) handoffs: u64,
+    /// What all nodes have counted so far.
+    pub(super) counted: &'a NodeCounters,
     /// How much longer it goes on.
     pub(super) left: Option<Duration>,
 }
@@ -38,13 +48,14 @@ struct Picture {
     all: MultiProgress,
     mesh: ProgressBar,
     gaps: ProgressBar,
+    between: ProgressBar,
     nodes: Vec<ProgressBar>,
 }
 
 impl Live {
     pub(super) fn new() -> Self {
         let picture = io::stderr().is_terminal().then(Picture::new);
-        Self { picture, said: Instant::now(), handoffs_said: 0 }
+        Self { picture, said: Instant::now(), counted: NodeCounters::default() }
     }
 
     /// Whether it is time to show something.
@@ -54,11 +65,17 @@ impl Live {
     }
 
     pub(super) fn show(&mut self, moment: &Moment<'_>) {
-        let rate = per_second(moment.handoffs.saturating_sub(self.handoffs_said), self.said.elapsed());
-        (self.said, self.handoffs_said) = (Instant::now(), moment.handoffs);
+        let (elapsed, before, now) = (self.said.elapsed(), &self.counted, moment.counted);
+        let rate = |of: fn(&NodeCounters) -> u64| per_second(of(now).saturating_sub(of(before)), elapsed);
+        let rates = Rates {
+            handoffs: rate(|counted| counted.handoffs_in),
+            ghost_updates: rate(|counted| counted.ghost_samples_to_nodes + counted.ghost_samples_to_players),
+            ghost_bytes: rate(|counted| counted.ghost_bytes_to_nodes + counted.ghost_bytes_to_players),
+        };
+        (self.said, self.counted) = (Instant::now(), now.clone());
         match &mut self.picture {
-            Some(picture) => picture.show(moment, rate),
-            None => out::say(&line(moment, rate)),
+            Some(picture) => picture.show(moment, rates),
+            None => out::say(&format!("{}; {}", line(moment, rates.handoffs), between(moment, rates))),
         }
     }
 
@@ -86,11 +103,13 @@ impl Picture {
         let all = MultiProgress::new();
         let mesh = all.add(bar());
         let gaps = all.add(bar());
-        Self { all, mesh, gaps, nodes: Vec::new() }
+        let between = all.add(bar());
+        Self { all, mesh, gaps, between, nodes: Vec::new() }
     }
 
-    fn show(&mut self, moment: &Moment<'_>, rate: f64) {
-        self.mesh.set_message(line(moment, rate));
+    fn show(&mut self, moment: &Moment<'_>, rates: Rates) {
+        self.mesh.set_message(line(moment, rates.handoffs));
+        self.between.set_message(format!("        {}", between(moment, rates)));
         let gap = milliseconds(&moment.bots.client_gap_us);
         self.gaps.set_message(format!(
             "        inputs {} sent, {} doubled · switches {} ({} prepared) · client gap p50 {:.1} p99 {:.1} max {:.1} ms",
@@ -142,13 +161,36 @@ fn line(moment: &Moment<'_>, rate: f64) -> String {
         bots.elapsed.as_secs(),
         bots.entered,
         bots.players,
-        moment.handoffs,
+        moment.counted.handoffs_in,
         cutover.p50,
         cutover.p99,
         gap.p99,
         bots.doubled,
         violations,
         bots.lost_connections,
+    )
+}
+
+/// What goes on between entities: ghosts, actions, events.
+fn between(moment: &Moment<'_>, rates: Rates) -> String {
+    let ghosts: u64 =
+        moment.status.map_or(0, |status| status.nodes.iter().map(|node| u64::from(node.ghosts)).sum());
+    let NodeCounters {
+        actions_done,
+        actions_refused,
+        actions_timed_out,
+        actions_failed,
+        actions_durable_done,
+        events_caused,
+        events_reached,
+        ..
+    } = moment.counted;
+    format!(
+        "{ghosts} ghosts, {:.0} updates/s in {:.0} KiB/s; actions {actions_done} done ({actions_durable_done} trades), \
+         {} not; events {events_caused}, reached {events_reached}",
+        rates.ghost_updates,
+        rates.ghost_bytes / 1024.0,
+        actions_refused + actions_timed_out + actions_failed,
     )
 }
 

@@ -5,6 +5,7 @@ mod live;
 mod mesh;
 mod play;
 mod report;
+mod words;
 
 use std::fs;
 use std::process::ExitCode;

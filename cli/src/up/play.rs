@@ -1,6 +1,7 @@
 //! The middle of a run: bots play and are watched, then stand still and are counted.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(15);
 const CENSUS_PATIENCE: Duration = Duration::from_secs(15);
 /// Nodes report once a second: after this the newest report has seen the end.
 const REPORT_PAUSE: Duration = Duration::from_millis(1500);
+/// Of a bot's inputs every so many-th is a deed: at 30 Hz one in five seconds.
+const DEED_EVERY: NonZeroU64 = NonZeroU64::MIN.saturating_add(149);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The bots on the mesh.
@@ -74,6 +77,9 @@ impl<'a> Play<'a> {
         let entering =
             Duration::from_secs(1).mul_f64(to_f64(self.args.local.players) / f64::from(ENTRIES_PER_SECOND));
         let mut all_in = None;
+        if !self.args.peaceful {
+            self.bots.act(Some(DEED_EVERY));
+        }
         loop {
             sleep(LOOK);
             if all_in.is_none() {
@@ -152,7 +158,7 @@ impl<'a> Play<'a> {
             bots: &bots,
             status: status.as_ref(),
             cutover_us: cutover.as_ref(),
-            handoffs: nodes.counters.handoffs_in,
+            counted: &nodes.counters,
             left,
         });
     }

@@ -1,4 +1,4 @@
-//! What avatars do to each other: a hit, and an item that changes hands.
+//! What avatars do to each other: a hit, an item that changes hands, and a shout.
 //!
 //! An item that is given away is in its giver's escrow until the taker has answered, and the action is durable: it is in
 //! one place at any time, whoever dies.
@@ -12,6 +12,8 @@ use super::avatar::{ITEM_BYTES, Item};
 pub(super) const REACH_M: f64 = 30.0;
 /// What a hit takes away.
 pub(super) const HIT: f32 = 5.0;
+/// How far a shout is heard, in metres.
+pub(super) const SHOUT_REACH_M: f64 = 20.0;
 /// With so many items nobody takes another.
 pub(super) const ITEMS_MAX: usize = 200;
 
@@ -28,6 +30,8 @@ pub enum DeedInput {
     Give,
     /// Hit them.
     Hit,
+    /// Shout: an event for all who are near.
+    Shout,
 }
 
 impl DeedInput {
@@ -37,6 +41,7 @@ impl DeedInput {
         match self {
             Self::Give => [2],
             Self::Hit => [3],
+            Self::Shout => [4],
         }
     }
 
@@ -46,6 +51,7 @@ impl DeedInput {
         match bytes {
             [2] => Some(Self::Give),
             [3] => Some(Self::Hit),
+            [4] => Some(Self::Shout),
             _ => None,
         }
     }
@@ -103,10 +109,10 @@ mod tests {
             assert_eq!(Deed::decode(&bytes[..cut]), None);
         }
         assert_eq!(Deed::decode(&Deed::Suffer.encode()), Some(Deed::Suffer));
-        for wish in [DeedInput::Give, DeedInput::Hit] {
+        for wish in [DeedInput::Give, DeedInput::Hit, DeedInput::Shout] {
             assert_eq!(DeedInput::decode(&wish.encode()), Some(wish));
         }
-        assert_eq!(DeedInput::decode(&[4]), None);
+        assert_eq!(DeedInput::decode(&[5]), None);
     }
 
     #[test]

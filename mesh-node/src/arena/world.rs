@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use selvedge_protocol::event::Area;
 use selvedge_protocol::ghost::{GhostChange, Look, State, Value};
 use selvedge_protocol::grid::{CellId, Grid, Motion, Position, Velocity};
 use selvedge_protocol::id::EntityId;
@@ -10,7 +11,7 @@ use selvedge_protocol::snapshot::{SnapshotError, SnapshotView, SnapshotWriter};
 use tracing::{debug, error, info};
 
 use super::avatar::{Avatar, Chance};
-use super::deed::{Deed, DeedInput, HIT, nearest};
+use super::deed::{Deed, DeedInput, HIT, SHOUT_REACH_M, nearest};
 use super::kit::Kit;
 use super::{ArenaConfig, AvatarState, MoveInput};
 use crate::world::{Player, Refused, World};
@@ -79,7 +80,11 @@ impl Arena {
     pub fn step(&mut self, frame: &mut Frame<'_>) {
         self.spawn_npcs(frame);
         for (entity, wish) in std::mem::take(&mut self.wishes) {
-            self.act(frame, entity, wish);
+            match wish {
+                DeedInput::Give => self.give(frame, entity),
+                DeedInput::Hit => self.hit(frame, entity),
+                DeedInput::Shout => self.shout(frame, entity),
+            }
         }
         let (min, max) = edges(frame.grid());
         let dt = frame.interval();
@@ -96,30 +101,42 @@ impl Arena {
         }
     }
 
-    /// A player does something to whoever is nearest, here or behind the border.
-    fn act(&mut self, frame: &mut Frame<'_>, entity: EntityId, wish: DeedInput) {
-        let (Some(owned), Some(avatar)) = (frame.owned_by(entity), self.here.get(&entity)) else { return };
+    /// Who is nearest to an avatar, here or behind the border.
+    fn nearest(&self, frame: &Frame<'_>, entity: EntityId, at: Position) -> Option<Target> {
         let here = self.here.iter().filter_map(|(&other, avatar)| {
             Some((other, avatar.motion.position, Target::from(frame.owned_by(other)?)))
         });
         let there = frame.ghosts().map(|(ghost, sight)| (ghost.id(), sight.motion.position, ghost.into()));
-        let Some(target) = nearest(entity, avatar.motion.position, here.chain(there)) else { return };
-        let acted = match wish {
-            DeedInput::Hit => {
-                frame.action(owned, target, &Deed::Suffer.encode(), Durability::Plain).map(drop)
+        nearest(entity, at, here.chain(there))
+    }
+
+    fn hit(&mut self, frame: &mut Frame<'_>, entity: EntityId) {
+        let (Some(owned), Some(avatar)) = (frame.owned_by(entity), self.here.get(&entity)) else { return };
+        let Some(target) = self.nearest(frame, entity, avatar.motion.position) else { return };
+        if let Err(cause) = frame.action(owned, target, &Deed::Suffer.encode(), Durability::Plain) {
+            debug!(?entity, %cause, "no hit");
+        }
+    }
+
+    fn give(&mut self, frame: &mut Frame<'_>, entity: EntityId) {
+        let (Some(owned), Some(avatar)) = (frame.owned_by(entity), self.here.get(&entity)) else { return };
+        let Some(item) = avatar.item_to_give() else { return };
+        let Some(target) = self.nearest(frame, entity, avatar.motion.position) else { return };
+        match frame.action(owned, target, &Deed::Take(item).encode(), Durability::Durable) {
+            Ok(number) => {
+                if let Some(avatar) = self.here.get_mut(&entity) {
+                    avatar.give(item, number);
+                }
             }
-            DeedInput::Give => {
-                let Some(item) = avatar.item_to_give() else { return };
-                let given = frame.action(owned, target, &Deed::Take(item).encode(), Durability::Durable);
-                given.map(|number| {
-                    if let Some(avatar) = self.here.get_mut(&entity) {
-                        avatar.give(item, number);
-                    }
-                })
-            }
-        };
-        if let Err(cause) = acted {
-            debug!(?entity, %cause, "no deed");
+            Err(cause) => debug!(?entity, %cause, "nothing given"),
+        }
+    }
+
+    fn shout(&self, frame: &mut Frame<'_>, entity: EntityId) {
+        let Some(avatar) = self.here.get(&entity) else { return };
+        let area = Area::Sphere { centre: avatar.motion.position, radius_m: SHOUT_REACH_M };
+        if let Err(cause) = frame.event(area, b"hey") {
+            debug!(?entity, %cause, "no shout");
         }
     }
 

@@ -41,6 +41,7 @@ pub(crate) struct GameSide {
     /// How long each callback of this tick took.
     callbacks_us: Vec<u64>,
     captures_failed: u64,
+    events_reached: u64,
 }
 
 impl GameSide {
@@ -55,6 +56,7 @@ impl GameSide {
             schema,
             callbacks_us: Vec::new(),
             captures_failed: 0,
+            events_reached: 0,
         }
     }
 
@@ -80,6 +82,11 @@ impl GameSide {
     /// Captures that the game got wrong since this was last asked.
     pub(crate) const fn take_captures_failed(&mut self) -> u64 {
         std::mem::replace(&mut self.captures_failed, 0)
+    }
+
+    /// Entities that events have reached since the last call.
+    pub(crate) const fn take_events_reached(&mut self) -> u64 {
+        std::mem::replace(&mut self.events_reached, 0)
     }
 
     /// What the core must be told by now.
@@ -167,6 +174,7 @@ impl GameSide {
     /// Tells the game what happens in this tick: after its commands, before its step.
     pub(crate) fn tell_events(&mut self, world: &mut dyn World, tick: Tick) {
         while let Some((event, reached)) = self.roster.poll_event(tick) {
+            self.events_reached += reached.len() as u64;
             let event = Event { area: event.area, bytes: &event.bytes, reached: &reached };
             self.timed(|| world.event(event));
         }

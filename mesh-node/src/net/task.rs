@@ -349,7 +349,11 @@ impl MeshTask {
             NodeEvent::Checkpointed { cut, sent, bytes, took, .. } => {
                 trace!(cut, sent, bytes, ?took, "checkpoint safe");
             }
-            NodeEvent::CheckpointAge { .. } | NodeEvent::GhostsShown { .. } => {}
+            NodeEvent::CheckpointAge { .. }
+            | NodeEvent::GhostsShown { .. }
+            | NodeEvent::GhostsSent { .. }
+            | NodeEvent::EventCaused => {}
+            NodeEvent::ActionSettled { durable, outcome } => trace!(durable, ?outcome, "action settled"),
             NodeEvent::CheckpointLost { cut } => info!(cut, "checkpoint not acknowledged"),
             NodeEvent::StandbyFull { of } => {
                 warn!(node = %of.node, "no room for this node's standby copies; raise core.standby_bytes_max");

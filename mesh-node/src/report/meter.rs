@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use selvedge_protocol::action::{Failure, Outcome};
 use selvedge_protocol::handoff::Path;
-use selvedge_protocol::node::NodeEvent;
+use selvedge_protocol::node::{GhostTraffic, NodeEvent};
 use selvedge_protocol::wire::RefuseReason;
 
 use super::histogram::{empty, record as count};
@@ -21,6 +22,7 @@ pub(crate) struct GameMeter {
     ticks_overrun: u64,
     captures_failed: u64,
     report_overflows: u64,
+    events_reached: u64,
     world_callbacks_us: Histogram<u64>,
     tick_us: Histogram<u64>,
     tick_late_us: Histogram<u64>,
@@ -35,6 +37,7 @@ impl Default for GameMeter {
             ticks_overrun: 0,
             captures_failed: 0,
             report_overflows: 0,
+            events_reached: 0,
             world_callbacks_us: empty(),
             tick_us: empty(),
             tick_late_us: empty(),
@@ -54,6 +57,8 @@ pub(crate) struct TickMeasured {
     pub(crate) checkpoint: Option<Duration>,
     pub(crate) captures_failed: u64,
     pub(crate) report_overflows: u64,
+    /// Entities that events reached.
+    pub(crate) events_reached: u64,
 }
 
 impl GameMeter {
@@ -63,6 +68,7 @@ impl GameMeter {
         self.ticks_overrun += u64::from(tick.overrun);
         self.captures_failed += tick.captures_failed;
         self.report_overflows += tick.report_overflows;
+        self.events_reached += tick.events_reached;
         record(&mut self.tick_late_us, tick.late);
         record(&mut self.tick_us, tick.step);
         if let Some(took) = tick.checkpoint {
@@ -101,6 +107,14 @@ pub(crate) struct MeshMeter {
     checkpoint_entities: u64,
     checkpoint_bytes: u64,
     standby_full: u64,
+    ghosts_to_nodes: GhostTraffic,
+    ghosts_to_players: GhostTraffic,
+    actions_done: u64,
+    actions_refused: u64,
+    actions_timed_out: u64,
+    actions_failed: u64,
+    actions_durable_done: u64,
+    events_caused: u64,
     cutover_us: Histogram<u64>,
     cutover_players_us: Histogram<u64>,
     cutover_cold_us: Histogram<u64>,
@@ -143,6 +157,14 @@ impl Default for MeshMeter {
             checkpoint_entities: 0,
             checkpoint_bytes: 0,
             standby_full: 0,
+            ghosts_to_nodes: GhostTraffic::default(),
+            ghosts_to_players: GhostTraffic::default(),
+            actions_done: 0,
+            actions_refused: 0,
+            actions_timed_out: 0,
+            actions_failed: 0,
+            actions_durable_done: 0,
+            events_caused: 0,
             cutover_us: empty(),
             cutover_players_us: empty(),
             cutover_cold_us: empty(),
@@ -243,7 +265,29 @@ impl MeshMeter {
                     let _ = self.ghost_staleness_ticks.record_n(tick, u64::from(ghosts));
                 }
             }
+            NodeEvent::GhostsSent { to_nodes, to_players } => {
+                for (sum, sent) in
+                    [(&mut self.ghosts_to_nodes, to_nodes), (&mut self.ghosts_to_players, to_players)]
+                {
+                    sum.samples += sent.samples;
+                    sum.bytes += sent.bytes;
+                }
+            }
+            NodeEvent::ActionSettled { durable, ref outcome } => self.count_action(durable, outcome),
+            NodeEvent::EventCaused => self.events_caused += 1,
             NodeEvent::StandbyFull { .. } => self.standby_full += 1,
+        }
+    }
+
+    const fn count_action(&mut self, durable: bool, outcome: &Outcome) {
+        match outcome {
+            Outcome::Done(_) => {
+                self.actions_done += 1;
+                self.actions_durable_done += durable as u64;
+            }
+            Outcome::Refused(_) => self.actions_refused += 1,
+            Outcome::Failed(Failure::TimedOut) => self.actions_timed_out += 1,
+            Outcome::Failed(Failure::TooManyHops | Failure::NoSuchEntity) => self.actions_failed += 1,
         }
     }
 
@@ -287,6 +331,17 @@ pub(crate) fn report(uptime_s: f64, game: &GameMeter, mesh: &MeshMeter) -> NodeR
             checkpoint_entities: mesh.checkpoint_entities,
             checkpoint_bytes: mesh.checkpoint_bytes,
             standby_full: mesh.standby_full,
+            ghost_samples_to_nodes: mesh.ghosts_to_nodes.samples,
+            ghost_bytes_to_nodes: mesh.ghosts_to_nodes.bytes,
+            ghost_samples_to_players: mesh.ghosts_to_players.samples,
+            ghost_bytes_to_players: mesh.ghosts_to_players.bytes,
+            actions_done: mesh.actions_done,
+            actions_refused: mesh.actions_refused,
+            actions_timed_out: mesh.actions_timed_out,
+            actions_failed: mesh.actions_failed,
+            actions_durable_done: mesh.actions_durable_done,
+            events_caused: mesh.events_caused,
+            events_reached: game.events_reached,
         },
         histograms: NodeHistograms {
             cutover_us: text(&mesh.cutover_us),

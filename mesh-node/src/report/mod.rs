@@ -82,6 +82,28 @@ pub struct NodeCounters {
     pub checkpoint_bytes: u64,
     /// Parts of other nodes' checkpoints that were not kept because there was no room for them.
     pub standby_full: u64,
+    /// Samples of ghosts that were sent to other nodes.
+    pub ghost_samples_to_nodes: u64,
+    /// Bytes that were sent of ghosts to other nodes, without what QUIC adds.
+    pub ghost_bytes_to_nodes: u64,
+    /// Samples of ghosts that were sent to players.
+    pub ghost_samples_to_players: u64,
+    /// Bytes that were sent of ghosts to players, without what QUIC adds.
+    pub ghost_bytes_to_players: u64,
+    /// Actions of entities held here that were done.
+    pub actions_done: u64,
+    /// Actions that the receiver's game would not do.
+    pub actions_refused: u64,
+    /// Actions that came to nothing because no answer came in time.
+    pub actions_timed_out: u64,
+    /// Actions that came to nothing because the receiver was gone, or handed on too fast.
+    pub actions_failed: u64,
+    /// Of the actions that were done, durable ones: trades.
+    pub actions_durable_done: u64,
+    /// Events that the game caused here.
+    pub events_caused: u64,
+    /// Entities that events reached here, each event and entity.
+    pub events_reached: u64,
 }
 
 /// Measured times and numbers, since the process started. Microseconds where the name ends in `_us`.
@@ -171,6 +193,17 @@ impl NodeCounters {
             checkpoint_entities,
             checkpoint_bytes,
             standby_full,
+            ghost_samples_to_nodes,
+            ghost_bytes_to_nodes,
+            ghost_samples_to_players,
+            ghost_bytes_to_players,
+            actions_done,
+            actions_refused,
+            actions_timed_out,
+            actions_failed,
+            actions_durable_done,
+            events_caused,
+            events_reached,
         } = other;
         self.handoffs_out_warm += handoffs_out_warm;
         self.handoffs_out_cold += handoffs_out_cold;
@@ -198,6 +231,17 @@ impl NodeCounters {
         self.checkpoint_entities += checkpoint_entities;
         self.checkpoint_bytes += checkpoint_bytes;
         self.standby_full += standby_full;
+        self.ghost_samples_to_nodes += ghost_samples_to_nodes;
+        self.ghost_bytes_to_nodes += ghost_bytes_to_nodes;
+        self.ghost_samples_to_players += ghost_samples_to_players;
+        self.ghost_bytes_to_players += ghost_bytes_to_players;
+        self.actions_done += actions_done;
+        self.actions_refused += actions_refused;
+        self.actions_timed_out += actions_timed_out;
+        self.actions_failed += actions_failed;
+        self.actions_durable_done += actions_durable_done;
+        self.events_caused += events_caused;
+        self.events_reached += events_reached;
     }
 }
 

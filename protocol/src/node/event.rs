@@ -2,9 +2,36 @@
 
 use core::time::Duration;
 
+use crate::action::Outcome;
+use crate::ghost::SenderStats;
 use crate::handoff::Path;
 use crate::id::{AuthorityEpoch, ClientId, EntityId, HandoffId, Incarnation, Peer, ReservationId};
 use crate::wire::RefuseReason;
+
+/// How much was sent of ghosts.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct GhostTraffic {
+    /// Samples.
+    pub samples: u64,
+    /// Bytes of datagrams and of the stream, without what QUIC adds.
+    pub bytes: u64,
+}
+
+impl GhostTraffic {
+    /// What was sent between two readings.
+    pub(super) const fn between(before: &SenderStats, after: &SenderStats) -> Self {
+        let former_bytes = before.datagram_bytes + before.stream_bytes;
+        Self {
+            samples: after.samples.saturating_sub(before.samples),
+            bytes: (after.datagram_bytes + after.stream_bytes).saturating_sub(former_bytes),
+        }
+    }
+
+    pub(super) const fn add(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.bytes += other.bytes;
+    }
+}
 
 /// What is measured, logged or shown. Durations are by the node's own clock unless they say mesh time.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,6 +153,22 @@ pub enum NodeEvent {
         /// By ticks, see [`GhostTable::staleness`](crate::ghost::GhostTable::staleness).
         ticks: [u32; crate::ghost::STALENESS_TICKS],
     },
+    /// What was sent of ghosts in a tick, to other nodes and to players.
+    GhostsSent {
+        /// To other nodes.
+        to_nodes: GhostTraffic,
+        /// To players.
+        to_players: GhostTraffic,
+    },
+    /// Sender's node: what came of an action.
+    ActionSettled {
+        /// Whether it was a durable one.
+        durable: bool,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// The game caused an event.
+    EventCaused,
     /// There is no room for another node's standby copies: its checkpoints are not kept.
     StandbyFull {
         /// Whose.

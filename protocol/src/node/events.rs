@@ -1,6 +1,6 @@
 //! Events on their way: to every node whose cells they touch, once to each.
 
-use super::{GameCommand, Node};
+use super::{GameCommand, Node, NodeEvent};
 use crate::event::{Area, Event, EventId};
 use crate::id::Peer;
 use crate::limits::{EVENT_KEPT_TICKS, EVENT_LEAD_TICKS_MAX, EVENTS_PER_TICK_MAX};
@@ -29,6 +29,7 @@ impl Node {
             return;
         };
         self.events.caused += 1;
+        self.event(NodeEvent::EventCaused);
         let event = Event { id: EventId { by, number: self.events.caused }, tick, area, bytes };
         let Some((centre, half_m)) = area.cube() else {
             self.tell_coordinator(Message::Event(EventMessage::Happens(event)));

@@ -40,7 +40,7 @@ mod views;
 mod why;
 
 pub use action_io::{ActionCommand, ActionNews, ActionReport};
-pub use event::NodeEvent;
+pub use event::{GhostTraffic, NodeEvent};
 pub use io::{
     ArmedTarget, CheckpointCopy, Destination, GameCommand, GameReport, Input, LeaveReason, Output, Published,
     Registration, ReleaseReason, Sender,

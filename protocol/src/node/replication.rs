@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::views::View;
-use super::{GameCommand, Node, NodeEvent, TimerKey};
+use super::{GameCommand, GhostTraffic, Node, NodeEvent, TimerKey};
 use crate::ghost::{
     BorderInterest, GhostChange, GhostError, GhostTable, Inlet, Outlet, Region, Scene, SenderSettings,
     SightRules, Sighting, Subject, TableSettings, VanishReason, is_ack, is_stream,
@@ -198,8 +198,9 @@ impl Node {
         }
         self.let_ghosts_pass(tick);
         self.set_scene(tick);
-        self.show_neighbours(now);
-        self.show_clients(tick, now);
+        let to_nodes = self.show_neighbours(now);
+        let to_players = self.show_clients(tick, now);
+        self.event(NodeEvent::GhostsSent { to_nodes, to_players });
     }
 
     fn let_ghosts_pass(&mut self, tick: Tick) {
@@ -271,9 +272,10 @@ impl Node {
         }
     }
 
-    fn show_neighbours(&mut self, now: Time) {
+    fn show_neighbours(&mut self, now: Time) -> GhostTraffic {
+        let mut traffic = GhostTraffic::default();
         let (Some(me), Some(grid)) = (self.me(), self.membership.grid()) else {
-            return;
+            return traffic;
         };
         let ghosts = &mut self.ghosts;
         let mut sent = Vec::new();
@@ -287,7 +289,9 @@ impl Node {
                 interest.set_region(Region::of_node(grid, &self.map, node));
             }
             let sights = interest.look(&ghosts.scene);
+            let before = outlet.stats();
             outlet.tick(&ghosts.scene, sights, now, || Ghosts::next_number(&mut ghosts.numbers));
+            traffic.add(GhostTraffic::between(&before, &outlet.stats()));
             while let Some(bytes) = outlet.poll() {
                 sent.push((node, bytes));
             }
@@ -296,6 +300,7 @@ impl Node {
             let lane = if is_stream(&bytes) { Lane::Action } else { Lane::Datagram };
             self.send_with(node, lane, Message::Ghosts, bytes);
         }
+        traffic
     }
 
     /// The entity is held here from now on.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::clients::ClientState;
 use super::replication::{Ghosts, sight_rules};
-use super::{Node, NodeEvent};
+use super::{GhostTraffic, Node, NodeEvent};
 use crate::ghost::{Outlet, SenderSettings, ViewInterest, is_ack};
 use crate::id::{AuthorityEpoch, ClientId, EntityId};
 use crate::time::{Tick, Time};
@@ -19,7 +19,8 @@ pub(super) struct View {
 
 impl Node {
     /// Sends each attached client its own state, and what is near.
-    pub(super) fn show_clients(&mut self, tick: Tick, now: Time) {
+    pub(super) fn show_clients(&mut self, tick: Tick, now: Time) -> GhostTraffic {
+        let mut traffic = GhostTraffic::default();
         let viewers: Vec<(EntityId, AuthorityEpoch, ClientId)> = self
             .held
             .iter()
@@ -33,11 +34,12 @@ impl Node {
             if self.authority.holds(entity, epoch) {
                 self.tell_state(client, entity, epoch, tick);
             }
-            self.show_view(client, entity, now);
+            traffic.add(self.show_view(client, entity, now));
         }
         let clients = &self.clients;
         let is_attached = |client: &ClientId| matches!(clients.get(client), Some(ClientState::Attached(_)));
         self.ghosts.views.retain(|client, _| is_attached(client));
+        traffic
     }
 
     pub(super) fn tell_state(
@@ -62,9 +64,9 @@ impl Node {
         self.tell_client(client, message);
     }
 
-    fn show_view(&mut self, client: ClientId, entity: EntityId, now: Time) {
+    fn show_view(&mut self, client: ClientId, entity: EntityId, now: Time) -> GhostTraffic {
         let Some(centre) = self.held.get(&entity).map(|held| held.motion.position) else {
-            return;
+            return GhostTraffic::default();
         };
         let (config, margin_m) = (&self.setup.config, self.membership.interest_margin_m());
         let ghosts = &mut self.ghosts;
@@ -78,10 +80,12 @@ impl Node {
         }
         let Ghosts { scene, views, numbers, .. } = ghosts;
         let Some(View { outlet, interest }) = views.get_mut(&client) else {
-            return;
+            return GhostTraffic::default();
         };
+        let before = outlet.stats();
         let sights = interest.look(scene, centre, Some(entity));
         outlet.tick(scene, sights, now, || Ghosts::next_number(numbers));
+        let traffic = GhostTraffic::between(&before, &outlet.stats());
         let mut sent: Vec<Bytes> = Vec::new();
         while let Some(bytes) = outlet.poll() {
             sent.push(bytes);
@@ -89,6 +93,7 @@ impl Node {
         for bytes in sent {
             self.tell_client(client, ServerMessage::Ghosts { bytes: bytes.into() });
         }
+        traffic
     }
 
     /// A client says which of its ghosts' bytes have come.

@@ -270,9 +270,13 @@ impl World {
             NodeEvent::RegistrationRefused { .. }
             | NodeEvent::Checkpointed { .. }
             | NodeEvent::CheckpointLost { .. }
+            | NodeEvent::ActionSettled { .. }
+            | NodeEvent::EventCaused
             | NodeEvent::StandbyFull { .. } => {}
             // Too often to be told.
-            NodeEvent::CheckpointAge { .. } | NodeEvent::GhostsShown { .. } => return,
+            NodeEvent::CheckpointAge { .. }
+            | NodeEvent::GhostsShown { .. }
+            | NodeEvent::GhostsSent { .. } => return,
         }
         self.note(Process::Node(node), || format!("{event:?}"));
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use core::time::Duration;
 
-use super::{ActionCommand, ActionNews, ActionReport, GameCommand, Held, Node, TimerKey};
+use super::{ActionCommand, ActionNews, ActionReport, GameCommand, Held, Node, NodeEvent, TimerKey};
 use crate::action::{ActionId, ActionNumber, Closing, Failure, Outcome, Pending};
 use crate::authority::Standing;
 #[cfg(feature = "planted-bugs")]
@@ -120,12 +120,17 @@ impl Node {
                 let safe_from = action.durable.then_some(action.at);
                 self.set_out(entity, number, action.to, Errand::Ask(action), safe_from, now);
             }
-            ActionNews::Over { number, durable: _, outcome: _ } => {
+            ActionNews::Over { number, durable, outcome } => {
+                self.event(NodeEvent::ActionSettled { durable, outcome });
                 if let Some(held) = self.held.get_mut(&entity) {
                     held.acting.couriers.remove(&number);
                 }
             }
-            ActionNews::Closing { number, closing: Closing { to, at }, outcome: _ } => {
+            ActionNews::Closing { number, closing: Closing { to, at }, outcome } => {
+                // Without one it was settled before it came here.
+                if let Some(outcome) = outcome {
+                    self.event(NodeEvent::ActionSettled { durable: true, outcome });
+                }
                 self.set_out(entity, number, to, Errand::Close, Some(at), now);
             }
             ActionNews::Performed { id, durable, fresh: _, at, outcome } => {
