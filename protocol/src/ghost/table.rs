@@ -218,6 +218,7 @@ impl GhostTable {
         self.remove(subject.entity);
         let mut track = Track::new(subject.entity, epoch, subject.class, tick.0, sample);
         track.lingers_until = Some(tick.0.saturating_add(self.settings.linger_ticks));
+        track.came_moving = false;
         track.state.set(&subject.state, tick.0);
         self.insert(track);
     }

@@ -2,7 +2,8 @@
 //!
 //! Between two samples the sender vouched for what the first one leads to, up to one tick before the second: so that is
 //! what is shown, and the step to the second is taken within that one tick. Beyond the newest sample it is foreseen, as
-//! far as the sender vouches and a little further; then it stands still.
+//! far as the sender vouches and a little further; then it stands still. Who has just come into sight was on their way
+//! before: until the moment that is shown reaches their first sample, they are shown on the way to it.
 
 use super::motion::{Prediction, predict};
 use super::quantize::{Facing, Sample};
@@ -63,6 +64,8 @@ pub(super) struct Track {
     rests: bool,
     /// Whether the game has yet to hear of a change of state.
     pub(super) state_untold: bool,
+    /// Whether it was elsewhere, and moved, before its first sample: not if it was this node's own until then.
+    pub(super) came_moving: bool,
     /// Ascending by tick; the first `len`.
     samples: [(u64, Sample); SAMPLES],
     len: usize,
@@ -87,6 +90,7 @@ impl Track {
             told: None,
             rests: false,
             state_untold: false,
+            came_moving: true,
             samples: [(tick, sample); SAMPLES],
             len: 1,
         }
@@ -165,12 +169,13 @@ impl Track {
         let samples = &self.samples[..self.len];
         // It is among the newest.
         let after = samples.iter().rposition(|(tick, _)| start_us(*tick) <= at_us).map_or(0, |last| last + 1);
-        // Before the first sample there is nothing but the first sample.
         let (from_tick, from) = &samples[after.saturating_sub(1)];
-        if after == 0 {
-            return predict(from, 0.0);
-        }
         let from_us = start_us(*from_tick);
+        if after == 0 {
+            let lag_us = start_us(settings.display_lag_ticks.saturating_add(1));
+            let ahead_us = if self.came_moving { (from_us - at_us).min(lag_us) } else { 0 };
+            return predict(from, -seconds(0, ahead_us));
+        }
         let shown = predict(from, seconds(from_us, at_us));
         let Some((next_tick, next)) = samples.get(after) else {
             return shown;
@@ -243,12 +248,22 @@ mod tests {
     #[test]
     fn between_samples_the_first_one_holds_until_a_tick_before_the_second() {
         let track = track(&[(10, sample(0.0, 10.0)), (14, sample(6.0, 0.0))]);
-        assert_eq!(x_at(&track, 900), 0.0, "nothing is known from before");
         assert!((x_at(&track, 1_300) - 3.0).abs() < 1e-9);
         // Half a tick before the second: half of the 2 m that it is ahead.
         assert!((x_at(&track, 1_350) - (3.5 + 1.0)).abs() < 1e-9);
         assert!((x_at(&track, 1_400) - 6.0).abs() < 1e-9);
         assert!((x_at(&track, 1_900) - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn who_has_just_come_is_shown_on_the_way_to_where_they_were_first_seen() {
+        let mut track = track(&[(10, sample(0.0, 10.0))]);
+        assert!((x_at(&track, 900) + 1.0).abs() < 1e-9);
+        assert!((x_at(&track, 800) + 2.0).abs() < 1e-9);
+        assert!((x_at(&track, 100) + 3.0).abs() < 1e-9, "no further than ghosts lag behind, and a tick");
+        // What was this node's own until then stood before everybody's eyes.
+        track.came_moving = false;
+        assert_eq!(x_at(&track, 900), 0.0);
     }
 
     #[test]
