@@ -150,6 +150,35 @@ fn an_entity_that_is_handed_on_becomes_a_ghost_here_and_there_a_ghost_becomes_th
     assert_eq!(ghosts(&mesh, 0), []);
 }
 
+/// They stand and go with the player's former node alone: nobody could say any more where they are.
+#[test]
+fn what_only_the_former_node_showed_a_player_is_soon_out_of_their_sight() {
+    const NEAR: EntityId = EntityId::from_u128(71);
+    const FAR: EntityId = EntityId::from_u128(72);
+    let mut mesh = Mesh::row(2);
+    mesh.enter("ada");
+    mesh.run(3);
+    let player = mesh.the_player_entity();
+    let from = mesh.simulating(player)[0];
+    // In metres from the border, on the player's side.
+    let x = |apart: f64| if from == 0 { 100.0 - apart } else { 100.0 + apart };
+    let tick = mesh.tick;
+    mesh.hosts[from].spawn(NEAR, x(10.0), 0.0, tick);
+    mesh.hosts[from].spawn(FAR, x(31.5), 0.0, tick);
+    let point = mesh.hosts[from].game.points.get_mut(&player).unwrap();
+    point.motion.position.x = x(3.0);
+    point.motion.velocity.x = if from == 0 { 4.0 } else { -4.0 };
+    let sees = |mesh: &Mesh, who| mesh.players[0].client.sights(mesh.now).any(|shown| shown.entity == who);
+    mesh.run(12);
+    assert!(sees(&mesh, NEAR) && sees(&mesh, FAR), "within 30 m");
+    while mesh.simulating(player) == [from] {
+        mesh.run(1);
+    }
+    mesh.run(10);
+    assert!(sees(&mesh, NEAR), "the other node is shown it");
+    assert!(!sees(&mesh, FAR), "the other node is not shown what is beyond the margin");
+}
+
 #[test]
 fn a_despawned_entity_vanishes_at_once_and_nothing_late_brings_it_back() {
     let mut mesh = Mesh::row(2);

@@ -74,7 +74,7 @@ impl Crowd {
                 walk: Walk::new(self.settings.seed, number as u64, self.settings.manner),
                 plain: self.plain.clone(),
                 speed_mps: self.settings.speed_mps,
-                inputs: number as u64 * 7,
+                inputs: number as u64 * 157,
                 looked_at: Instant::now(),
             };
             bots.spawn(bot.play(tick, self.phase.clone()));

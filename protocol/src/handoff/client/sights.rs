@@ -14,6 +14,9 @@ use crate::wire::ClientMessage;
 
 /// How much later than the quickest state so far mesh time is taken to be with each state, in microseconds: clocks drift.
 const DRIFT_US: i64 = 20;
+/// So many ticks after another node has begun to speak for the player it has shown all that is near. What the former one
+/// showed and it doesn't is out of its sight: nobody says any more where that goes.
+const SETTLED_TICKS: u64 = 6;
 
 /// What a client sees.
 #[derive(Debug, Default)]
@@ -21,6 +24,8 @@ pub(super) struct Sights {
     /// None before a node has said how long ticks are.
     table: Option<GhostTable>,
     inlets: BTreeMap<ConnectionId, Inlet>,
+    /// The connection whose node speaks for the player, and the first tick of which that is known.
+    speaker: Option<(ConnectionId, Tick)>,
     links: u32,
     /// Mesh time less the client's own clock.
     ahead_us: Option<i64>,
@@ -61,8 +66,7 @@ impl Client {
         let interval = self.tick_interval;
         if self.sights.table.as_ref().is_none_or(|table| table.settings().interval != interval) {
             let usual = TableSettings::default();
-            // What the next node doesn't tell of is out of its sight: it must not stand about once nothing is foreseen.
-            let settings = TableSettings { interval, linger_ticks: usual.foresight_ticks, ..usual };
+            let settings = TableSettings { interval, linger_ticks: SETTLED_TICKS, ..usual };
             self.sights.table = Some(GhostTable::new(settings));
             self.sights.inlets.clear();
         }
@@ -100,7 +104,18 @@ impl Client {
             }
             stands
         });
-        for inlet in sights.inlets.values_mut() {
+        if let Some(current) = world.current
+            && sights.speaker.is_none_or(|(speaker, _)| speaker != current)
+        {
+            sights.speaker = Some((current, tick));
+        }
+        for (connection, inlet) in &mut sights.inlets {
+            let settled = sights.speaker.is_some_and(|(speaker, since)| {
+                speaker != *connection && tick.0 >= since.0.saturating_add(SETTLED_TICKS)
+            });
+            if settled {
+                inlet.on_fenced(table);
+            }
             inlet.tick(table, &NoFloors, tick);
         }
         table.tick(tick);
