@@ -200,11 +200,14 @@ impl Host {
             let _ = roster.publish(entity, *motion, Look::default(), &[1, 2, 3], now);
         }
         while let Some(order) = roster.poll_freeze() {
-            let entity = order.entity;
-            let motion = self.points.get(&entity).copied().unwrap_or_default();
-            let snapshot = said::captured(roster.writer(entity, &order.have), motion, order.applied);
-            if roster.frozen(order, Some(snapshot), tick) {
-                self.points.remove(&entity);
+            let group: Vec<EntityId> = order.entries.iter().map(|entry| entry.entity).collect();
+            let captured = order.entries.iter().map(|entry| {
+                let motion = self.points.get(&entry.entity).copied().unwrap_or_default();
+                Some(said::captured(roster.writer(entry.entity, &entry.have), motion, entry.applied))
+            });
+            let captured = captured.collect();
+            if roster.frozen(order, captured, tick) {
+                group.iter().for_each(|entity| drop(self.points.remove(entity)));
             }
         }
         if let Some((cut, entries)) = roster.poll_cut() {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use selvedge_protocol::ghost::Look;
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, InputSeq};
 use selvedge_protocol::limits::STATE_BYTES_MAX;
-use selvedge_protocol::node::{ActionReport, CheckpointCopy, GameReport, Published};
+use selvedge_protocol::node::{ActionReport, CheckpointCopy, FrozenEntity, GameReport, Published};
+use selvedge_protocol::pin::Pin;
 use selvedge_protocol::snapshot::CapturedSnapshot;
 use selvedge_protocol::time::{Tick, Time};
 
@@ -36,10 +37,12 @@ pub fn lie(tape: &mut Tape<'_>, host: &Host) -> Option<GameReport> {
             GameReport::Captured { entity, grant, reservation, snapshot: captured(tape, host, entity)? }
         }
         6 => {
-            let (target, reservation) = (tape.peer()?, host.named.reservation(tape)?);
-            let (snapshot, last) = (captured(tape, host, entity)?, published(tape, host)?);
-            let frozen_at = Time::from_micros(tape.number()?);
-            GameReport::Frozen { target, reservation, snapshot, last: Box::new(last), tick, frozen_at }
+            let (target, frozen_at) = (tape.peer()?, Time::from_micros(tape.number()?));
+            let group = tape.list(3, |tape| {
+                let (last, reservation) = (published(tape, host)?, host.named.reservation(tape)?);
+                Some(FrozenEntity { snapshot: captured(tape, host, last.entity)?, last, reservation })
+            });
+            GameReport::Frozen { target, group: group?, tick, frozen_at }
         }
         7 => {
             GameReport::Warmed { entity, reservation: host.named.reservation(tape)?, accepted: tape.flag()? }
@@ -56,6 +59,15 @@ pub fn lie(tape: &mut Tape<'_>, host: &Host) -> Option<GameReport> {
                 return None;
             }
             GameReport::Event { area, bytes, tick }
+        }
+        13 => {
+            let to = if tape.flag()? { Some(host.named.entity(tape)?) } else { None };
+            GameReport::Attached { entity, grant: grant(tape, host, entity)?, to }
+        }
+        14 => {
+            let until = Time::from_micros(tape.number()?);
+            let pins = vec![Pin { name: "lie".to_owned(), until }];
+            GameReport::Pinned { entity, grant: grant(tape, host, entity)?, pins }
         }
         9 => GameReport::Restored { entity, grant: grant(tape, host, entity)?, tick },
         _ => {

@@ -120,7 +120,10 @@ impl Named {
             Message::PrepareRequest(request) | Message::PrepareDirect(request) => {
                 keep(&mut self.reservations, request.reservation);
             }
-            Message::Transfer { id, .. } => keep(&mut self.handoffs, *id),
+            Message::Transfer { id, members, .. } => {
+                keep(&mut self.handoffs, *id);
+                members.iter().for_each(|member| keep(&mut self.handoffs, member.id));
+            }
             Message::Admit { request, session, entity, .. } => {
                 keep(&mut self.requests, *request);
                 keep(&mut self.sessions, *session);

@@ -7,7 +7,9 @@ use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::event::{Area, EventError};
 use selvedge_protocol::ghost::Look;
 use selvedge_protocol::grid::{Grid, Motion};
+use selvedge_protocol::group::AttachError;
 use selvedge_protocol::id::{EntityId, NodeId, SessionId};
+use selvedge_protocol::pin::PinError;
 use selvedge_protocol::roster::{GhostSight, PublishError, Roster};
 use selvedge_protocol::time::{Tick, Time};
 
@@ -176,6 +178,92 @@ impl Frame<'_> {
     /// events in this tick.
     pub fn event(&mut self, area: Area, bytes: &[u8]) -> Result<(), EventError> {
         self.roster.cause(area, bytes, self.tick)
+    }
+
+    /// Attaches an entity to another: a rider to a boat, a lamp to a rider. From here on the boat decides for both: when it
+    /// crosses a border all that rides on it crosses with it, in one message, or nothing does. Wherever they come, they are
+    /// attached there. Nothing else follows from it: the game moves the rider, and publishes both.
+    ///
+    /// ```
+    /// use selvedge_node::{AttachError, Frame, Owned};
+    ///
+    /// fn board(frame: &mut Frame<'_>, rider: Owned, boat: Owned) -> Result<(), AttachError> {
+    ///     frame.attach(rider, boat)
+    /// }
+    /// ```
+    ///
+    /// Both must be this node's to simulate; a rider whose boat is a ghost crosses first:
+    ///
+    /// ```compile_fail
+    /// use selvedge_node::{AttachError, Frame, Ghost, Owned};
+    ///
+    /// fn board(frame: &mut Frame<'_>, rider: Owned, boat: Ghost) -> Result<(), AttachError> {
+    ///     frame.attach(rider, boat)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// If one of them isn't simulated here (any more), the rider is attached to another, they would go round in circles, or
+    /// there would be more than 32 in the group.
+    pub fn attach(&mut self, entity: Owned, to: Owned) -> Result<(), AttachError> {
+        self.roster.attach(entity.id(), to.id())
+    }
+
+    /// Detaches an entity from what it rides on; says what that was. What rides on the entity itself stays with it.
+    pub fn detach(&mut self, entity: Owned) -> Option<Owned> {
+        self.roster.detach(entity.id()).map(Owned::new)
+    }
+
+    /// What an entity rides on.
+    #[must_use]
+    pub fn attached_to(&self, entity: Owned) -> Option<EntityId> {
+        self.roster.attached_to(entity.id())
+    }
+
+    /// What is attached to an entity itself, in order of id.
+    pub fn riders(&self, entity: Owned) -> impl Iterator<Item = Owned> + '_ {
+        self.roster.riders(entity.id()).map(Owned::new)
+    }
+
+    /// Holds an entity, with its group, at this node: for a cutscene, a vote, a fall that must be seen to its end. It may walk
+    /// past the border; it crosses when the last of its pins has ended. A pin ends by itself, after a minute at most; again
+    /// under the same name it counts from now. It doesn't outlive this node.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use selvedge_node::{Frame, Owned, PinError};
+    ///
+    /// fn play(frame: &mut Frame<'_>, player: Owned) -> Result<(), PinError> {
+    ///     frame.pin(player, "cutscene", Duration::from_secs(8))
+    /// }
+    /// ```
+    ///
+    /// What another node simulates can't be held here:
+    ///
+    /// ```compile_fail
+    /// use std::time::Duration;
+    /// use selvedge_node::{Frame, Ghost, PinError};
+    ///
+    /// fn play(frame: &mut Frame<'_>, player: Ghost) -> Result<(), PinError> {
+    ///     frame.pin(player, "cutscene", Duration::from_secs(8))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// If it isn't simulated here (any more), the name is empty or has more than 64 bytes, it would last for more than a
+    /// minute, or the entity has 8 pins.
+    pub fn pin(&mut self, entity: Owned, name: &str, lasts: Duration) -> Result<(), PinError> {
+        self.roster.pin(entity.id(), name, lasts, self.clock.now())
+    }
+
+    /// Ends a pin before its time. False if the entity has none of this name.
+    pub fn unpin(&mut self, entity: Owned, name: &str) -> bool {
+        self.roster.unpin(entity.id(), name, self.clock.now())
+    }
+
+    /// What holds an entity now, and for how long still.
+    pub fn pins(&self, entity: Owned) -> impl Iterator<Item = (&str, Duration)> {
+        self.roster.pins(entity.id(), self.clock.now())
     }
 
     /// Removes an entity from the world.

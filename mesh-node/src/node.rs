@@ -214,10 +214,10 @@ impl MeshNode {
         let step = began.elapsed();
 
         let mut frozen = 0;
-        while let Some(entity) = side.freeze_next(world, tick) {
+        while let Some(group) = side.freeze_next(world, tick) {
             send(&mut self.outbox, side.drain_reports())?;
-            side.release_frozen(world, entity);
-            frozen += 1;
+            frozen += group.len();
+            side.release_frozen(world, group);
         }
         side.capture_precopies(world);
         let checkpoint = side.capture_checkpoint(world, tick);

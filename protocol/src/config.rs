@@ -169,6 +169,8 @@ pub struct NodeConfig {
 #[cfg(feature = "planted-bugs")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PlantedBug {
+    /// What crosses leaves behind what rides on it.
+    LeaveRiders,
     /// A frozen source simulates on when the target stays silent.
     ThawOnTimeout,
     /// A target activates whatever epoch arrives.

@@ -7,6 +7,14 @@ pub const TICKS_AHEAD_MAX: u64 = 300;
 pub const ENTITIES_MAX: usize = 65_536;
 /// Reservations that one node keeps. A preparation past it is refused with `Overloaded`.
 pub const RESERVATIONS_MAX: usize = 16_384;
+/// Entities of one group: what is attached to each other and handed over at once. Attaching one more is refused.
+pub const GROUP_MAX: usize = 32;
+/// Pins that hold one entity back at once. A further one is refused.
+pub const PINS_MAX: usize = 8;
+/// The longest pin, in microseconds. Who needs more pins again under the same name before it ends.
+pub const PIN_US_MAX: u64 = 60_000_000;
+/// Ticks after which an entity is detached from what has not come here with it: its node died, and they were not copied together.
+pub const ORPHAN_TICKS: u64 = 30;
 /// Targets prepared at once for one entity. Further candidates wait.
 pub const CANDIDATES_MAX: usize = 3;
 /// Bytes of one input. A longer one is dropped and counted.

@@ -162,6 +162,8 @@ pub struct Play {
     pub come_back: f64,
     /// Per entity and tick: it gives something away, or pokes somebody.
     pub trade: f64,
+    /// Per entity and tick: it gets on something, or something is pinned.
+    pub ride: f64,
 }
 
 /// Never, as far as a script is concerned.
@@ -211,6 +213,7 @@ impl Play {
         restart: 0.0,
         come_back: 0.0,
         trade: 0.0,
+        ride: 0.0,
     };
 }
 
@@ -233,7 +236,8 @@ impl Scenario {
         let grid = draw_grid(&mut dice, nodes);
         let coordinator = draw_coordinator(&mut dice, grid, nodes);
         let node = draw_node(&mut dice, &coordinator.world);
-        let play = Play { trade: draw_trade(seed), ..draw_play(&mut dice, profile, grid.cell_edge_m) };
+        let (trade, ride) = (draw_trade(seed), draw_ride(seed));
+        let play = Play { trade, ride, ..draw_play(&mut dice, profile, grid.cell_edge_m) };
         let settle_within = UNUSED_SESSION
             + Duration::from_secs(20)
             + 16 * node.backoff
@@ -343,12 +347,17 @@ fn draw_play(dice: &mut Dice, profile: Profile, edge: f64) -> Play {
         restart: if_rough(0.0004),
         come_back: 0.7,
         trade: 0.0,
+        ride: 0.0,
     }
 }
 
 /// In two seeds of seven bodies trade; of their own stream, so that the others stay what they were.
 fn draw_trade(seed: u64) -> f64 {
     if seed % 7 < 5 { 0.0 } else { Dice::new(seed, 6).real(0.002, 0.03) }
+}
+
+fn draw_ride(seed: u64) -> f64 {
+    if seed % 5 < 3 { 0.0 } else { Dice::new(seed, 7).real(0.002, 0.02) }
 }
 
 fn draw_faults(dice: &mut Dice, profile: Profile, transfer_patience: Duration) -> Faults {

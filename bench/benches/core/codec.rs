@@ -31,10 +31,12 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         last_tick: Tick(1_000),
         pending: inputs(),
         asked_at: Time::from_micros(1_000_000),
+        members: Vec::new(),
     };
 
     let mut group = criterion.benchmark_group("codec");
-    mesh(&mut group, "Accepted", &Message::Accepted { id, token: None }, &Bytes::new());
+    let accepted = Message::Accepted { id, token: None, members: Vec::new() };
+    mesh(&mut group, "Accepted", &accepted, &Bytes::new());
     mesh(&mut group, "Transfer with 4 KiB", &transfer, &captured(4 << 10).bytes);
     clients(&mut group);
     group.finish();

@@ -14,8 +14,8 @@ use selvedge_protocol::ghost::Look;
 use selvedge_protocol::grid::{CellId, GridConfig, Motion, Position, Velocity};
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, InputSeq, NodeId, Term};
 use selvedge_protocol::node::{
-    ArmedTarget, CheckpointCopy, Destination, GameCommand, GameReport, Input, Node, NodeSetup, Output,
-    Published, Sender,
+    ArmedTarget, CheckpointCopy, Destination, FrozenEntity, GameCommand, GameReport, Input, Node, NodeSetup,
+    Output, Published, Sender,
 };
 use selvedge_protocol::snapshot::{CapturedSnapshot, ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::{Tick, Time};
@@ -130,9 +130,11 @@ impl Pair {
         let snapshot = if self.warm { &self.hot } else { &self.whole }[source].clone();
         let frozen = GameReport::Frozen {
             target: armed.target,
-            reservation: armed.reservation,
-            snapshot,
-            last: Box::new(self.published(across(source))),
+            group: vec![FrozenEntity {
+                last: self.published(across(source)),
+                reservation: armed.reservation,
+                snapshot,
+            }],
             tick: self.tick,
             frozen_at: self.now,
         };

@@ -15,7 +15,7 @@ use selvedge_protocol::snapshot::ComponentVersions;
 use selvedge_protocol::time::Tick;
 use selvedge_protocol::wire::{
     AdmitOutcome, AuthorityChange, AuthorityEvent, CensusEntry, CensusStanding, HandoffPhases, InputMessage,
-    Load, Message, PrepareOutcome, PrepareRequest, RefuseReason,
+    Load, MemberTransfer, Message, PrepareOutcome, PrepareRequest, RefuseReason,
 };
 
 use super::named::Named;
@@ -196,14 +196,28 @@ fn of_a_crossing(kind: u8, tape: &mut Tape<'_>, named: &Named) -> Option<Said> {
             let asked_at = named.time(tape)?;
             let session = named.maybe_session(tape)?;
             let blob = snapshot(tape, id.entity, session)?;
-            return Some((Message::Transfer { id, reservation, last_tick, pending, asked_at }, blob));
+            let mut blob = blob.to_vec();
+            let members = tape.list(3, |tape| {
+                let (id, reservation) = (named.handoff(tape)?, named.reservation(tape)?);
+                let session = named.maybe_session(tape)?;
+                let snapshot = snapshot(tape, id.entity, session)?;
+                blob.extend_from_slice(&snapshot);
+                let bytes = u32::try_from(snapshot.len()).ok()? + u32::from(tape.byte()? == 0);
+                Some(MemberTransfer { id, reservation, pending: inputs(tape)?, asked_at, bytes })
+            })?;
+            let message = Message::Transfer { id, reservation, last_tick, pending, asked_at, members };
+            return Some((message, blob.into()));
         }
         8 => {
             let token = if tape.flag()? { Some(named.token(tape)?) } else { None };
-            Message::Accepted { id: named.handoff(tape)?, token }
+            let members = tape.list(3, |tape| Some((named.handoff(tape)?, token)))?;
+            Message::Accepted { id: named.handoff(tape)?, token, members }
         }
         9 => Message::Rejected { id: named.handoff(tape)?, reason: reason(tape)? },
-        10 => Message::Cancel { id: named.handoff(tape)? },
+        10 => {
+            let members = tape.list(3, |tape| named.handoff(tape))?;
+            Message::Cancel { id: named.handoff(tape)?, members }
+        }
         _ => Message::Cancelled { id: named.handoff(tape)? },
     };
     Some((message, Bytes::new()))

@@ -180,33 +180,34 @@ impl GameSide {
         }
     }
 
-    /// Captures the next entity that was frozen by what the game just published. Send the reports, tell the game with
-    /// [`release_frozen`](Self::release_frozen), and call it again until there is none.
-    pub(crate) fn freeze_next(&mut self, world: &dyn World, tick: Tick) -> Option<EntityId> {
+    /// Captures the next entity or group that was frozen by what the game just published. Send the reports, tell the game
+    /// with [`release_frozen`](Self::release_frozen), and call it again until there is none.
+    pub(crate) fn freeze_next(&mut self, world: &dyn World, tick: Tick) -> Option<Vec<EntityId>> {
         while let Some(order) = self.roster.poll_freeze() {
-            let entity = order.entity;
+            let group: Vec<EntityId> = order.entries.iter().map(|entry| entry.entity).collect();
             if self.freeze(world, order, tick) {
-                debug!(?entity, tick = tick.0, "frozen");
-                return Some(entity);
+                debug!(?group, tick = tick.0, "frozen");
+                return Some(group);
             }
         }
         None
     }
 
-    /// Whether it is frozen now.
+    /// Whether they are frozen now.
     fn freeze(&mut self, world: &dyn World, order: FreezeOrder, tick: Tick) -> bool {
-        // The game may have despawned it, or published it twice.
-        if !self.roster.holds(order.entity) {
-            return false;
-        }
-        let writer = self.roster.writer(order.entity, &order.have);
-        let snapshot = self.capture(world, writer, order.applied);
-        self.roster.frozen(order, snapshot, tick)
+        let captured = order.entries.iter().map(|entry| {
+            let writer = self.roster.writer(entry.entity, &entry.have);
+            self.capture(world, writer, entry.applied)
+        });
+        let captured = captured.collect();
+        self.roster.frozen(order, captured, tick)
     }
 
-    /// Tells the game to forget an entity that was frozen; its report is on the way by now.
-    pub(crate) fn release_frozen(&mut self, world: &mut dyn World, entity: EntityId) {
-        self.timed(|| world.release(entity, ReleaseReason::Frozen));
+    /// Tells the game to forget what was frozen; the report is on the way by now.
+    pub(crate) fn release_frozen(&mut self, world: &mut dyn World, group: Vec<EntityId>) {
+        for entity in group {
+            self.timed(|| world.release(entity, ReleaseReason::Frozen));
+        }
     }
 
     /// Captures the pre-copies that were asked for, within their share of the tick.

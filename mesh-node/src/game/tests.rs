@@ -12,7 +12,7 @@ use selvedge_protocol::id::{
     AuthorityEpoch, EntityId, HandoffId, Incarnation, InputSeq, NodeId, Peer, ReservationId, SessionId, Term,
 };
 use selvedge_protocol::node::{
-    ArmedTarget, GameCommand, GameReport, LeaveReason, Registration, ReleaseReason,
+    ArmedTarget, FrozenEntity, GameCommand, GameReport, LeaveReason, Registration, ReleaseReason,
 };
 use selvedge_protocol::snapshot::{
     Assembled, ComponentVersions, SnapshotArchive, SnapshotView, SnapshotWriter,
@@ -137,7 +137,8 @@ fn input(seq: u32) -> GameCommand {
 }
 
 fn armed(have: ComponentVersions) -> GameCommand {
-    let target = ArmedTarget { target: peer(2), reservation: reservation(), have, not_before: Time::ZERO };
+    let (target, not_before, members) = (peer(2), Time::ZERO, Vec::new());
+    let target = ArmedTarget { target, reservation: reservation(), have, not_before, members };
     GameCommand::Arm { entity: ENTITY, grant: GRANT, targets: vec![target] }
 }
 
@@ -161,9 +162,9 @@ fn tick(
     if let Some(owned) = frame.owned_by(ENTITY) {
         frame.publish(owned, at(x), Look::default(), b"state").unwrap();
     }
-    while let Some(entity) = side.freeze_next(world, tick) {
+    while let Some(group) = side.freeze_next(world, tick) {
         told.extend(side.drain_reports().map(|report| describe(&report)));
-        side.release_frozen(world, entity);
+        side.release_frozen(world, group);
     }
     side.capture_precopies(world);
     side.capture_checkpoint(world, tick);
@@ -180,13 +181,15 @@ fn describe(report: &GameReport) -> String {
         GameReport::Despawned { .. } => "despawned".to_owned(),
         GameReport::Left { snapshot, .. } => format!("left, captured {}", snapshot.is_some()),
         GameReport::Captured { snapshot, .. } => format!("captured, full {}", snapshot.full),
-        GameReport::Frozen { target, last, tick, snapshot, .. } => format!(
-            "frozen to {} after input {} and tick {}, full {}",
-            target.node.as_u128(),
-            last.applied,
-            tick.0,
-            snapshot.full
-        ),
+        GameReport::Frozen { target, group, tick, .. } => {
+            let [FrozenEntity { last, snapshot, .. }] = &group[..] else {
+                panic!("it goes alone: {group:?}")
+            };
+            let (target, input, full) = (target.node.as_u128(), last.applied, snapshot.full);
+            format!("frozen to {target} after input {input} and tick {}, full {full}", tick.0)
+        }
+        GameReport::Attached { to, .. } => format!("attached to {to:?}"),
+        GameReport::Pinned { pins, .. } => format!("pinned {}", pins.len()),
         GameReport::Warmed { accepted, .. } => format!("warmed {accepted}"),
         GameReport::Admitted { accepted, tick, .. } => format!("admitted {accepted} from {}", tick.0),
         GameReport::Event { area, .. } => format!("event {area:?}"),

@@ -164,7 +164,7 @@ impl Source {
     /// When something is due. While the entity is frozen its candidates wait for the outcome.
     pub(crate) fn due_at(&self, keep: Duration) -> Option<Time> {
         match &self.transferring {
-            Some(transfer) => Some(transfer.repeat_at),
+            Some(transfer) => transfer.leads().then_some(transfer.repeat_at),
             None => self.candidates.iter().map(|candidate| candidate.due_at(keep)).min(),
         }
     }
@@ -184,6 +184,8 @@ pub(crate) struct Transferring {
     pub(crate) grant: AuthorityEpoch,
     pub(crate) last_tick: Tick,
     pub(crate) applied: InputSeq,
+    /// Everything that goes in the same `Transfer`, who leads it first; empty for what goes alone.
+    pub(crate) group: Vec<HandoffId>,
     /// What is sent, and sent again.
     pub(crate) snapshot: Bytes,
     pub(crate) pending: Vec<InputMessage>,
@@ -199,5 +201,20 @@ impl Transferring {
             precopy_us: self.steps.precopy().map(micros),
             cutover_us: micros(cutover),
         }
+    }
+
+    /// Whether it speaks for all that goes in its `Transfer`.
+    pub(crate) fn leads(&self) -> bool {
+        self.group.first().is_none_or(|&leader| leader == self.id)
+    }
+
+    /// Who goes along with the leader.
+    pub(crate) fn members(&self) -> &[HandoffId] {
+        self.group.get(1..).unwrap_or_default()
+    }
+
+    /// Everything that the answer decides about.
+    pub(crate) fn all(&self) -> Vec<HandoffId> {
+        if self.group.is_empty() { vec![self.id] } else { self.group.clone() }
     }
 }

@@ -22,10 +22,11 @@ impl Node {
             GameReport::Captured { entity, grant, reservation, snapshot } => {
                 self.on_captured(entity, grant, reservation, &snapshot, now);
             }
-            GameReport::Frozen { last, target, reservation, snapshot, tick, frozen_at } => {
-                let freeze = cutover::Freeze { last: *last, target, reservation, snapshot, tick, frozen_at };
-                self.on_frozen(freeze, now);
+            GameReport::Frozen { target, group, tick, frozen_at } => {
+                self.on_frozen(cutover::Freeze { target, group, tick, frozen_at }, now);
             }
+            GameReport::Attached { entity, grant, to } => self.on_attached(entity, grant, to),
+            GameReport::Pinned { entity, grant, pins } => self.on_pinned(entity, grant, pins),
             GameReport::Warmed { entity, reservation, accepted } => {
                 self.on_warmed_by_game(entity, reservation, accepted);
             }
@@ -81,7 +82,7 @@ impl Node {
         let Some(end) = self.authority.despawn(entity, grant) else {
             return;
         };
-        let Some(held) = self.held.remove(&entity) else {
+        let Some(held) = self.let_go(entity) else {
             return;
         };
         self.forget_held(entity, &held, crate::wire::ByeReason::Gone);

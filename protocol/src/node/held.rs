@@ -9,6 +9,7 @@ use crate::grid::Motion;
 use crate::handoff::source::Source;
 use crate::id::{AuthorityEpoch, ClientId, InputSeq, Peer, SessionId};
 use crate::inputs::InputQueue;
+use crate::pin::Pin;
 use crate::time::{Tick, Time};
 use crate::token::Token;
 
@@ -33,6 +34,8 @@ pub(super) struct Held {
     /// Set while the player is to leave the world.
     pub(super) leaving: Option<LeaveReason>,
     pub(super) source: Source,
+    /// What holds it here, as the game last said.
+    pub(super) pins: Vec<Pin>,
     pub(super) acting: Acting,
     /// How it came here, until that is reported.
     pub(super) arrival: Option<Arrival>,
@@ -72,6 +75,7 @@ impl Held {
             client: None,
             leaving: None,
             source: Source::default(),
+            pins: Vec::new(),
             acting: Acting::default(),
             arrival: None,
             accept_token: None,

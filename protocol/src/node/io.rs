@@ -14,6 +14,7 @@ use crate::grid::{Grid, Motion, Position};
 use crate::id::{
     AuthorityEpoch, ClientId, EntityId, HandoffId, InputSeq, NodeId, Peer, ReservationId, SessionId, Term,
 };
+use crate::pin::Pin;
 use crate::snapshot::{Assembled, CapturedSnapshot, ComponentVersions};
 use crate::standby::CutOrder;
 use crate::time::{Tick, Time};
@@ -267,6 +268,19 @@ pub struct ArmedTarget {
     pub have: ComponentVersions,
     /// Not before this (the node's own clock): minimum dwell and back-off.
     pub not_before: Time,
+    /// Who must go along, each after what it is attached to. If the group is another by then, it doesn't cross.
+    pub members: Vec<ArmedMember>,
+}
+
+/// One of a group that may be handed over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArmedMember {
+    /// Which entity.
+    pub entity: EntityId,
+    /// Under which reservation.
+    pub reservation: ReservationId,
+    /// What the target has of it.
+    pub have: ComponentVersions,
 }
 
 /// Why a player leaves.
@@ -304,6 +318,17 @@ pub struct Published {
     pub applied: InputSeq,
     /// What its own client alone is told.
     pub own: Bytes,
+}
+
+/// One entity that was frozen.
+#[derive(Clone, Debug)]
+pub struct FrozenEntity {
+    /// What it published last here: still shown, to neighbours and to its client.
+    pub last: Published,
+    /// Under which reservation it goes.
+    pub reservation: ReservationId,
+    /// What the target does not have yet.
+    pub snapshot: CapturedSnapshot,
 }
 
 /// One entity of a checkpoint, as the game captured it.
@@ -380,20 +405,34 @@ pub enum GameReport {
         /// The snapshot.
         snapshot: CapturedSnapshot,
     },
-    /// The cutover begins: the entity is frozen and no longer simulated here.
+    /// The cutover begins: an entity, with its group, is frozen and no longer simulated here.
     Frozen {
         /// To whom it goes.
         target: Peer,
-        /// Under which reservation.
-        reservation: ReservationId,
-        /// What the target does not have yet.
-        snapshot: CapturedSnapshot,
-        /// What it published in its last tick here: still shown, to neighbours and to its client.
-        last: Box<Published>,
+        /// Who crosses, then everything that goes along, each after what it is attached to.
+        group: Vec<FrozenEntity>,
         /// The last tick simulated.
         tick: Tick,
         /// When it was frozen, by the node's own clock.
         frozen_at: Time,
+    },
+    /// An entity was attached to another, or detached.
+    Attached {
+        /// Which entity.
+        entity: EntityId,
+        /// Under which grant.
+        grant: AuthorityEpoch,
+        /// To what; none if it was detached.
+        to: Option<EntityId>,
+    },
+    /// The game has pinned an entity, or ended a pin.
+    Pinned {
+        /// Which entity.
+        entity: EntityId,
+        /// Under which grant.
+        grant: AuthorityEpoch,
+        /// All that holds it from now on.
+        pins: Vec<Pin>,
     },
     /// A pre-copied entity was built, or refused.
     Warmed {

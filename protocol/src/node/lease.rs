@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::{GameCommand, Node, NodeEvent, Output, ReleaseReason, TimerKey};
 use crate::authority::AuthorityTable;
+use crate::group::Attachments;
 use crate::id::{AuthorityEpoch, ClientId, EntityId, Peer};
 use crate::lease::{LeaseHolder, Plea, Witness};
 use crate::time::Time;
@@ -181,6 +182,7 @@ impl Node {
         };
         self.event(NodeEvent::Fenced { incarnation: me.incarnation });
         let newest = AuthorityEpoch { generation: u32::MAX, step: u32::MAX };
+        self.groups = Attachments::new();
         let held = core::mem::take(&mut self.held).into_keys();
         let joining = core::mem::take(&mut self.joins).into_keys();
         let known: std::collections::BTreeSet<EntityId> = held.chain(joining).collect();

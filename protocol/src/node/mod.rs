@@ -26,6 +26,7 @@ mod echo;
 mod event;
 mod events;
 mod game;
+mod group;
 mod held;
 mod io;
 mod lease;
@@ -42,8 +43,8 @@ mod why;
 pub use action_io::{ActionCommand, ActionNews, ActionReport};
 pub use event::{GhostTraffic, NodeEvent};
 pub use io::{
-    ArmedTarget, CheckpointCopy, Destination, GameCommand, GameReport, Input, LeaveReason, Output, Published,
-    Registration, ReleaseReason, Sender,
+    ArmedMember, ArmedTarget, CheckpointCopy, Destination, FrozenEntity, GameCommand, GameReport, Input,
+    LeaveReason, Output, Published, Registration, ReleaseReason, Sender,
 };
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -58,6 +59,7 @@ use crate::cell_map::CellMap;
 use crate::clock::MeshClock;
 use crate::config::NodeConfig;
 use crate::grid::Grid;
+use crate::group::Attachments;
 use crate::handoff::target::Reservation;
 use crate::handoff::tombstone::Tombstone;
 use crate::id::{AuthorityEpoch, ClientId, EntityId, Incarnation, NodeId, Peer, SessionId};
@@ -169,6 +171,8 @@ pub struct Node {
     links: BTreeMap<NodeId, Incarnation>,
     authority: AuthorityTable,
     held: BTreeMap<EntityId, Held>,
+    /// What rides on what, of all that is held; and of what it came with, if that has not come.
+    groups: Attachments,
     reservations: BTreeMap<(EntityId, NodeId), Reservation>,
     tombstones: BTreeMap<EntityId, Tombstone>,
     joins: BTreeMap<EntityId, PendingJoin>,
@@ -213,6 +217,7 @@ impl Node {
             links: BTreeMap::new(),
             authority,
             held: BTreeMap::new(),
+            groups: Attachments::new(),
             reservations: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             joins: BTreeMap::new(),
@@ -341,13 +346,17 @@ impl Node {
             Message::Warmed { reservation, versions, refused } => {
                 self.on_warmed_by_target(peer, reservation, versions, refused, now);
             }
-            Message::Transfer { id, reservation, last_tick, pending, asked_at } => {
+            Message::Transfer { id, reservation, last_tick, pending, asked_at, members } => {
                 let transfer = target::Transfer { id, reservation, last_tick, pending, asked_at };
-                self.on_transfer(peer, transfer, blob, now);
+                if members.is_empty() {
+                    self.on_transfer(peer, transfer, blob, now);
+                } else {
+                    self.on_group_transfer(peer, transfer, members, &blob, now);
+                }
             }
-            Message::Accepted { id, token } => self.on_accepted(peer, id, token, now),
+            Message::Accepted { id, token, members } => self.on_accepted(peer, id, token, &members, now),
             Message::Rejected { id, reason } => self.on_not_taken(peer, id, Some(reason), now),
-            Message::Cancel { id } => self.on_cancel(peer, id),
+            Message::Cancel { id, members } => self.on_cancel(peer, id, &members),
             Message::Cancelled { id } => self.on_not_taken(peer, id, None, now),
             Message::RelayInputs { entity, hops, inputs } => self.on_relay(entity, hops, inputs, now),
             Message::Action(said) => self.on_action(peer, said, now),

@@ -121,7 +121,7 @@ impl Node {
         }
         let Some(motion) = motion else {
             let end = self.authority.despawn(entity, grant);
-            if let (Some(end), Some(held)) = (end, self.held.remove(&entity)) {
+            if let (Some(end), Some(held)) = (end, self.let_go(entity)) {
                 self.forget_held(entity, &held, ByeReason::Refused);
                 // Told, though nothing ever lived: it ends the session, so that the player may try anew.
                 self.record_despawn(entity, held.session, end, tick, now);
@@ -193,7 +193,7 @@ impl Node {
         let Some(end) = self.authority.despawn(entity, grant) else {
             return;
         };
-        let Some(held) = self.held.remove(&entity) else {
+        let Some(held) = self.let_go(entity) else {
             return;
         };
         let bye = match held.leaving {

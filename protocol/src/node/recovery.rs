@@ -163,6 +163,7 @@ impl Node {
         held.source.captured = state.clone();
         let client = self.remove_tombstone(entity);
         self.held.insert(entity, held);
+        self.come_attached(entity, head.attached_to);
         self.promote_ghost(entity);
         let first_tick = last_tick.next();
         self.command(GameCommand::Restore { entity, grant: epoch, snapshot: state, first_tick });
@@ -203,7 +204,7 @@ impl Node {
         if self.authority.discard(entity, below).is_none() {
             return;
         }
-        if let Some(held) = self.held.remove(&entity) {
+        if let Some(held) = self.let_go(entity) {
             self.forget_held(entity, &held, ByeReason::NodeLost);
             // Who holds it tells of it at a higher epoch.
             let epoch = held.published.map(|(_, epoch)| epoch).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{ArmedTarget, GameCommand, Held, Node, NodeEvent, TimerKey};
+use super::{GameCommand, Held, Node, NodeEvent, TimerKey};
 use crate::grid::{CellId, Motion};
 use crate::handoff::source::{Candidate, Prepared, Preparing, Source, Stage, Steps};
 use crate::id::{AuthorityEpoch, EntityId, Peer, ReservationId};
@@ -29,7 +29,8 @@ pub(super) struct Wanted {
 }
 
 impl Node {
-    /// Looks ahead from the entity's newest motion; prepares where it may cross, gives up where it won't.
+    /// Looks ahead from the newest motion of the entity, or of what it rides on; prepares where it may cross, gives up where it
+    /// won't.
     pub(super) fn consider_crossing(&mut self, entity: EntityId, now: Time) {
         let Some(held) = self.held.get(&entity) else {
             return;
@@ -37,8 +38,12 @@ impl Node {
         if held.source.transferring.is_some() || held.leaving.is_some() {
             return;
         }
-        let wanted = self.wanted_targets(&held.motion);
-        if wanted.is_empty() && held.source.candidates.is_empty() {
+        let candidates = !held.source.candidates.is_empty();
+        let Some(motion) = self.leading_motion(entity) else {
+            return;
+        };
+        let wanted = self.wanted_targets(&motion);
+        if wanted.is_empty() && !candidates {
             return;
         }
         for crossing in wanted {
@@ -246,32 +251,6 @@ impl Node {
                 self.send(candidate.target.node, Lane::Control, cancel);
             }
         }
-    }
-
-    /// Tells the game side to whom the entity may go without asking further.
-    pub(super) fn arm(&mut self, entity: EntityId) {
-        let Some(grant) = self.authority.active_epoch(entity) else {
-            return;
-        };
-        let Some(held) = self.held.get(&entity) else {
-            return;
-        };
-        let dwelt_at = held.since + self.setup.config.dwell_min;
-        let targets = held
-            .source
-            .candidates
-            .iter()
-            .filter_map(|candidate| match &candidate.stage {
-                Stage::Preparing(_) => None,
-                Stage::Prepared(prepared) => Some(ArmedTarget {
-                    target: candidate.target,
-                    reservation: candidate.reservation,
-                    have: prepared.have.clone().unwrap_or_default(),
-                    not_before: dwelt_at.max(held.source.not_before(candidate.target.node)),
-                }),
-            })
-            .collect();
-        self.command(GameCommand::Arm { entity, grant, targets });
     }
 
     /// Step 3: the coordinator has notified the target.

@@ -8,7 +8,7 @@ use crate::handoff::target::{Admission, Reservation, Stage};
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, NodeId, Peer, ReservationId, SessionId};
 use crate::inputs::InputQueue;
 use crate::limits::{RESERVATIONS_MAX, TICKS_AHEAD_MAX};
-use crate::snapshot::{Assembled, SnapshotArchive, SnapshotError};
+use crate::snapshot::{Assembled, SnapshotArchive, SnapshotError, SnapshotHead};
 use crate::time::{Tick, Time};
 use crate::token::{Token, TokenGrant, TokenPurpose};
 use crate::wire::{ByeReason, InputMessage, Lane, Message, PrepareRequest, RefuseReason};
@@ -25,15 +25,30 @@ pub(super) struct Transfer {
 
 /// Everything that makes an entity this node's.
 #[derive(Debug)]
-struct Takeover {
-    id: HandoffId,
-    from: Peer,
-    state: Assembled,
-    last_tick: Tick,
-    pending: Vec<InputMessage>,
-    asked_at: Time,
+pub(super) struct Takeover {
+    pub(super) id: HandoffId,
+    pub(super) from: Peer,
+    pub(super) state: Assembled,
+    pub(super) last_tick: Tick,
+    pub(super) pending: Vec<InputMessage>,
+    pub(super) asked_at: Time,
     /// Whether the game already runs it (the cold path).
-    runs: bool,
+    pub(super) runs: bool,
+}
+
+/// An entity that is this node's from this moment on: its source can be told.
+#[derive(Debug)]
+pub(super) struct Activated {
+    takeover: Takeover,
+    head: SnapshotHead,
+    /// A second token for the client.
+    pub(super) accept_token: Option<Token>,
+}
+
+impl Activated {
+    pub(super) const fn id(&self) -> HandoffId {
+        self.takeover.id
+    }
 }
 
 impl Node {
@@ -228,7 +243,7 @@ impl Node {
         match self.authority.receipt(id) {
             Receipt::Free => {}
             Receipt::Already => {
-                self.say_accepted(peer, id);
+                self.say_group_accepted(peer, &[id]);
                 return;
             }
             Receipt::Burned => {
@@ -242,8 +257,7 @@ impl Node {
             }
             Receipt::Void => return,
         }
-        let runs = self.last_frame > Tick::default();
-        if runs && transfer.last_tick.0 > self.last_frame.0.saturating_add(TICKS_AHEAD_MAX) {
+        if self.is_too_early(transfer.last_tick) {
             self.misbehaved(peer, "sent an entity from a tick far in the future");
             self.reject(peer, id, RefuseReason::BadSnapshot);
             return;
@@ -283,25 +297,24 @@ impl Node {
         }
     }
 
+    /// Whether a source's tick is so far ahead that this node's game could not go on from it.
+    pub(super) fn is_too_early(&self, last_tick: Tick) -> bool {
+        let runs = self.last_frame > Tick::default();
+        runs && last_tick.0 > self.last_frame.0.saturating_add(TICKS_AHEAD_MAX)
+    }
+
     /// Refuses an id for good.
     fn reject(&mut self, peer: Peer, id: HandoffId, reason: RefuseReason) {
-        match self.authority.cancel(id) {
-            CancelAnswer::Cancelled => self.send(peer.node, Lane::Cutover, Message::Rejected { id, reason }),
-            CancelAnswer::Accepted => self.say_accepted(peer, id),
-            CancelAnswer::Void => {}
-        }
+        self.reject_group(peer, &[id], reason);
     }
 
-    fn say_accepted(&mut self, peer: Peer, id: HandoffId) {
-        let held = self.held.get(&id.entity).filter(|_| self.authority.holds(id.entity, id.epoch));
-        let token = held.and_then(|held| held.accept_token);
-        self.send(peer.node, Lane::Cutover, Message::Accepted { id, token });
-    }
-
-    /// The source gave up waiting: never activate this id, unless that is done.
-    pub(super) fn on_cancel(&mut self, peer: Peer, id: HandoffId) {
-        match self.authority.cancel(id) {
-            CancelAnswer::Accepted => self.say_accepted(peer, id),
+    /// The source gave up waiting: never activate this id, nor those of whom was to come along, unless that is done.
+    pub(super) fn on_cancel(&mut self, peer: Peer, id: HandoffId, members: &[HandoffId]) {
+        match self.cancel_group(id, members) {
+            CancelAnswer::Accepted => {
+                let ids: Vec<HandoffId> = core::iter::once(id).chain(members.iter().copied()).collect();
+                self.say_group_accepted(peer, &ids);
+            }
             CancelAnswer::Cancelled => {
                 if let Some(reservation) = self.reservations.get_mut(&(id.entity, peer.node))
                     && matches!(&reservation.stage, Stage::Admitting(admission) if admission.id == id)
@@ -352,22 +365,36 @@ impl Node {
 
     /// Step 8: this node holds the entity from here on.
     fn take_over(&mut self, takeover: Takeover, now: Time) {
-        let Takeover { id, from, state, last_tick, pending, asked_at, runs } = takeover;
-        let entity = id.entity;
-        let Some(head) = state.head().copied() else {
-            return;
-        };
-        if !self.authority.activate(id) {
-            return;
+        let from = takeover.from;
+        if let Some(activated) = self.activate(takeover, now) {
+            let (id, token) = (activated.id(), activated.accept_token);
+            let accepted = Message::Accepted { id, token, members: Vec::new() };
+            self.send(from.node, Lane::Cutover, accepted);
+            self.settle_in(activated, now);
+        }
+    }
+
+    /// Takes the authority. What it means for all else is [`settle_in`](Self::settle_in)'s: the source hears of it before.
+    pub(super) fn activate(&mut self, takeover: Takeover, now: Time) -> Option<Activated> {
+        let head = takeover.state.head().copied()?;
+        let HandoffId { entity, .. } = takeover.id;
+        if !self.authority.activate(takeover.id) {
+            return None;
         }
         self.handoffs_in += 1;
+        let accept_token =
+            head.session.map(|session| self.grant_token(entity, session, TokenPurpose::Handoff, now));
+        Some(Activated { takeover, head, accept_token })
+    }
+
+    /// Makes a home for an entity that was just taken over.
+    pub(super) fn settle_in(&mut self, activated: Activated, now: Time) {
+        let Activated { takeover, head, accept_token } = activated;
+        let Takeover { id, from, state, last_tick, pending, asked_at, runs } = takeover;
+        let (entity, session) = (id.entity, head.session);
         let key = (entity, from.node);
         self.timers.cancel(TimerKey::Reservation(entity, from.node));
         let reservation = self.reservations.remove(&key);
-        let session = head.session;
-        let accept_token =
-            session.map(|session| self.grant_token(entity, session, TokenPurpose::Handoff, now));
-        self.send(from.node, Lane::Cutover, Message::Accepted { id, token: accept_token });
 
         let mut inputs = InputQueue::new(head.last_input);
         for InputMessage { seq, bytes } in pending {
@@ -377,8 +404,11 @@ impl Node {
         // for an answer that the higher epoch makes needless.
         let mut client = reservation.and_then(|reservation| reservation.parked);
         client = client.or(self.remove_tombstone(entity));
-        if let Some(former) = self.held.remove(&entity) {
+        if let Some(former) = self.let_go(entity) {
             self.cancel_candidates(&former.source, None);
+            if let Some(going) = &former.source.transferring {
+                self.gave_away_with(going, now);
+            }
             self.timers.cancel(TimerKey::Source(entity));
             client = client.or(former.client);
             for InputMessage { seq, bytes } in former.inputs.pending() {
@@ -392,6 +422,7 @@ impl Node {
         held.arrival =
             Some(Arrival { from, epoch: id.epoch, last_tick, asked_at, simulated: false, attached: false });
         self.held.insert(entity, held);
+        self.come_attached(entity, head.attached_to);
         self.owe_settlement(id, from, now);
         self.promote_ghost(entity);
         if !runs {
@@ -435,7 +466,7 @@ impl Node {
 }
 
 /// Lays a snapshot from outside over what was copied before. Nothing changes unless all of it is valid.
-fn overlay(
+pub(super) fn overlay(
     copied: &Assembled,
     entity: EntityId,
     session: Option<SessionId>,

@@ -27,6 +27,7 @@ impl Roster {
         let mut writer = SnapshotWriter::new(entity, entry.and_then(|entry| entry.session), have);
         if let Some(entry) = entry {
             writer.actions(&entry.actions);
+            writer.attached_to(self.groups.attached_to(entity));
         }
         writer
     }

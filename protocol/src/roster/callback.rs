@@ -106,9 +106,18 @@ pub enum Callback {
     Ghosts(Vec<GhostChange>),
 }
 
-/// An entity that was just frozen: capture it now and answer with [`Roster::frozen`](super::Roster::frozen).
+/// What was just frozen: capture each of the entries now and answer with [`Roster::frozen`](super::Roster::frozen).
 #[derive(Clone, Debug)]
 pub struct FreezeOrder {
+    /// The entity that crosses, then everything that it takes along, each after what it is attached to.
+    pub entries: Vec<FreezeEntry>,
+    pub(super) target: ArmedTarget,
+    pub(super) frozen_at: Time,
+}
+
+/// One entity of a [`FreezeOrder`].
+#[derive(Clone, Debug)]
+pub struct FreezeEntry {
     /// Which entity.
     pub entity: EntityId,
     /// The player's session.
@@ -117,8 +126,7 @@ pub struct FreezeOrder {
     pub applied: InputSeq,
     /// What the target has already.
     pub have: ComponentVersions,
-    pub(super) target: ArmedTarget,
-    pub(super) frozen_at: Time,
+    pub(super) reservation: ReservationId,
 }
 
 /// Why something published is refused. All are mistakes of the game.

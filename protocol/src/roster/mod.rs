@@ -10,29 +10,29 @@
 mod actions;
 mod callback;
 mod events;
+mod freezing;
 mod ghosts;
+mod groups;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::action::ActionBook;
 use crate::cell_map::CellMap;
 use crate::event::Happenings;
-use crate::ghost::Look;
 use crate::grid::{Grid, Motion, Position};
+use crate::group::Attachments;
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, InputSeq, NodeId, ReservationId, SessionId};
-use crate::limits::STATE_BYTES_MAX;
 use crate::node::{
     ArmedTarget, CheckpointCopy, GameCommand, GameReport, LeaveReason, Published, ReleaseReason,
 };
+use crate::pin::Pins;
 use crate::snapshot::{Assembled, CapturedSnapshot};
 use crate::standby::CutOrder;
-use crate::time::{Tick, Time};
+use crate::time::Tick;
 
 pub use actions::Performed;
-pub use callback::{Callback, CutEntry, FreezeOrder, PublishError};
+pub use callback::{Callback, CutEntry, FreezeEntry, FreezeOrder, PublishError};
 pub use ghosts::GhostSight;
 
 #[derive(Debug)]
@@ -50,6 +50,9 @@ struct Entry {
     since: Tick,
     /// Where it was last published.
     position: Position,
+    /// What it published last, if it rides on something: that may cross in a tick in which this one publishes nothing.
+    last: Option<Published>,
+    pins: Pins,
     /// The player is to leave as soon as no durable action stands against it.
     leaving: Option<LeaveReason>,
 }
@@ -66,6 +69,8 @@ impl Entry {
             asks_after: since,
             since,
             position,
+            last: None,
+            pins: Pins::new(),
             leaving: None,
         }
     }
@@ -86,7 +91,8 @@ pub struct Roster {
     hysteresis_m: f64,
     held: BTreeMap<EntityId, Entry>,
     published: Vec<Published>,
-    freezing: Vec<FreezeOrder>,
+    freezing: Vec<freezing::Crossing>,
+    groups: Attachments,
     reports: Vec<GameReport>,
     happenings: Happenings,
     /// Events that the game has caused in this tick.
@@ -97,6 +103,8 @@ pub struct Roster {
     ghosts: ghosts::Ghosts,
     /// Entities that are this node's only from a later tick on, with every command for them since.
     early: BTreeMap<EntityId, Early>,
+    #[cfg(feature = "planted-bugs")]
+    bug: Option<crate::config::PlantedBug>,
 }
 
 #[derive(Debug)]
@@ -117,13 +125,27 @@ impl Roster {
             held: BTreeMap::new(),
             published: Vec::new(),
             freezing: Vec::new(),
+            groups: Attachments::new(),
             reports: Vec::new(),
             happenings: Happenings::new(),
             caused: 0,
             cut: None,
             ghosts: BTreeMap::new(),
             early: BTreeMap::new(),
+            #[cfg(feature = "planted-bugs")]
+            bug: None,
         }
+    }
+
+    /// Builds a known bug in, if it is one of a roster's.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, bug: crate::config::PlantedBug) {
+        self.bug = Some(bug);
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    fn leaves_riders(&self) -> bool {
+        self.bug == Some(crate::config::PlantedBug::LeaveRiders)
     }
 
     /// Takes a newer cell map.
@@ -230,7 +252,7 @@ impl Roster {
             GameCommand::Release { entity, grant, why } => {
                 match self.held.get(&entity) {
                     Some(entry) if entry.grant > grant => return None,
-                    Some(_) => drop(self.held.remove(&entity)),
+                    Some(_) => drop(self.let_go(entity)),
                     None => {}
                 }
                 // What was frozen here is shown on; if it turns out not to be this node's to freeze, it is shown no more.
@@ -312,20 +334,21 @@ impl Roster {
         };
         self.held.insert(entity, entry);
         self.ghosts.remove(&entity);
+        self.come_attached(entity, head.and_then(|head| head.attached_to));
     }
 
     /// The game's answer to [`Callback::Join`]: where the player stands, or none if the game refused.
     pub fn joined(&mut self, entity: EntityId, motion: Option<Motion>, tick: Tick) {
         let accepted = motion.is_some_and(|motion| motion.is_finite());
         if !accepted {
-            self.held.remove(&entity);
+            self.let_go(entity);
         }
         self.reports.push(GameReport::Joined { entity, accepted, motion, tick });
     }
 
     /// The game's answer to [`Callback::Leave`].
     pub fn left(&mut self, entity: EntityId, snapshot: Option<CapturedSnapshot>, tick: Tick) {
-        if let Some(entry) = self.held.remove(&entity) {
+        if let Some(entry) = self.let_go(entity) {
             self.published.retain(|published| published.entity != entity);
             self.reports.push(GameReport::Left { entity, grant: entry.grant, snapshot, tick });
         }
@@ -379,87 +402,10 @@ impl Roster {
         if self.held.get(&entity).is_some_and(|entry| entry.actions.is_bound()) {
             return Err(PublishError::Bound(entity));
         }
-        let entry = self.held.remove(&entity).ok_or(PublishError::NotHeld(entity))?;
+        let entry = self.let_go(entity).ok_or(PublishError::NotHeld(entity))?;
         self.published.retain(|published| published.entity != entity);
         self.reports.push(GameReport::Despawned { entity, grant: entry.grant, tick });
         Ok(())
-    }
-
-    /// The game publishes an entity at the end of its step; once a tick and entity: where it is and how it looks, for all
-    /// who see it, and what its own client alone is told.
-    ///
-    /// If the entity is past the border of an armed target it is frozen here and now: see [`Roster::poll_freeze`].
-    ///
-    /// # Errors
-    /// If the entity isn't simulated here, moves impossibly or has too much state.
-    pub fn publish(
-        &mut self,
-        entity: EntityId,
-        motion: Motion,
-        look: Look,
-        own: &[u8],
-        now: Time,
-    ) -> Result<(), PublishError> {
-        let entry = self.held.get_mut(&entity).ok_or(PublishError::NotHeld(entity))?;
-        if !motion.is_finite() {
-            return Err(PublishError::NotFinite { entity, motion });
-        }
-        if own.len() > STATE_BYTES_MAX {
-            return Err(PublishError::StateTooLong { entity, bytes: own.len() });
-        }
-        entry.position = motion.position;
-        let Entry { grant, applied, session, .. } = *entry;
-        let own = Bytes::copy_from_slice(own);
-        self.published.push(Published { entity, grant, motion, look, applied, own });
-        if entry.armed.is_empty() || entry.leaving.is_some() {
-            return Ok(());
-        }
-        let Some(owner) = self.map.past_border(&self.grid, self.me, motion.position, self.hysteresis_m)
-        else {
-            return Ok(());
-        };
-        let ready =
-            entry.armed.iter().position(|armed| armed.target.node == owner && armed.not_before <= now);
-        if let Some(index) = ready {
-            let target = entry.armed.swap_remove(index);
-            let have = target.have.clone();
-            self.freezing.push(FreezeOrder { entity, session, applied, have, target, frozen_at: now });
-        }
-        Ok(())
-    }
-
-    /// The next entity that was frozen by what was just published. Capture it at once.
-    pub fn poll_freeze(&mut self) -> Option<FreezeOrder> {
-        self.freezing.pop()
-    }
-
-    /// The game's answer to a [`FreezeOrder`]; from here on the entity is no longer simulated. Without a snapshot (the
-    /// game could not capture it) nothing is frozen.
-    ///
-    /// Returns whether the game must release it.
-    pub fn frozen(&mut self, order: FreezeOrder, snapshot: Option<CapturedSnapshot>, tick: Tick) -> bool {
-        let Some(snapshot) = snapshot else {
-            return false;
-        };
-        // Published in this very tick: that is what ordered the freeze.
-        let Some(index) = self.published.iter().rposition(|published| published.entity == order.entity)
-        else {
-            return false;
-        };
-        let last = self.published.swap_remove(index);
-        self.held.remove(&order.entity);
-        // Shown as a ghost from here on, until its authority speaks or it comes back.
-        let sight = GhostSight { motion: last.motion, look: last.look, tick };
-        self.ghosts.insert(order.entity, sight);
-        self.reports.push(GameReport::Frozen {
-            last: Box::new(last),
-            target: order.target.target,
-            reservation: order.target.reservation,
-            snapshot,
-            tick,
-            frozen_at: order.frozen_at,
-        });
-        true
     }
 
     /// A cut is to be captured now, after the step and the freezes of this tick: everything that is simulated here.
@@ -503,6 +449,7 @@ impl Roster {
             }
         }
         self.caused = 0;
+        self.free_orphans(tick);
         let published = core::mem::take(&mut self.published);
         self.reports.push(GameReport::Frame { tick, published });
     }

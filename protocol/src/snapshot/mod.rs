@@ -31,7 +31,7 @@ pub use view::{ComponentView, CooldownView, EffectView, SnapshotView};
 pub use writer::{CapturedSnapshot, SnapshotWriter};
 
 /// The number of the frame's layout, in its first byte. A frame of another is refused.
-pub const SNAPSHOT_LAYOUT: u8 = 1;
+pub const SNAPSHOT_LAYOUT: u8 = 2;
 /// The largest frame, bodies included.
 pub const SNAPSHOT_BYTES_MAX: usize = 1 << 20;
 /// The most that the component bodies of one entity may weigh together. It leaves room for all the rest at its limits,
@@ -90,6 +90,8 @@ pub struct SnapshotHead {
     pub entity: EntityId,
     /// The player's session; none for what no player plays.
     pub session: Option<SessionId>,
+    /// What it is attached to; none for what moves by itself.
+    pub attached_to: Option<EntityId>,
     /// The player's level.
     pub level: u32,
     /// Where to put the entity if its live position can't be used.
@@ -117,6 +119,7 @@ impl SnapshotHead {
             schema: 0,
             entity,
             session,
+            attached_to: None,
             level: 0,
             persisted: Transform::default(),
             vitals_max: Vitals::default(),

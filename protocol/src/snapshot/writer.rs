@@ -146,6 +146,11 @@ impl SnapshotWriter {
         }
     }
 
+    /// What the entity is attached to: [`Roster::writer`](crate::roster::Roster::writer) calls it.
+    pub(crate) const fn attached_to(&mut self, to: Option<EntityId>) {
+        self.snapshot.head.attached_to = to;
+    }
+
     /// Names a component. Its body is dropped if the receiver has this version.
     pub fn component(&mut self, name: &str, version: u64, body: &[u8]) {
         let reserved = name == ACTIONS_COMPONENT;

@@ -13,8 +13,8 @@ use crate::action::is_short;
 use crate::limits::{
     ACTION_BYTES_MAX, ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLAIMS_PER_MESSAGE,
     COPIES_PER_PART_MAX, CREDENTIAL_BYTES_MAX, CUT_ENDED_MAX, CUT_ENTITIES_MAX, DELAYS_MAX, EVENT_BYTES_MAX,
-    INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX, LEASE_US_MIN, LIVES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
-    RECOVERY_PARTS_MAX, SETTLED_PER_MESSAGE_MAX, STATE_BYTES_MAX, VOTERS_MAX,
+    GROUP_MAX, INPUT_BYTES_MAX, INPUTS_PER_MESSAGE_MAX, LEASE_US_MIN, LIVES_MAX, NAME_BYTES_MAX,
+    REASON_BYTES_MAX, RECOVERY_PARTS_MAX, SETTLED_PER_MESSAGE_MAX, STATE_BYTES_MAX, VOTERS_MAX,
 };
 
 type Checked = Result<(), WireError>;
@@ -52,7 +52,13 @@ pub(super) fn message(message: &Message) -> Checked {
             require(interest_margin_m.is_finite() && *interest_margin_m > 0.0, "interest margin")
         }
         Message::RegisterRefused { reason } => require(reason.len() <= REASON_BYTES_MAX, "reason"),
-        Message::Transfer { pending, .. } => inputs(pending),
+        Message::Transfer { pending, members, .. } => {
+            inputs(pending)?;
+            require(members.len() < GROUP_MAX, "members")?;
+            members.iter().try_for_each(|member| inputs(&member.pending))
+        }
+        Message::Accepted { members, .. } => require(members.len() < GROUP_MAX, "members"),
+        Message::Cancel { members, .. } => require(members.len() < GROUP_MAX, "members"),
         Message::RelayInputs { inputs: relayed, .. } => inputs(relayed),
         Message::AuthorityChanged { changes, .. } => {
             require(changes.len() <= AUTHORITY_CHANGES_PER_MESSAGE, "changes of authority")
@@ -85,9 +91,7 @@ pub(super) fn message(message: &Message) -> Checked {
         | Message::Refuse { .. }
         | Message::CancelPrepare { .. }
         | Message::Precopy { .. }
-        | Message::Accepted { .. }
         | Message::Rejected { .. }
-        | Message::Cancel { .. }
         | Message::Cancelled { .. }
         | Message::AdmitReply { .. }
         | Message::SaveCharacter { .. }

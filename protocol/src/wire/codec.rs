@@ -248,7 +248,8 @@ mod tests {
     use crate::time::Time;
 
     fn cancel() -> Message {
-        Message::Cancel { id: HandoffId { entity: EntityId::from_u128(7), epoch: AuthorityEpoch::FIRST } }
+        let id = HandoffId { entity: EntityId::from_u128(7), epoch: AuthorityEpoch::FIRST };
+        Message::Cancel { id, members: Vec::new() }
     }
 
     fn framed(message: &Message, blob: &[u8]) -> Bytes {

@@ -6,6 +6,7 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::refuse::RefuseReason;
+use super::transfer::MemberTransfer;
 use super::why::HandoffPhases;
 use crate::cell_map::{CellMapDiff, CellMapImage};
 use crate::grid::{CellId, GridConfig};
@@ -341,7 +342,7 @@ pub enum Message {
         /// Why it can't be used, if it can't.
         refused: Option<RefuseReason>,
     },
-    /// 7. Source -> target: the cutover. Blob: hot state and what changed since the pre-copy.
+    /// 7. Source -> target: the cutover. Blob: hot state and what changed since the pre-copy, then the members', end to end.
     Transfer {
         /// Idempotence key.
         id: HandoffId,
@@ -353,6 +354,8 @@ pub enum Message {
         pending: Vec<InputMessage>,
         /// Mesh time at which the source first asked to prepare.
         asked_at: Time,
+        /// Who goes along, all or none, each after what it is attached to.
+        members: Vec<MemberTransfer>,
     },
     /// 8. Target -> source: the target holds the entity now.
     Accepted {
@@ -360,18 +363,22 @@ pub enum Message {
         id: HandoffId,
         /// A second token for the client, good for as long as the first kind.
         token: Option<Token>,
+        /// The same for each who came along.
+        members: Vec<(HandoffId, Option<Token>)>,
     },
-    /// 8b. Target -> source: it doesn't, and never will at this id.
+    /// 8b. Target -> source: it doesn't, and never will at this id. Whoever was to come along stays too.
     Rejected {
         /// Which handoff.
         id: HandoffId,
         /// Why.
         reason: RefuseReason,
     },
-    /// Source -> target, after silence: never activate this id.
+    /// Source -> target, after silence: never activate this id, nor theirs who go along.
     Cancel {
         /// Which handoff.
         id: HandoffId,
+        /// Those of whom goes along: the target may not know them.
+        members: Vec<HandoffId>,
     },
     /// Target -> source: it never will.
     Cancelled {

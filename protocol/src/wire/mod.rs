@@ -10,6 +10,7 @@ mod message;
 mod recovery;
 mod refuse;
 mod standby;
+mod transfer;
 mod why;
 
 pub use action::{ActionMessage, Missed};
@@ -28,4 +29,5 @@ pub use message::{
 pub use recovery::{Captured, Claim, ClaimKind, NewestCut, Order, RecoveryMessage, Round};
 pub use refuse::RefuseReason;
 pub use standby::{CopyHead, StandbyMessage};
+pub use transfer::MemberTransfer;
 pub use why::{Awaited, Delay, HandoffPhases, Setback, Stay, StayStanding, Whereabouts, WhyMessage};

@@ -132,11 +132,14 @@ impl Host {
             roster.publish(entity, point.motion, look(point), &state, now).unwrap();
         }
         while let Some(order) = roster.poll_freeze() {
-            let entity = order.entity;
-            let writer = roster.writer(entity, &order.have);
-            let snapshot = self.game.capture(writer, order.applied);
-            assert!(roster.frozen(order, Some(snapshot), tick));
-            self.game.points.remove(&entity);
+            let group: Vec<EntityId> = order.entries.iter().map(|entry| entry.entity).collect();
+            let captured = order.entries.iter().map(|entry| {
+                let writer = roster.writer(entry.entity, &entry.have);
+                Some(self.game.capture(writer, entry.applied))
+            });
+            let captured = captured.collect();
+            assert!(roster.frozen(order, captured, tick));
+            group.iter().for_each(|entity| drop(self.game.points.remove(entity)));
         }
         if let Some((cut, entries)) = roster.poll_cut() {
             let captured = entries.into_iter().map(|entry| {

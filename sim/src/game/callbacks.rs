@@ -33,6 +33,7 @@ impl Game {
                 self.bodies.insert(entity, body);
             }
             Callback::Leave { entity, session, .. } => {
+                self.all_off(entity);
                 let body = self.bodies.remove(&entity);
                 let writer = SnapshotWriter::new(entity, session, &ComponentVersions::new());
                 let snapshot = body.and_then(|body| body.capture(writer));

@@ -2,10 +2,11 @@
 
 mod body;
 mod callbacks;
+mod ride;
 mod trade;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvedge_protocol::cell_map::CellMap;
@@ -46,6 +47,9 @@ pub(crate) struct Game {
     dice: Dice,
     /// Apart, so that who trades moves as who doesn't.
     trade_dice: Dice,
+    ride_dice: Dice,
+    /// Riders that the game has let off, until the core has taken that.
+    got_off: BTreeSet<EntityId>,
     bodies: BTreeMap<EntityId, Body>,
     warm: BTreeMap<EntityId, Body>,
     /// Ghosts shown.
@@ -69,7 +73,7 @@ impl Game {
         hysteresis_m: f64,
         play: Play,
         npcs_at_start: usize,
-        (dice, trade_dice): (Dice, Dice),
+        (dice, trade_dice, ride_dice): (Dice, Dice, Dice),
     ) -> Self {
         Self {
             roster: Roster::new(me, grid, map, hysteresis_m),
@@ -78,6 +82,8 @@ impl Game {
             play,
             dice,
             trade_dice,
+            ride_dice,
+            got_off: BTreeSet::new(),
             bodies: BTreeMap::new(),
             warm: BTreeMap::new(),
             ghosts: BTreeMap::new(),
@@ -150,11 +156,19 @@ impl Game {
             if self.play.trade > 0.0 {
                 self.trade(tick, stats);
             }
+            if self.play.ride > 0.0 {
+                self.ride(now, stats);
+            }
         }
         for entity in self.bodies.keys().copied().collect::<Vec<_>>() {
             self.step(entity, seconds, stats);
-            self.publish(entity, tick, now);
         }
+        self.carry();
+        for (&entity, body) in &self.bodies {
+            // What the roster no longer holds though the game still has it is the game's mistake: the checks will say so.
+            let _ = self.roster.publish(entity, body.motion, body.look(), &body.state(), now);
+        }
+        self.freeze(tick);
         self.checkpoint(tick);
         self.roster.end_tick(tick);
         self.collect();
@@ -185,10 +199,11 @@ impl Game {
                 .filter(|(_, body)| matches!(body.kind, Kind::Npc))
                 .map(|(&entity, _)| entity)
                 .collect();
-            if let Some(&doomed) = npcs.get(self.dice.index(0, npcs.len().max(1) - 1))
-                && self.roster.despawn(doomed, tick).is_ok()
-            {
-                self.bodies.remove(&doomed);
+            if let Some(&doomed) = npcs.get(self.dice.index(0, npcs.len().max(1) - 1)) {
+                self.all_off(doomed);
+                if self.roster.despawn(doomed, tick).is_ok() {
+                    self.bodies.remove(&doomed);
+                }
                 self.collect();
             }
         }
@@ -231,29 +246,27 @@ impl Game {
         }
     }
 
-    fn publish(&mut self, entity: EntityId, tick: Tick, now: Time) {
-        let Some(body) = self.bodies.get(&entity) else {
-            return;
-        };
-        if self.roster.publish(entity, body.motion, body.look(), &body.state(), now).is_err() {
-            // The roster no longer holds what the game still has: the game is wrong, and the checks will say so.
-            return;
-        }
+    fn freeze(&mut self, tick: Tick) {
         while let Some(order) = self.roster.poll_freeze() {
-            let frozen = order.entity;
-            let writer = if self.bookless {
-                SnapshotWriter::new(frozen, order.session, &order.have)
-            } else {
-                self.roster.writer(frozen, &order.have)
-            };
-            let snapshot = self.bodies.get(&frozen).and_then(|body| body.capture(writer));
-            if self.roster.frozen(order, snapshot, tick)
-                && let Some(body) = self.bodies.remove(&frozen)
-            {
-                self.ghosts.insert(frozen, (body.motion, body.look()));
+            let group: Vec<EntityId> = order.entries.iter().map(|entry| entry.entity).collect();
+            let captured = order.entries.iter().map(|entry| {
+                let writer = if self.bookless {
+                    SnapshotWriter::new(entry.entity, entry.session, &entry.have)
+                } else {
+                    self.roster.writer(entry.entity, &entry.have)
+                };
+                self.bodies.get(&entry.entity).and_then(|body| body.capture(writer))
+            });
+            let captured = captured.collect();
+            if self.roster.frozen(order, captured, tick) {
+                for entity in group {
+                    if let Some(body) = self.bodies.remove(&entity) {
+                        self.ghosts.insert(entity, (body.motion, body.look()));
+                    }
+                }
             }
-            self.collect();
         }
+        self.collect();
     }
 
     fn checkpoint(&mut self, tick: Tick) {

@@ -72,6 +72,8 @@ impl Invariant for SingleAuthority {
                 | Fact::TokenShown { .. }
                 | Fact::Admitted { .. }
                 | Fact::Action { .. }
+                | Fact::Attached { .. }
+                | Fact::Runs { .. }
                 | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. }
                 | Fact::Inspected(_) => {}

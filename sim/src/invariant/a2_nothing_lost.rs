@@ -126,6 +126,8 @@ impl Invariant for NothingLost {
                 | Fact::Admitted { .. }
                 | Fact::LeaseOutlived { .. }
                 | Fact::Action { .. }
+                | Fact::Attached { .. }
+                | Fact::Runs { .. }
                 | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }

@@ -83,6 +83,8 @@ impl Invariant for ExactlyOnce {
                 | Fact::TokenShown { .. }
                 | Fact::Admitted { .. }
                 | Fact::Action { .. }
+                | Fact::Attached { .. }
+                | Fact::Runs { .. }
                 | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }

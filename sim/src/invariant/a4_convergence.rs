@@ -50,6 +50,8 @@ impl Invariant for Convergence {
                 | Fact::TokenShown { .. }
                 | Fact::Admitted { .. }
                 | Fact::Action { .. }
+                | Fact::Attached { .. }
+                | Fact::Runs { .. }
                 | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }

@@ -58,6 +58,8 @@ impl Invariant for Tokens {
                 | Fact::Client { .. }
                 | Fact::CoordinatorSawViolation { .. }
                 | Fact::Action { .. }
+                | Fact::Attached { .. }
+                | Fact::Runs { .. }
                 | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. }
                 | Fact::Inspected(_) => {}

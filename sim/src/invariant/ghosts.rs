@@ -70,6 +70,8 @@ impl Invariant for Ghosts {
                 | Fact::TokenShown { .. }
                 | Fact::Admitted { .. }
                 | Fact::Action { .. }
+                | Fact::Attached { .. }
+                | Fact::Runs { .. }
                 | Fact::GameComplained { .. } => {}
             }
         }

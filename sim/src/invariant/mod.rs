@@ -7,6 +7,7 @@ mod a3_exactly_once;
 mod a4_convergence;
 mod a5_tokens;
 mod ghosts;
+mod groups;
 mod items_conserved;
 mod own_lease;
 mod whole_snapshots;
@@ -29,6 +30,7 @@ pub use a3_exactly_once::ExactlyOnce;
 pub use a4_convergence::Convergence;
 pub use a5_tokens::Tokens;
 pub use ghosts::Ghosts;
+pub use groups::Groups;
 pub use items_conserved::ItemsConserved;
 pub use own_lease::OwnLease;
 pub use whole_snapshots::WholeSnapshots;
@@ -129,6 +131,26 @@ pub enum Fact {
         entity: EntityId,
         /// What.
         fact: ActionFact,
+    },
+    /// A node's core took that an entity was attached to another, or detached.
+    Attached {
+        /// The node.
+        node: usize,
+        /// The entity.
+        entity: EntityId,
+        /// To what; none if it was detached.
+        to: Option<EntityId>,
+        /// Whether the game itself detached it.
+        by_game: bool,
+    },
+    /// An entity that came to a node runs there.
+    Runs {
+        /// The node.
+        node: usize,
+        /// The entity.
+        entity: EntityId,
+        /// What it is attached to there.
+        to: Option<EntityId>,
     },
     /// A node restored an entity from a copy.
     Restored {
@@ -395,5 +417,6 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant + Send>> {
         Box::new(Tokens::default()),
         Box::new(WholeSnapshots),
         Box::new(Ghosts::default()),
+        Box::new(Groups::default()),
     ]
 }

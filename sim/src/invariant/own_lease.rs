@@ -32,6 +32,8 @@ impl Invariant for OwnLease {
             | Fact::TokenShown { .. }
             | Fact::Admitted { .. }
             | Fact::Action { .. }
+            | Fact::Attached { .. }
+            | Fact::Runs { .. }
             | Fact::GhostsShown { .. }
             | Fact::GameComplained { .. }
             | Fact::Inspected(_) => None,

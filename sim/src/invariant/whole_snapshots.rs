@@ -31,6 +31,8 @@ impl Invariant for WholeSnapshots {
             | Fact::TokenShown { .. }
             | Fact::Action { .. }
             | Fact::Admitted { .. }
+            | Fact::Attached { .. }
+            | Fact::Runs { .. }
             | Fact::GhostsShown { .. }
             | Fact::Inspected(_) => None,
         });

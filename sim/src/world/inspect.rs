@@ -67,7 +67,8 @@ impl World {
         let host = &self.nodes[node];
         let hysteresis_m = self.scenario.node.hysteresis_m;
         let belongs_to = |entity: EntityId| {
-            let motion = host.game.as_ref()?.motion(entity)?;
+            let game = host.game.as_ref()?;
+            let motion = game.motion(game.leader(entity))?;
             let owner = host.map.as_ref()?.past_border(&self.grid, host.id, motion.position, hysteresis_m)?;
             self.nodes.iter().position(|other| other.id == owner)
         };

@@ -199,19 +199,21 @@ impl World {
     /// Follows the tokens that a node gives out.
     fn note_token(&mut self, node: usize, message: &Message) {
         let clock = self.nodes[node].clock(self.now);
-        let granted = if let Message::Ready { reservation, token: Some(token), token_ttl_us } = message {
+        let mut granted = Vec::new();
+        if let Message::Ready { reservation, token: Some(token), token_ttl_us } = message {
             let target = TokenTarget::Entity(reservation.entity);
-            Some((token, target, Duration::from_micros(*token_ttl_us)))
-        } else if let Message::Accepted { id, token: Some(token) } = message {
-            Some((token, TokenTarget::Entity(id.entity), self.scenario.node.token_ttl))
+            granted.push((token, target, Duration::from_micros(*token_ttl_us)));
+        } else if let Message::Accepted { id, token, members } = message {
+            let all = core::iter::once((id, token)).chain(members.iter().map(|(id, token)| (id, token)));
+            granted.extend(all.filter_map(|(id, token)| {
+                Some((token.as_ref()?, TokenTarget::Entity(id.entity), self.scenario.node.token_ttl))
+            }));
         } else if let Message::AdmitReply { request, outcome: AdmitOutcome::Token { token, ttl_us } } =
             message
         {
-            Some((token, TokenTarget::Admission(*request), Duration::from_micros(*ttl_us)))
-        } else {
-            None
-        };
-        if let Some((token, to, ttl)) = granted {
+            granted.push((token, TokenTarget::Admission(*request), Duration::from_micros(*ttl_us)));
+        }
+        for (token, to, ttl) in granted {
             self.stats.tokens_granted += 1;
             let (token, expires_at) = (*token.as_bytes(), clock + ttl);
             self.facts.push(Fact::TokenGranted { node, token, to, expires_at });

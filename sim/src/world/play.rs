@@ -20,6 +20,8 @@ use crate::invariant::{ActionFact, Fact};
 const LIFE_STREAMS: u64 = 1_000_000;
 /// Between a game's stream of chance and that of its trades.
 const TRADE_STREAMS: u64 = 1 << 40;
+/// Between a game's stream of chance and that of who rides on what.
+const RIDE_STREAMS: u64 = 1 << 41;
 /// Places that a game is given to put NPCs at.
 const PLACES: usize = 4;
 /// Ticks between two looks at what a game shows of others' entities.
@@ -50,6 +52,7 @@ impl World {
                 (
                     Dice::new(self.scenario.seed, stream),
                     Dice::new(self.scenario.seed, TRADE_STREAMS + stream),
+                    Dice::new(self.scenario.seed, RIDE_STREAMS + stream),
                 ),
             );
             if self.scenario.bookless {
@@ -113,6 +116,10 @@ impl World {
     }
 
     pub(super) fn on_report(&mut self, node: usize, report: GameReport) {
+        let by_game = match (&report, self.nodes[node].game.as_mut()) {
+            (GameReport::Attached { entity, to: None, .. }, Some(game)) => game.let_off(*entity),
+            _ => false,
+        };
         let machine = &self.nodes[node].machine;
         let holds = |entity: EntityId, grant: AuthorityEpoch| {
             machine.standing(entity) == Some(Standing::Active(grant))
@@ -138,6 +145,13 @@ impl World {
             GameReport::Action(report) if holds(report.entity, report.grant) => {
                 taken.extend(action_fact(node, report));
             }
+            &GameReport::Attached { entity, grant, to } if holds(entity, grant) => {
+                taken.push(Fact::Attached { node, entity, to, by_game });
+            }
+            &GameReport::Restored { entity, grant, .. } if holds(entity, grant) => {
+                let to = self.nodes[node].game.as_ref().and_then(|game| game.attached_to(entity));
+                taken.push(Fact::Runs { node, entity, to });
+            }
             GameReport::Spawned { entity, .. } | GameReport::Joined { entity, accepted: true, .. } => {
                 born = Some(*entity);
             }
@@ -152,11 +166,13 @@ impl World {
             | GameReport::Event { .. }
             | GameReport::Joined { .. }
             | GameReport::Captured { .. }
-            | GameReport::Frozen { .. }
             | GameReport::Warmed { .. }
-            | GameReport::Admitted { .. }
             | GameReport::Restored { .. }
+            | GameReport::Attached { .. }
+            | GameReport::Pinned { .. }
+            | GameReport::Admitted { .. }
             | GameReport::Checkpoint { .. } => {}
+            GameReport::Frozen { group, .. } => self.stats.groups_frozen += u64::from(group.len() > 1),
         }
         let life = machine.me();
         self.drive_node(node, Input::Game(report));
