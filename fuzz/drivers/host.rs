@@ -207,7 +207,7 @@ impl Host {
             });
             let captured = captured.collect();
             if roster.frozen(order, captured, tick) {
-                group.iter().for_each(|entity| drop(self.points.remove(entity)));
+                self.points.retain(|entity, _| !group.contains(entity));
             }
         }
         if let Some((cut, entries)) = roster.poll_cut() {

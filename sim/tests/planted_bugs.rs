@@ -32,6 +32,12 @@ fn assert_caught(invariants: &[&str], faults: Option<&str>, tweak: fn(&mut Scena
 }
 
 #[test]
+fn a_boat_that_leaves_its_riders_behind_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::LeaveRiders);
+    assert_caught(&["groups"], None, tweak);
+}
+
+#[test]
 fn a_source_that_thaws_on_silence_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::ThawOnTimeout);
     assert_caught(&["A1 single authority"], None, tweak);

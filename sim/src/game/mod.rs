@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvedge_protocol::cell_map::CellMap;
+use selvedge_protocol::config::PlantedBug;
 use selvedge_protocol::ghost::Look;
 use selvedge_protocol::grid::{Grid, Motion, Position, Velocity};
 use selvedge_protocol::id::{EntityId, NodeId};
@@ -99,6 +100,11 @@ impl Game {
     /// Takes a newer cell map.
     pub(crate) fn set_map(&mut self, map: Arc<CellMap>) {
         self.roster.set_map(map);
+    }
+
+    /// Builds a known bug in, if it is one of a roster's.
+    pub(crate) fn plant(&mut self, bug: PlantedBug) {
+        self.roster.plant(bug);
     }
 
     /// From now on entities are handed over without what they remember of their actions.

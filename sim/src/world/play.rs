@@ -55,6 +55,9 @@ impl World {
                     Dice::new(self.scenario.seed, RIDE_STREAMS + stream),
                 ),
             );
+            if let Some(bug) = self.scenario.node.planted_bug {
+                game.plant(bug);
+            }
             if self.scenario.bookless {
                 game.lose_books();
             }

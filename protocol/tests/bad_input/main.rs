@@ -3,7 +3,11 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one variant")]
 #![allow(clippy::unwrap_used, reason = "a helper that panics fails the test that called it")]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod clients;
+mod groups;
 
 use std::time::Duration;
 
@@ -112,7 +116,14 @@ fn rogue_says(mesh: &mut Mesh, to: usize, message: Message, blob: Bytes) -> Vec<
 }
 
 fn transfer(id: HandoffId, reservation: ReservationId) -> Message {
-    Message::Transfer { id, reservation, last_tick: Tick(2), pending: Vec::new(), asked_at: Time::ZERO }
+    Message::Transfer {
+        id,
+        reservation,
+        last_tick: Tick(2),
+        pending: Vec::new(),
+        asked_at: Time::ZERO,
+        members: Vec::new(),
+    }
 }
 
 fn handoff(entity: EntityId, step: u32) -> HandoffId {
@@ -216,7 +227,7 @@ fn what_a_node_holds_can_not_be_sent_or_prepared_to_it() {
     assert_eq!(said, [Message::Rejected { id, reason: RefuseReason::HeldHere }]);
     assert_eq!(charges(&mesh, 1), ["sent an entity that this node holds"]);
     // Nor does the word of somebody who was never asked end a transfer.
-    for message in [Message::Accepted { id, token: None }, Message::Cancelled { id }] {
+    for message in [Message::Accepted { id, token: None, members: Vec::new() }, Message::Cancelled { id }] {
         rogue_says(&mut mesh, 1, message, Bytes::new());
     }
     mesh.run(2);
@@ -231,7 +242,7 @@ fn a_transfer_from_the_far_future_is_rejected() {
     rogue_says(&mut mesh, 1, Message::PrepareDirect(request(ENTITY, ROGUE, None)), Bytes::new());
     let (id, reservation) = (handoff(ENTITY, 2), request(ENTITY, ROGUE, None).reservation);
     let (last_tick, pending, asked_at) = (Tick(u64::MAX), Vec::new(), Time::MAX);
-    let message = Message::Transfer { id, reservation, last_tick, pending, asked_at };
+    let message = Message::Transfer { id, reservation, last_tick, pending, asked_at, members: Vec::new() };
     let said = rogue_says(&mut mesh, 1, message, snapshot(ENTITY, None));
     assert_eq!(said, [Message::Rejected { id, reason: RefuseReason::BadSnapshot }]);
     assert_eq!(charges(&mesh, 1), ["sent an entity from a tick far in the future"]);
@@ -465,55 +476,4 @@ fn two_nodes_that_claim_one_epoch_are_a_violation_that_names_them() {
     });
     let said = said.expect("a violation");
     assert!(said.contains(&node_id(0).to_string()) && said.contains(&node_id(1).to_string()), "{said}");
-}
-
-fn hello(mesh: &mut Mesh, host: usize, client: u64, token: Token) -> Option<ByeReason> {
-    let client = ClientId(client);
-    mesh.turned_away.clear();
-    mesh.hosts[host].node.handle(Input::ClientHello { client, token }, mesh.now);
-    mesh.settle();
-    let refused = NodeEvent::TokenRefused { client };
-    let away = mesh.turned_away.iter().find(|(who, _)| *who == client).map(|(_, reason)| *reason);
-    assert_eq!(mesh.hosts[host].events.contains(&refused), away == Some(ByeReason::BadToken));
-    away
-}
-
-/// A token of the second node, as a target gives it to a source.
-fn token(mesh: &mut Mesh, attempt: u32) -> Token {
-    let mut request = request(ENTITY, ROGUE, Some(SessionId::from_u128(5)));
-    request.reservation.attempt = attempt;
-    match &rogue_says(mesh, 1, Message::PrepareDirect(request), Bytes::new())[..] {
-        [Message::Ready { token: Some(token), .. }] => *token,
-        said => panic!("{said:?}"),
-    }
-}
-
-#[test]
-fn a_token_admits_once_and_only_on_its_node_and_in_its_time() {
-    let mut mesh = scene();
-    let bad = Some(ByeReason::BadToken);
-    assert_eq!(hello(&mut mesh, 1, 500, Token::from_bytes([3; 32])), bad, "random");
-    let first = token(&mut mesh, 1);
-    assert_eq!(hello(&mut mesh, 0, 501, first), bad, "of another node");
-    assert_eq!(hello(&mut mesh, 1, 502, first), None);
-    assert_eq!(hello(&mut mesh, 1, 503, first), bad, "used");
-    let second = token(&mut mesh, 2);
-    mesh.now += Duration::from_secs(11);
-    assert_eq!(hello(&mut mesh, 1, 504, second), bad, "expired, though no timer has run");
-}
-
-#[test]
-fn a_client_plays_its_own_entity_only_and_one_hello_is_enough() {
-    let mut mesh = scene();
-    mesh.hosts[1].spawn(OTHER, 150.0, 0.0, Tick(2));
-    let token = token(&mut mesh, 1);
-    assert_eq!(hello(&mut mesh, 1, 500, token), None);
-    let client = ClientId(500);
-    let message = ClientMessage::Hello { token };
-    mesh.hosts[1].node.handle(Input::ClientMessage { client, message }, mesh.now);
-    mesh.settle();
-    assert_eq!(mesh.turned_away, [(client, ByeReason::Misbehaved)]);
-    assert!(mesh.hosts[1].events.contains(&NodeEvent::ClientMisbehaved { client }));
-    mesh.run(2);
-    assert_eq!(mesh.simulating(OTHER), [1]);
 }
