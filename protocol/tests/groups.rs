@@ -49,8 +49,11 @@ fn together(mesh: &Mesh) -> Vec<usize> {
     at
 }
 
-/// Every `Transfer` that is sent from here on: its leader, and who goes along.
-fn transfers(mesh: &mut Mesh) -> Rc<RefCell<Vec<(EntityId, Vec<EntityId>)>>> {
+/// A `Transfer`: its leader, and who goes along.
+type Sent = (EntityId, Vec<EntityId>);
+
+/// Every `Transfer` that is sent from here on.
+fn transfers(mesh: &mut Mesh) -> Rc<RefCell<Vec<Sent>>> {
     let seen = Rc::new(RefCell::new(Vec::new()));
     let sink = seen.clone();
     mesh.filter = Box::new(move |_, _, message| {
