@@ -160,6 +160,14 @@ impl Avatar {
         [0.0, 0.0, half.sin(), half.cos()]
     }
 
+    pub(super) const fn ticks_lived(&self) -> u64 {
+        self.age
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The item whose turn it is: the next one with each input.
     pub(super) fn item_shown(&self) -> ItemShown {
         let shown = &self.inventory.body;

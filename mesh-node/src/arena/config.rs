@@ -21,13 +21,26 @@ pub struct ArenaConfig {
     pub player_speed_mps: f64,
     /// How fast an NPC walks, in metres a second. Default: 4.
     pub npc_speed_mps: f64,
+    /// Ferries that this node adds, once, in its own cells: they run along the x axis from wall to wall, and a player may
+    /// board one. Default: 0.
+    pub ferries: u32,
+    /// How fast a ferry is, in metres a second. Default: 60.
+    pub ferry_speed_mps: f64,
     /// Where NPCs start and how they wander. Default: 0, which draws one by chance.
     pub seed: u64,
 }
 
 impl Default for ArenaConfig {
     fn default() -> Self {
-        Self { npcs: 20, snapshot_bytes: 4096, player_speed_mps: 12.0, npc_speed_mps: 4.0, seed: 0 }
+        Self {
+            npcs: 20,
+            snapshot_bytes: 4096,
+            player_speed_mps: 12.0,
+            npc_speed_mps: 4.0,
+            ferries: 0,
+            ferry_speed_mps: 60.0,
+            seed: 0,
+        }
     }
 }
 
@@ -43,9 +56,11 @@ impl ArenaConfig {
                 "snapshot_bytes is {bytes}: choose {SNAPSHOT_BYTES_MIN} to {SNAPSHOT_BYTES_MAX}"
             ));
         }
-        for (name, speed) in
-            [("player_speed_mps", self.player_speed_mps), ("npc_speed_mps", self.npc_speed_mps)]
-        {
+        for (name, speed) in [
+            ("player_speed_mps", self.player_speed_mps),
+            ("npc_speed_mps", self.npc_speed_mps),
+            ("ferry_speed_mps", self.ferry_speed_mps),
+        ] {
             if !(0.0..=SPEED_MAX_MPS).contains(&speed) {
                 return Err(format!("{name} is {speed}: choose 0 to {SPEED_MAX_MPS}"));
             }

@@ -32,6 +32,10 @@ pub enum DeedInput {
     Hit,
     /// Shout: an event for all who are near.
     Shout,
+    /// Get on the nearest ferry of the same node, or off the one that carries them.
+    Board,
+    /// Fire a shot at them: it flies, over borders too, and hits whom it meets.
+    Fire,
 }
 
 impl DeedInput {
@@ -42,6 +46,8 @@ impl DeedInput {
             Self::Give => [2],
             Self::Hit => [3],
             Self::Shout => [4],
+            Self::Board => [5],
+            Self::Fire => [6],
         }
     }
 
@@ -52,6 +58,8 @@ impl DeedInput {
             [2] => Some(Self::Give),
             [3] => Some(Self::Hit),
             [4] => Some(Self::Shout),
+            [5] => Some(Self::Board),
+            [6] => Some(Self::Fire),
             _ => None,
         }
     }
@@ -109,10 +117,10 @@ mod tests {
             assert_eq!(Deed::decode(&bytes[..cut]), None);
         }
         assert_eq!(Deed::decode(&Deed::Suffer.encode()), Some(Deed::Suffer));
-        for wish in [DeedInput::Give, DeedInput::Hit, DeedInput::Shout] {
+        for wish in [DeedInput::Give, DeedInput::Hit, DeedInput::Shout, DeedInput::Board, DeedInput::Fire] {
             assert_eq!(DeedInput::decode(&wish.encode()), Some(wish));
         }
-        assert_eq!(DeedInput::decode(&[5]), None);
+        assert_eq!(DeedInput::decode(&[7]), None);
     }
 
     #[test]

@@ -8,9 +8,11 @@
 mod avatar;
 mod config;
 mod deed;
+mod ferry;
 mod input;
 mod kit;
 mod ledger;
+mod shot;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,15 @@
 //! What the arena publishes beside an avatar's motion, for its own client.
 //!
-//! Thirty-nine bytes: the format's number (2), then little-endian the ledger's four `u32`, the health as `f32`, how many
-//! items the avatar carries and which of them this is as `u8`, and that item's id as `u128`.
+//! Forty bytes: the format's number (3), then little-endian the ledger's four `u32`, the health as `f32`, how many
+//! items the avatar carries and which of them this is as `u8`, and that item's id as `u128`, and
+//! whether a ferry carries the avatar as a `u8`, 0 or 1.
 
 use super::Ledger;
 
 /// The length of an encoded state.
-pub const AVATAR_STATE_BYTES: usize = 39;
+pub const AVATAR_STATE_BYTES: usize = 40;
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 const ITEM_SHOWN_BYTES: usize = 18;
 
 /// What a client learns of its own avatar in each tick.
@@ -20,6 +21,8 @@ pub struct AvatarState {
     pub health: f32,
     /// One of its items.
     pub item: ItemShown,
+    /// Whether a ferry carries it.
+    pub rides: bool,
 }
 
 /// One item of an avatar's inventory. Each input makes the next one show, so that whoever plays sees all in turn.
@@ -60,7 +63,8 @@ impl AvatarState {
         bytes[0] = FORMAT;
         bytes[1..17].copy_from_slice(&self.ledger.encode());
         bytes[17..21].copy_from_slice(&self.health.to_le_bytes());
-        bytes[21..].copy_from_slice(&self.item.encode());
+        bytes[21..39].copy_from_slice(&self.item.encode());
+        bytes[39] = u8::from(self.rides);
         bytes
     }
 
@@ -72,11 +76,15 @@ impl AvatarState {
         let (&[FORMAT], rest) = bytes.split_first_chunk().ok_or(AvatarStateError)? else {
             return Err(AvatarStateError);
         };
+        let (rest, &[rides]) = rest.split_last_chunk().ok_or(AvatarStateError)?;
         let (rest, item) = rest.split_last_chunk().ok_or(AvatarStateError)?;
         let (ledger, health) = rest.split_last_chunk().ok_or(AvatarStateError)?;
         let ledger = Ledger::decode(ledger).ok_or(AvatarStateError)?;
         let item = ItemShown::decode(*item).ok_or(AvatarStateError)?;
-        Ok(Self { ledger, health: f32::from_le_bytes(*health), item })
+        if rides > 1 {
+            return Err(AvatarStateError);
+        }
+        Ok(Self { ledger, health: f32::from_le_bytes(*health), item, rides: rides == 1 })
     }
 }
 
@@ -90,7 +98,7 @@ mod tests {
     fn a_state_survives_its_bytes_and_nothing_else_is_one() {
         let ledger = Ledger { last_seq: 9, applied: 8, doubled: 7, skipped: 6 };
         let item = ItemShown { items: 40, index: 39, id: u128::MAX - 1 };
-        let state = AvatarState { ledger, health: 97.5, item };
+        let state = AvatarState { ledger, health: 97.5, item, rides: true };
         let bytes = state.encode();
         assert_eq!(AvatarState::decode(&bytes), Ok(state));
         for cut in 0..bytes.len() {

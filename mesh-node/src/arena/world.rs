@@ -12,6 +12,7 @@ use tracing::{debug, error, info};
 
 use super::avatar::{Avatar, Chance};
 use super::deed::{Deed, DeedInput, HIT, SHOUT_REACH_M, nearest};
+use super::ferry::setting_out;
 use super::kit::Kit;
 use super::{ArenaConfig, AvatarState, MoveInput};
 use crate::world::{Player, Refused, World};
@@ -30,12 +31,14 @@ pub struct Arena {
     config: ArenaConfig,
     kit: Kit,
     chance: Chance,
-    here: BTreeMap<EntityId, Avatar>,
+    pub(super) here: BTreeMap<EntityId, Avatar>,
     warmed: BTreeMap<EntityId, Avatar>,
     npcs_spawned: bool,
     bad_inputs: u64,
     /// What players want to do to whoever is nearest, in this tick.
     wishes: Vec<(EntityId, DeedInput)>,
+    /// Shots that have struck, and whether they have heard what came of it.
+    pub(super) struck: BTreeMap<EntityId, bool>,
 }
 
 impl Arena {
@@ -55,6 +58,7 @@ impl Arena {
             npcs_spawned: false,
             bad_inputs: 0,
             wishes: Vec::new(),
+            struck: BTreeMap::new(),
         })
     }
 
@@ -84,6 +88,8 @@ impl Arena {
                 DeedInput::Give => self.give(frame, entity),
                 DeedInput::Hit => self.hit(frame, entity),
                 DeedInput::Shout => self.shout(frame, entity),
+                DeedInput::Board => self.board(frame, entity),
+                DeedInput::Fire => self.fire(frame, entity),
             }
         }
         let (min, max) = edges(frame.grid());
@@ -91,13 +97,19 @@ impl Arena {
         for (&entity, avatar) in &mut self.here {
             let Some(owned) = frame.owned_by(entity) else { continue };
             let player = frame.session(owned).is_some();
-            if !player && avatar.chance.fraction() < TURN_CHANCE {
+            if !player && !avatar.is_ferry() && !avatar.is_shot() && avatar.chance.fraction() < TURN_CHANCE {
                 avatar.motion.velocity = heading(&mut avatar.chance, self.config.npc_speed_mps);
             }
             let walls = avatar.walk(dt, min, max);
             meet_walls(&mut avatar.motion.velocity, walls, player);
             avatar.age(dt);
-            publish(frame, owned, avatar);
+        }
+        self.carry(frame);
+        self.land_shots(frame);
+        for (&entity, avatar) in &self.here {
+            if let Some(owned) = frame.owned_by(entity) {
+                publish(frame, owned, avatar);
+            }
         }
     }
 
@@ -151,15 +163,23 @@ impl Arena {
         self.npcs_spawned = true;
         for (number, &cell) in (0..self.config.npcs).zip(cells.iter().cycle()) {
             let motion = self.place_in(frame.grid(), cell);
-            match frame.spawn(motion) {
-                Ok(owned) => {
-                    let avatar = Avatar::new(&format!("npc {number}"), motion, self.kit, self.chance.draw());
-                    self.here.insert(owned.id(), avatar);
-                }
-                Err(cause) => error!(%cause, "NPC not spawned"),
-            }
+            self.spawn(frame, &format!("npc {number}"), motion);
+        }
+        for (number, &cell) in (0..self.config.ferries).zip(cells.iter().cycle()) {
+            let (name, motion) = setting_out(number, frame.grid(), cell, self.config.ferry_speed_mps);
+            self.spawn(frame, &name, motion);
         }
         info!(npcs = self.config.npcs, cells = cells.len(), "NPCs spawned");
+    }
+
+    pub(super) fn spawn(&mut self, frame: &mut Frame<'_>, name: &str, motion: Motion) {
+        match frame.spawn(motion) {
+            Ok(owned) => {
+                let avatar = Avatar::new(name, motion, self.kit, self.chance.draw());
+                self.here.insert(owned.id(), avatar);
+            }
+            Err(cause) => error!(%cause, name, "NPC not spawned"),
+        }
     }
 
     fn place_in(&mut self, grid: &Grid, cell: CellId) -> Motion {
@@ -205,7 +225,10 @@ impl World for Arena {
     fn release(&mut self, entity: EntityId, why: ReleaseReason) {
         match why {
             ReleaseReason::NotComing => drop(self.warmed.remove(&entity)),
-            ReleaseReason::Frozen | ReleaseReason::Void => drop(self.here.remove(&entity)),
+            ReleaseReason::Frozen | ReleaseReason::Void => {
+                self.here.remove(&entity);
+                self.struck.remove(&entity);
+            }
         }
     }
 
@@ -263,7 +286,9 @@ impl World for Arena {
     }
 
     fn answer(&mut self, entity: EntityId, number: ActionNumber, answer: Answer<'_>) {
-        if let Some(avatar) = self.here.get_mut(&entity) {
+        if let Some(answered) = self.struck.get_mut(&entity) {
+            *answered = true;
+        } else if let Some(avatar) = self.here.get_mut(&entity) {
             avatar.given(number, matches!(answer, Answer::Done(_)));
         }
     }
@@ -277,15 +302,19 @@ fn publish(frame: &mut Frame<'_>, owned: Owned, avatar: &Avatar) {
     let Velocity { x, y, .. } = avatar.motion.velocity;
     let mut state = State::new();
     // One small field always fits.
-    let _ = state.set(HEALTH_FIELD, Value::Real(avatar.health));
+    if !avatar.is_shot() {
+        let _ = state.set(HEALTH_FIELD, Value::Real(avatar.health));
+    }
     let look = Look::facing(f64::from(y).atan2(f64::from(x))).with_state(state);
-    if let Err(cause) = frame.publish(owned, avatar.motion, look, &state_of(avatar).encode()) {
+    let own = AvatarState { rides: frame.attached_to(owned).is_some(), ..state_of(avatar) };
+    if let Err(cause) = frame.publish(owned, avatar.motion, look, &own.encode()) {
         error!(%cause, "avatar not published");
     }
 }
 
 fn state_of(avatar: &Avatar) -> AvatarState {
-    AvatarState { ledger: avatar.ledger, health: avatar.health, item: avatar.item_shown() }
+    let item = avatar.item_shown();
+    AvatarState { ledger: avatar.ledger, health: avatar.health, item, rides: false }
 }
 
 /// The box in which avatars walk.

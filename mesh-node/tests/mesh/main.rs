@@ -5,4 +5,3 @@ mod crossing;
 mod flood;
 mod lighthouse;
 mod support;
-mod trade;

@@ -31,6 +31,11 @@ impl World {
 
     /// A coordinator on free ports that waits for so many nodes before it assigns cells.
     pub(crate) async fn coordinator(&self, nodes: usize) -> CoordinatorService {
+        self.coordinator_over(GRID, nodes).await
+    }
+
+    /// The same over a grid of the test's own.
+    pub(crate) async fn coordinator_over(&self, grid: GridConfig, nodes: usize) -> CoordinatorService {
         let path = || Some("unused".into());
         let anywhere = Some(([127, 0, 0, 1], 0).into());
         let args = CoordinatorArgs {
@@ -48,7 +53,7 @@ impl World {
         let settings = Settings::resolve(args, FileConfig::default(), None);
         let mut settings = settings.expect("the settings are complete");
         settings.store = None;
-        settings.coordinator.world.grid = GRID;
+        settings.coordinator.world.grid = grid;
         settings.coordinator.world.interest_margin_m = 10.0;
         settings.coordinator.nodes_min = nodes;
         let identity = self.identity(Role::Coordinator("main".to_owned()));

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvedge_protocol::cell_map::CellMap;
-use selvedge_protocol::config::PlantedBug;
 use selvedge_protocol::ghost::Look;
 use selvedge_protocol::grid::{Grid, Motion, Position, Velocity};
 use selvedge_protocol::id::{EntityId, NodeId};
@@ -103,7 +102,8 @@ impl Game {
     }
 
     /// Builds a known bug in, if it is one of a roster's.
-    pub(crate) fn plant(&mut self, bug: PlantedBug) {
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn plant(&mut self, bug: selvedge_protocol::config::PlantedBug) {
         self.roster.plant(bug);
     }
 

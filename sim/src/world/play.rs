@@ -55,6 +55,7 @@ impl World {
                     Dice::new(self.scenario.seed, RIDE_STREAMS + stream),
                 ),
             );
+            #[cfg(feature = "planted-bugs")]
             if let Some(bug) = self.scenario.node.planted_bug {
                 game.plant(bug);
             }

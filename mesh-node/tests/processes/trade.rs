@@ -1,16 +1,14 @@
-//! Two real players give each other things while both run to and fro across the border of two real nodes.
+//! Two players give each other things all the time, and cross the border at the same moment, in opposite directions: so
+//! that what is on its way finds both of its ends on theirs.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use selvedge_client::{Client, ClientEvent};
-use selvedge_node::arena::{Arena, ArenaConfig, AvatarState, DeedInput, MoveInput};
-use selvedge_node::{MeshNodeBuilder, TickError};
+use selvedge_node::arena::{AvatarState, DeedInput, MoveInput};
 use selvedge_protocol::wire::ServerMessage;
 
+use crate::process::Process;
 use crate::support::{PATIENCE, World};
 
 /// Both trade until so long after they began, ...
@@ -20,27 +18,18 @@ const SETTLED: Duration = Duration::from_secs(24);
 /// Every so many-th input is a gift.
 const GIFT_EVERY: u32 = 8;
 
-fn run(builder: MeshNodeBuilder, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
-    let stop = Arc::clone(stop);
-    thread::spawn(move || {
-        let mut arena =
-            Arena::new(ArenaConfig { npcs: 2, ..ArenaConfig::default() }).expect("it is possible");
-        let mut node = builder.start().expect("the node starts");
-        node.wait_ready(PATIENCE).expect("the coordinator registers the node");
-        while !stop.load(Ordering::Relaxed) {
-            match node.tick(&mut arena, Arena::step) {
-                Ok(_) | Err(TickError::NotReady { .. }) => {}
-                Err(error @ TickError::Stopped) => panic!("{error}"),
-            }
-        }
-    })
-}
+/// Both change sides this often, ...
+const CHANGE: Duration = Duration::from_secs(2);
+/// ... from so far on one side of the border to as far on the other, in metres.
+const SIDES_M: [f64; 2] = [24.0, 36.0];
 
 /// A player, as far as this test is concerned.
 struct Trader {
     client: Client,
     crossed: usize,
-    east: f32,
+    /// On which side it begins.
+    side: usize,
+    began: Instant,
     inputs: u32,
 }
 
@@ -73,18 +62,12 @@ impl Trader {
             if reached {
                 return shown;
             }
-            let x = motion.position.x;
-            self.east = if x > 38.0 {
-                -1.0
-            } else if x < 22.0 {
-                1.0
-            } else {
-                self.east
-            };
             self.inputs += 1;
             let trades = matches!(aim, Aim::Trade { .. });
-            let speed_mps = if trades { 10.0 } else { 0.0 };
-            let walk = MoveInput { direction: [self.east, 0.0], speed_mps }.encode();
+            let changes = usize::try_from(self.began.elapsed().as_millis() / CHANGE.as_millis());
+            let to = SIDES_M[(self.side + changes.unwrap_or(0)) % SIDES_M.len()] - motion.position.x;
+            let speed_mps = if trades && to.abs() > 0.5 { 10.0 } else { 0.0 };
+            let walk = MoveInput { direction: [to.signum() as f32, 0.0], speed_mps }.encode();
             let gives = trades && self.inputs.is_multiple_of(GIFT_EVERY);
             let input = if gives { &DeedInput::Give.encode()[..] } else { &walk[..] };
             self.client.act(input).expect("the inputs are acknowledged in time");
@@ -92,8 +75,8 @@ impl Trader {
     }
 }
 
-async fn trade(client: Client, east: f32, began: Instant) -> [BTreeSet<u128>; 2] {
-    let mut trader = Trader { client, crossed: 0, east, inputs: 0 };
+async fn trade(client: Client, side: usize, began: Instant) -> [BTreeSet<u128>; 2] {
+    let mut trader = Trader { client, crossed: 0, side, began, inputs: 0 };
     let before = trader.pursue(Aim::Read).await;
     trader.pursue(Aim::Trade { until: began + TRADED }).await;
     trader.pursue(Aim::Wait { until: began + SETTLED }).await;
@@ -104,19 +87,18 @@ async fn trade(client: Client, east: f32, began: Instant) -> [BTreeSet<u128>; 2]
 }
 
 #[tokio::test]
-async fn what_two_players_give_each_other_across_the_border_is_neither_doubled_nor_lost() {
+async fn what_two_who_cross_at_once_give_each_other_is_neither_doubled_nor_lost() {
     let world = World::new();
     let coordinator = world.coordinator(2).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let nodes = [1, 2].map(|number| run(world.node(number, &coordinator), &stop));
+    let folder = tempfile::tempdir().expect("there is room for files");
+    let nodes = [1, 2].map(|number| Process::start(&world, number, &coordinator, folder.path(), &["npcs=2"]));
     let players = world.players(&coordinator);
     let (ada, bob) = (players.enter("ada", *b""), players.enter("bob", *b""));
     let began = Instant::now();
     let ([ada_before, ada_after], [bob_before, bob_after]) =
-        tokio::join!(trade(ada, 1.0, began), trade(bob, -1.0, began));
+        tokio::join!(trade(ada, 0, began), trade(bob, 1, began));
     players.close().await;
-    stop.store(true, Ordering::Relaxed);
-    nodes.into_iter().for_each(|node| node.join().expect("the node ends well"));
+    drop(nodes);
     coordinator.stop().await;
 
     let all = |a: &BTreeSet<u128>, b: &BTreeSet<u128>| a.union(b).copied().collect::<BTreeSet<_>>();
