@@ -1,5 +1,8 @@
 //! A player on a ferry at 60 m/s, to and fro across the border of two nodes.
 
+#![allow(clippy::cast_possible_truncation, reason = "directions of the tests' own fit an f32")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for a few events")]
+
 use selvedge_client::ClientEvent;
 use selvedge_node::arena::{AvatarState, DeedInput, MoveInput};
 use selvedge_protocol::grid::{GridConfig, Motion};

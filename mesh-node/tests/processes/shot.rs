@@ -1,5 +1,8 @@
 //! A shot that is fired on one side of a border hits on the other.
 
+#![allow(clippy::cast_possible_truncation, reason = "directions of the tests' own fit an f32")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for a few events")]
+
 use selvedge_client::{Client, ClientEvent};
 use selvedge_node::arena::{AvatarState, DeedInput, MoveInput};
 use selvedge_protocol::grid::Position;

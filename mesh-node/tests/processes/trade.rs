@@ -1,6 +1,8 @@
 //! Two players give each other things all the time, and cross the border at the same moment, in opposite directions: so
 //! that what is on its way finds both of its ends on theirs.
 
+#![allow(clippy::cast_possible_truncation, reason = "directions of the tests' own fit an f32")]
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
