@@ -61,6 +61,36 @@ fn what_stands_far_from_any_border_is_said_to_stand_there() {
 }
 
 #[test]
+fn pins_and_who_rides_with_it_are_named() {
+    let rider = EntityId::from_u128(100);
+    let mut mesh = spawned(98.5, 0.0);
+    let (tick, now) = (mesh.tick, mesh.now);
+    mesh.hosts[0].spawn(rider, 20.0, 0.0, tick);
+    mesh.filter = Box::new(
+        move |_, _, message| matches!(message, Message::Precopy { reservation } if reservation.entity == rider),
+    );
+    let roster = mesh.hosts[0].roster.as_mut().unwrap();
+    roster.attach(rider, ENTITY).unwrap();
+    roster.pin(rider, "cutscene", Duration::from_secs(10), now).unwrap();
+    mesh.run(30);
+    let account = why(&mut mesh);
+    let named = |wanted: &dyn Fn(&Delay) -> bool| account.delays.iter().any(|reason| wanted(&reason.delay));
+    let pinned = |delay: &Delay| {
+        matches!(delay, Delay::Pinned { entity, name, for_us: 1.. } if *entity == rider && name == "cutscene")
+    };
+    assert!(named(&pinned), "{account:?}");
+    let to = node_id(1);
+    assert!(named(&|delay| *delay == Delay::AwaitsMember { member: rider, to }), "{account:?}");
+    let said: Vec<&str> = account.delays.iter().map(|reason| &*reason.says).collect();
+    assert!(said.iter().any(|said| said.contains("is pinned for") && said.contains("cutscene")), "{said:?}");
+
+    ask(&mut mesh, Whom::Entity(rider));
+    let account = mesh.accounts.last().unwrap().clone().unwrap();
+    let follows = account.delays.iter().any(|reason| reason.delay == Delay::Follows { leader: ENTITY });
+    assert!(follows, "{account:?}");
+}
+
+#[test]
 fn each_step_of_a_crossing_is_told_apart() {
     let mut mesh = spawned(60.0, 0.0);
     mesh.run(10);

@@ -1,7 +1,7 @@
 //! Where entities are and what delays them, as untrue as can be.
 
 use selvedge_protocol::grid::CellId;
-use selvedge_protocol::id::Term;
+use selvedge_protocol::id::{EntityId, Term};
 use selvedge_protocol::limits::DELAYS_MAX;
 use selvedge_protocol::time::Tick;
 use selvedge_protocol::wire::{Delay, Message, Setback, Stay, StayStanding, Whereabouts, WhyMessage};
@@ -58,7 +58,7 @@ fn delays(tape: &mut Tape<'_>) -> Option<Vec<Delay>> {
 
 fn delay(tape: &mut Tape<'_>) -> Option<Delay> {
     let (to, for_us) = (tape.node()?, tape.number()?);
-    Some(match tape.below(5)? {
+    Some(match tape.below(6)? {
         0 => Delay::InTransfer { to, for_us, cancelling: tape.flag()? },
         1 => {
             let after = Setback::TransferRefused(reason(tape)?);
@@ -66,6 +66,10 @@ fn delay(tape: &mut Tape<'_>) -> Option<Delay> {
         }
         2 => Delay::Ready { to, crossing_in_us: Some(for_us) },
         3 => Delay::NoBorderNear { lead_us: for_us, margin_m: f64::NAN },
+        4 => {
+            let name = "p".repeat(usize::from(tape.byte()?));
+            Delay::Pinned { entity: EntityId::from_u128(u128::from(for_us)), name, for_us }
+        }
         _ => Delay::OutsideWorld,
     })
 }

@@ -127,7 +127,7 @@ impl Node {
                     && let Some(held) = self.held.get_mut(&last.entity)
                 {
                     // Or it would be frozen again in the next tick: what came too early, or is too heavy, needs more copies.
-                    held.source.back_off(target.node, backoff, now);
+                    held.source.back_off(target.node, Setback::GroupNotReady, backoff, now);
                 }
                 self.restore_here(last.entity, last.grant);
             }

@@ -87,6 +87,11 @@ impl Node {
         self.command(GameCommand::Arm { entity: leader, grant, targets });
     }
 
+    /// Whether a target has a pre-copy of an entity.
+    pub(super) fn is_warm_for(&self, entity: EntityId, target: Peer) -> bool {
+        self.ready_for(entity, target).is_some_and(|ready| ready.is_warm)
+    }
+
     /// What a target has of an entity that it is prepared for.
     fn ready_for(&self, entity: EntityId, target: Peer) -> Option<Ready> {
         let held = self.held.get(&entity)?;

@@ -41,13 +41,18 @@ impl Node {
             held_for_us: micros(now.since(held.since)),
             client: held.client.is_some(),
         };
-        let mut delays = self.delays(held, now);
+        let mut delays = self.delays(entity, held, now);
         delays.truncate(DELAYS_MAX);
         Whereabouts::Here { stay, delays }
     }
 
-    fn delays(&self, held: &Held, now: Time) -> Vec<Delay> {
+    fn delays(&self, entity: EntityId, held: &Held, now: Time) -> Vec<Delay> {
         let mut delays = Vec::new();
+        let leader = self.groups.leader(entity);
+        if leader != entity {
+            delays.push(Delay::Follows { leader });
+        }
+        self.pins(leader, now, &mut delays);
         if held.leaving.is_some() {
             delays.push(Delay::Leaving);
         }
@@ -56,9 +61,35 @@ impl Node {
         }
         match &held.source.transferring {
             Some(transfer) => delays.push(self.in_transfer(transfer, now)),
-            None => self.before_the_border(held, now, &mut delays),
+            None if leader != entity => {}
+            None => {
+                self.before_the_border(held, now, &mut delays);
+                self.awaited_members(leader, held, &mut delays);
+            }
         }
         delays
+    }
+
+    /// What the game holds here, of all that goes where `leader` goes.
+    fn pins(&self, leader: EntityId, now: Time, delays: &mut Vec<Delay>) {
+        let all = core::iter::once(leader).chain(self.groups.followers(leader));
+        for (entity, held) in all.filter_map(|entity| Some((entity, self.held.get(&entity)?))) {
+            let pins = held.pins.iter().filter(|pin| pin.until > now);
+            delays.extend(pins.map(|pin| Delay::Pinned {
+                entity,
+                name: pin.name.clone(),
+                for_us: micros(pin.until.since(now)),
+            }));
+        }
+    }
+
+    /// Who keeps a group from crossing to where its leader could.
+    fn awaited_members(&self, leader: EntityId, held: &Held, delays: &mut Vec<Delay>) {
+        let followers = self.groups.followers(leader);
+        for candidate in &held.source.candidates {
+            let behind = followers.iter().filter(|&&member| !self.is_warm_for(member, candidate.target));
+            delays.extend(behind.map(|&member| Delay::AwaitsMember { member, to: candidate.target.node }));
+        }
     }
 
     fn in_transfer(&self, transfer: &Transferring, now: Time) -> Delay {

@@ -8,7 +8,7 @@ use super::lease::LeaseMessage;
 use super::message::{Hello, InputMessage, Message};
 use super::recovery::RecoveryMessage;
 use super::standby::StandbyMessage;
-use super::why::{Whereabouts, WhyMessage};
+use super::why::{Delay, Whereabouts, WhyMessage};
 use crate::action::is_short;
 use crate::limits::{
     ACTION_BYTES_MAX, ADDRESS_BYTES_MAX, AUTHORITY_CHANGES_PER_MESSAGE, CLAIMS_PER_MESSAGE,
@@ -128,6 +128,8 @@ fn why(message: &WhyMessage) -> Checked {
         return Ok(());
     };
     require(delays.len() <= DELAYS_MAX, "delays")?;
+    let short = |delay: &Delay| !matches!(delay, Delay::Pinned { name, .. } if name.len() > NAME_BYTES_MAX);
+    require(delays.iter().all(short), "pin's name")?;
     require(stay.position_m.iter().all(|metres| metres.is_finite()), "position")?;
     require(stay.velocity_m_per_s.iter().all(|speed| speed.is_finite()), "velocity")
 }

@@ -93,7 +93,7 @@ pub enum StayStanding {
 
 /// What keeps an entity where it is, or delays its crossing. `Display` says it in a sentence without a full stop.
 #[derive(
-    Clone, Copy, PartialEq, Debug, Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize,
+    Clone, PartialEq, Debug, Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize,
 )]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Delay {
@@ -185,6 +185,27 @@ pub enum Delay {
         /// How many.
         actions: u32,
     },
+    /// The game has pinned it, or one that goes where it goes.
+    Pinned {
+        /// Which one.
+        entity: EntityId,
+        /// Who holds: what the game called the pin.
+        name: String,
+        /// For how long still, in microseconds.
+        for_us: u64,
+    },
+    /// It rides on another, or on one that does: that one decides where all of them go.
+    Follows {
+        /// Who decides.
+        leader: EntityId,
+    },
+    /// It takes others along, and one of them is not ready: all cross, or none.
+    AwaitsMember {
+        /// Who isn't.
+        member: EntityId,
+        /// By whom they are to be received.
+        to: NodeId,
+    },
 }
 
 /// Whose word a preparation waits for.
@@ -217,6 +238,8 @@ pub enum Setback {
     Silent,
     /// The target died.
     Died,
+    /// One of its group was not ready when they were frozen, or they were too heavy for one message.
+    GroupNotReady,
 }
 
 /// How long each phase of a handoff took at its source, in microseconds.
@@ -332,6 +355,13 @@ impl fmt::Display for Delay {
             Self::Bound { actions } => {
                 write!(f, "{actions} durable actions of it are not settled: it can't leave the world before")
             }
+            Self::Pinned { entity, ref name, for_us } => {
+                write!(f, "{entity} is pinned for {} more by {name:?}", Span(for_us))
+            }
+            Self::Follows { leader } => write!(f, "it goes where {leader} goes, which it rides on"),
+            Self::AwaitsMember { member, to } => {
+                write!(f, "{member} rides on it, and node {to} does not have a pre-copy of that one yet")
+            }
         }
     }
 }
@@ -344,6 +374,7 @@ impl fmt::Display for Setback {
             Self::Cancelled => write!(f, "the transfer was cancelled after silence"),
             Self::Silent => write!(f, "no answer to a pre-copy came"),
             Self::Died => write!(f, "a life of it has ended"),
+            Self::GroupNotReady => write!(f, "one of its group was not ready, or they were too heavy together"),
         }
     }
 }
