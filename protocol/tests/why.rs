@@ -75,9 +75,7 @@ fn pins_and_who_rides_with_it_are_named() {
     mesh.run(30);
     let account = why(&mut mesh);
     let named = |wanted: &dyn Fn(&Delay) -> bool| account.delays.iter().any(|reason| wanted(&reason.delay));
-    let pinned = |delay: &Delay| {
-        matches!(delay, Delay::Pinned { entity, name, for_us: 1.. } if *entity == rider && name == "cutscene")
-    };
+    let pinned = |delay: &Delay| matches!(delay, Delay::Pinned { entity, name, for_us: 1.. } if *entity == rider && name == "cutscene");
     assert!(named(&pinned), "{account:?}");
     let to = node_id(1);
     assert!(named(&|delay| *delay == Delay::AwaitsMember { member: rider, to }), "{account:?}");

@@ -92,9 +92,7 @@ pub enum StayStanding {
 }
 
 /// What keeps an entity where it is, or delays its crossing. `Display` says it in a sentence without a full stop.
-#[derive(
-    Clone, PartialEq, Debug, Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, PartialEq, Debug, Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Delay {
     /// It stands in a cell of its node, and the forecast sees no other node's cell.
@@ -374,7 +372,9 @@ impl fmt::Display for Setback {
             Self::Cancelled => write!(f, "the transfer was cancelled after silence"),
             Self::Silent => write!(f, "no answer to a pre-copy came"),
             Self::Died => write!(f, "a life of it has ended"),
-            Self::GroupNotReady => write!(f, "one of its group was not ready, or they were too heavy together"),
+            Self::GroupNotReady => {
+                write!(f, "one of its group was not ready, or they were too heavy together")
+            }
         }
     }
 }
