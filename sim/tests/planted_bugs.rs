@@ -144,7 +144,7 @@ fn a_durable_action_that_is_closed_before_its_answer_is_safe_is_caught() {
 
 #[test]
 fn an_entity_that_is_handed_over_without_its_book_is_caught() {
-    assert_caught(&TRADE, None, |drawn: &mut Scenario| drawn.bookless = true);
+    assert_caught(&TRADE, None, |drawn: &mut Scenario| (drawn.bookless, drawn.play.ride) = (true, 0.0));
 }
 
 #[test]
