@@ -79,6 +79,24 @@ fn who_crosses_while_it_happens_is_reached_once_whatever_the_moment() {
 }
 
 #[test]
+fn who_is_admitted_late_is_reached_by_what_happened_since_it_left_its_source() {
+    for after in 0..30 {
+        let mut mesh = scene(&[(85.0, 15.0)]);
+        let mut transfers = 0;
+        // Nothing is copied ahead, and the first try is lost: for some ticks nobody simulates it.
+        mesh.filter = Box::new(move |_, _, message| {
+            transfers += usize::from(matches!(message, Message::Transfer { .. }));
+            matches!(message, Message::Precopy { .. } | Message::Transfer { .. } if transfers <= 1)
+        });
+        mesh.run(after);
+        cause(&mut mesh, 0, sphere(100.0, 90.0), b'!');
+        mesh.run(60);
+        assert_eq!(mesh.simulating(id(1)), [1]);
+        assert_eq!(reached(&mesh, 1), [1], "after {after} ticks");
+    }
+}
+
+#[test]
 fn a_late_event_reaches_only_who_was_there_in_its_tick() {
     let mut mesh = scene(&[(95.0, 0.0), (70.0, 15.0)]);
     let tick = mesh.tick;

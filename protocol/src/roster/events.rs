@@ -1,10 +1,11 @@
 //! Events on the game's side: caused, and reaching those who are this node's in their tick.
 
-use super::Roster;
+use super::{Callback, Roster};
 use crate::event::{Area, Event, EventError, Reached};
-use crate::id::EntityId;
+use crate::id::{EntityId, HandoffId};
 use crate::limits::{EVENT_BYTES_MAX, EVENT_LEAD_TICKS_MAX, EVENTS_PER_TICK_MAX};
 use crate::node::GameReport;
+use crate::snapshot::Assembled;
 use crate::time::Tick;
 
 /// So many ticks after it was caused an event takes effect: by then the neighbours have heard of it.
@@ -30,6 +31,13 @@ impl Roster {
         let tick = Tick(tick.0.saturating_add(lead));
         self.reports.push(GameReport::Event { area, bytes: bytes.to_vec(), tick });
         Ok(())
+    }
+
+    /// The game is asked whether it takes the entity, which is this node's from `first_tick` on if it does: what happens
+    /// until the game has answered still reaches it.
+    pub(super) fn ask(&mut self, id: HandoffId, snapshot: Assembled, first_tick: Tick) -> Callback {
+        self.asked.insert(id.entity, first_tick);
+        Callback::Admit { id, snapshot }
     }
 
     /// The next event that takes effect in `tick`, and whom it reaches of those who are simulated here; nobody where it

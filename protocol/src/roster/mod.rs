@@ -105,6 +105,8 @@ pub struct Roster {
     early: BTreeMap<EntityId, Early>,
     #[cfg(feature = "planted-bugs")]
     bug: Option<crate::config::PlantedBug>,
+    /// From which tick on an entity is this node's, if the game that is asked admits it.
+    asked: BTreeMap<EntityId, Tick>,
 }
 
 #[derive(Debug)]
@@ -134,6 +136,7 @@ impl Roster {
             early: BTreeMap::new(),
             #[cfg(feature = "planted-bugs")]
             bug: None,
+            asked: BTreeMap::new(),
         }
     }
 
@@ -248,7 +251,7 @@ impl Roster {
                 self.tell_actions(entity);
                 Some(Callback::Restore { entity, snapshot })
             }
-            GameCommand::Admit { id, snapshot, first_tick: _ } => Some(Callback::Admit { id, snapshot }),
+            GameCommand::Admit { id, snapshot, first_tick } => Some(self.ask(id, snapshot, first_tick)),
             GameCommand::Release { entity, grant, why } => {
                 match self.held.get(&entity) {
                     Some(entry) if entry.grant > grant => return None,
@@ -368,8 +371,9 @@ impl Roster {
 
     /// The game's answer to [`Callback::Admit`], in the tick that simulates the entity first.
     pub fn admitted(&mut self, id: HandoffId, snapshot: &Assembled, accepted: bool, tick: Tick) {
+        let since = self.asked.remove(&id.entity).unwrap_or(tick);
         if accepted {
-            self.hold(id.entity, id.epoch, snapshot, Fresh::Admitted, tick);
+            self.hold(id.entity, id.epoch, snapshot, Fresh::Admitted, since);
         }
         self.reports.push(GameReport::Admitted { id, accepted, tick });
         if accepted {
