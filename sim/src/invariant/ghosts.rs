@@ -26,6 +26,8 @@ pub struct Ghosts {
     free_since: BTreeMap<EntityId, Time>,
     /// For each node, what it showed at its last look for longer than it may.
     overdue: BTreeMap<usize, BTreeSet<EntityId>>,
+    /// When each node's process last stirred after a standstill: until then it heard of no end.
+    stirred: BTreeMap<usize, Time>,
     settled: bool,
 }
 
@@ -51,12 +53,12 @@ impl Invariant for Ghosts {
                     self.look(*node, entities, step.at)?;
                 }
                 Fact::Inspected(inspection) => self.inspect(inspection)?,
+                Fact::Stirred { node } => drop(self.stirred.insert(*node, step.at)),
                 Fact::Born { .. }
                 | Fact::Gone { .. }
                 | Fact::Published { .. }
                 | Fact::PlayerBegan { .. }
                 | Fact::StoodStill { .. }
-                | Fact::Stirred { .. }
                 | Fact::Acted { .. }
                 | Fact::Renumbered { .. }
                 | Fact::LifeOver { .. }
@@ -96,12 +98,13 @@ impl Ghosts {
 
     /// A game that stood still has not looked either: only what it shows at two looks in a row counts.
     fn look(&mut self, node: usize, shown: &[EntityId], at: Time) -> Result<(), Violation> {
+        let awake_since = self.stirred.get(&node).copied().unwrap_or_default();
         let mut overdue = BTreeSet::new();
         for &entity in shown {
             let free_since = self.free_since.get(&entity).copied();
             let free_for = match free_since {
                 _ if self.holders.contains_key(&entity) => continue,
-                Some(since) => at.since(since),
+                Some(since) => at.since(since.max(awake_since)),
                 None => {
                     return Err(violation(format!("node {node} shows {entity}, which never was"), entity));
                 }
