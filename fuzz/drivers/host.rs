@@ -12,7 +12,7 @@ use selvedge_protocol::authority::Standing;
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::config::NodeConfig;
 use selvedge_protocol::event::Area;
-use selvedge_protocol::ghost::Look;
+use selvedge_protocol::ghost::{GhostChange, Look, is_readable};
 use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, NodeId};
 use selvedge_protocol::limits::BLOB_BYTES_MAX;
@@ -39,6 +39,8 @@ pub struct Host {
     pub refuse: bool,
     mailbox: VecDeque<GameCommand>,
     map: Arc<CellMap>,
+    /// Ghosts that the game has been told of.
+    shown: BTreeSet<EntityId>,
     /// What the node has named, tokens included.
     pub named: Named,
     /// What has happened at least once.
@@ -68,6 +70,7 @@ impl Host {
             mailbox: VecDeque::new(),
             map: Arc::new(CellMap::default()),
             named: Named::default(),
+            shown: BTreeSet::new(),
             reached: BTreeSet::new(),
             highest: BTreeMap::new(),
             now: Time::from_micros(1_000_000),
@@ -106,6 +109,7 @@ impl Host {
                     self.points.clear();
                     self.mailbox.clear();
                     self.highest.clear();
+                    self.shown.clear();
                     let id = NodeId::from_u128(1);
                     self.roster = Some(Roster::new(id, registration.grid, Arc::clone(&self.map), 1.0));
                 }
@@ -138,6 +142,7 @@ impl Host {
     fn on_said(&mut self, message: &Message, blob: &Bytes) {
         // What is of ghosts has no head.
         let head = wire::encode_mesh(message);
+        assert!(!head.is_empty() || is_readable(blob), "no peer would take these bytes of ghosts: {blob:?}");
         let read = wire::decode_mesh(if head.is_empty() { blob } else { &head });
         assert!(read.is_ok(), "no peer would take {message:?}: {read:?}");
         assert!(blob.len() <= BLOB_BYTES_MAX, "no peer would take {} bytes behind {message:?}", blob.len());
@@ -187,7 +192,13 @@ impl Host {
         let Some(roster) = &mut self.roster else { return };
         let early = roster.begin_tick(tick);
         for command in early.into_iter().chain(self.mailbox.drain(..)) {
+            // What the game simulates by now, or was never this node's, it shows no more.
+            self.shown.retain(|entity| roster.ghost(*entity).is_some());
             if let Some(callback) = roster.take(command, tick) {
+                if let Callback::Ghosts(changes) = &callback {
+                    self.reached.insert("ghosts");
+                    changes.iter().for_each(|change| show(&mut self.shown, roster, change));
+                }
                 self.reached.extend(acted(&callback));
                 call(&mut self.points, self.refuse, roster, callback, tick);
             }
@@ -208,6 +219,7 @@ impl Host {
             let captured = captured.collect();
             if roster.frozen(order, captured, tick) {
                 self.points.retain(|entity, _| !group.contains(entity));
+                self.shown.extend(group);
             }
         }
         if let Some((cut, entries)) = roster.poll_cut() {
@@ -274,6 +286,25 @@ fn call(
         }
         _ => {}
     }
+}
+
+/// A game hears of each ghost in turn, of none that it simulates, and of none that is nowhere.
+fn show(shown: &mut BTreeSet<EntityId>, roster: &Roster, change: &GhostChange) {
+    let entity = change.entity();
+    assert!(!roster.holds(entity), "{change:?} beside the original");
+    let in_turn = match change {
+        GhostChange::Appeared { motion, .. } => {
+            assert!(motion.is_finite(), "{change:?} is nowhere");
+            shown.insert(entity)
+        }
+        GhostChange::Moved { motion, .. } => {
+            assert!(motion.is_finite(), "{change:?} is nowhere");
+            shown.contains(&entity)
+        }
+        GhostChange::Changed { .. } => shown.contains(&entity),
+        GhostChange::Vanished { .. } => shown.remove(&entity),
+    };
+    assert!(in_turn, "{change:?} out of turn");
 }
 
 fn acted(callback: &Callback) -> Option<&'static str> {

@@ -13,7 +13,7 @@ use selvedge_protocol::wire::{self, Message};
 
 use super::host::Host;
 use super::lie::lie;
-use super::said::{area, said};
+use super::said::{acknowledgement, area, said};
 use super::tape::Tape;
 
 /// Milliseconds pass: `u16 LE`.
@@ -50,6 +50,8 @@ pub const WITNESS: u8 = 15;
 pub const ACT: u8 = 16;
 /// An area as `said` reads it: an event happens there.
 pub const CAUSE: u8 = 17;
+/// `client: u8`, `length: u8`, an acknowledgement of ghosts as `said` reads it.
+pub const CLIENT_ACK: u8 = 18;
 
 /// Operations of one program.
 const OPS_MAX: usize = 2_000;
@@ -129,6 +131,15 @@ fn step(tape: &mut Tape<'_>, host: &mut Host) -> Option<()> {
         CLIENT_MESSAGE => {
             let client = ClientId(tape.byte()?.into());
             if let Ok(message) = wire::decode_client(&tape.frame()?) {
+                host.handle(Input::ClientMessage { client, message });
+            }
+        }
+        CLIENT_ACK => {
+            let client = ClientId(tape.byte()?.into());
+            // As it comes from a wire, where it has no head.
+            if let Some(bytes) = acknowledgement(&mut tape.part()?)
+                && let Ok(message) = wire::decode_client(&bytes)
+            {
                 host.handle(Input::ClientMessage { client, message });
             }
         }

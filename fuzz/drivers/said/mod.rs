@@ -3,12 +3,12 @@
 
 mod acting;
 mod faults;
+mod ghosts;
 mod snapshot;
 mod why;
 
 use bytes::Bytes;
 use selvedge_protocol::cell_map::{CellMapDiff, CellMapImage, NodeEntry};
-use selvedge_protocol::ghost::GHOST_WIRE_VERSION;
 use selvedge_protocol::grid::{CellId, GridConfig, Motion, Position, Velocity};
 use selvedge_protocol::id::{Incarnation, InputSeq, NodeId, Peer, Term};
 use selvedge_protocol::snapshot::ComponentVersions;
@@ -22,6 +22,7 @@ use super::named::Named;
 use super::tape::Tape;
 
 pub use acting::{area, news};
+pub use ghosts::of_a_client as acknowledgement;
 pub use snapshot::{captured, snapshot};
 
 /// Kinds of messages: the first byte says which.
@@ -37,7 +38,7 @@ pub fn said(tape: &mut Tape<'_>, named: &Named) -> Option<Said> {
         0..10 => return Some((of_the_coordinator(kind, tape, named)?, Bytes::new())),
         10..14 => return to_the_coordinator(kind, tape, named),
         14..17 => return faults::said(kind - 14, tape, named),
-        17 => return Some((Message::Ghosts, ghosts(tape)?)),
+        17 => return Some((Message::Ghosts, ghosts::of_a_node(tape, named)?)),
         18 => Some(Message::RelayInputs {
             entity: named.entity(tape)?,
             hops: tape.byte()?,
@@ -269,13 +270,6 @@ pub fn motion(tape: &mut Tape<'_>) -> Option<Motion> {
         byte => f32::from(byte.cast_signed()),
     };
     Some(Motion { position, velocity: Velocity::new(speed, 0.0, 0.0) })
-}
-
-/// Any bytes behind the version.
-fn ghosts(tape: &mut Tape<'_>) -> Option<Bytes> {
-    let mut bytes = tape.list(64, Tape::byte)?;
-    bytes.insert(0, GHOST_WIRE_VERSION);
-    Some(bytes.into())
 }
 
 fn inputs(tape: &mut Tape<'_>) -> Option<Vec<InputMessage>> {
