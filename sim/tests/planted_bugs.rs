@@ -83,8 +83,8 @@ fn a_verdict_that_restores_an_older_copy_is_caught() {
 fn a_node_that_does_not_say_what_has_ended_is_caught() {
     let tweak = |drawn: &mut Scenario| {
         drawn.node.planted_bug = Some(PlantedBug::ForgetEnds);
-        // Much comes and goes: what ends must have crossed just before, or its source be silent.
-        (drawn.play.spawn, drawn.play.despawn) = (0.3, 0.3);
+        // Much comes and goes, each by itself: what ends must have crossed just before, or its source be silent.
+        (drawn.play.spawn, drawn.play.despawn, drawn.play.ride) = (0.3, 0.3, 0.0);
     };
     // Who comes back after its end may have been closed for others.
     assert_caught(&["A2 nothing lost", "A3 actions once"], Some("crash,partition"), tweak);
