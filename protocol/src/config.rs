@@ -223,6 +223,12 @@ pub enum PlantedBug {
     IgnoreSamples,
     /// What a node comes to hold stays its ghost as well.
     KeepPromoted,
+    /// An event goes to the owner of its centre alone.
+    EventToOne,
+    /// Who comes late is not reached by what happened since it became the node's.
+    ForgetComers,
+    /// An event reaches who was another's in its tick.
+    ReachStrangers,
 }
 
 impl Default for NodeConfig {

@@ -164,6 +164,8 @@ pub struct Play {
     pub trade: f64,
     /// Per entity and tick: it gets on something, or something is pinned.
     pub ride: f64,
+    /// Per node and tick: something happens, somewhere or everywhere.
+    pub events: f64,
 }
 
 /// Never, as far as a script is concerned.
@@ -214,6 +216,7 @@ impl Play {
         come_back: 0.0,
         trade: 0.0,
         ride: 0.0,
+        events: 0.0,
     };
 }
 
@@ -236,8 +239,8 @@ impl Scenario {
         let grid = draw_grid(&mut dice, nodes);
         let coordinator = draw_coordinator(&mut dice, grid, nodes);
         let node = draw_node(&mut dice, &coordinator.world);
-        let (trade, ride) = (draw_trade(seed), draw_ride(seed));
-        let play = Play { trade, ride, ..draw_play(&mut dice, profile, grid.cell_edge_m) };
+        let (trade, ride, events) = (draw_trade(seed), draw_ride(seed), draw_events(seed));
+        let play = Play { trade, ride, events, ..draw_play(&mut dice, profile, grid.cell_edge_m) };
         let settle_within = UNUSED_SESSION
             + Duration::from_secs(20)
             + 16 * node.backoff
@@ -348,6 +351,7 @@ fn draw_play(dice: &mut Dice, profile: Profile, edge: f64) -> Play {
         come_back: 0.7,
         trade: 0.0,
         ride: 0.0,
+        events: 0.0,
     }
 }
 
@@ -356,8 +360,14 @@ fn draw_trade(seed: u64) -> f64 {
     if seed % 7 < 5 { 0.0 } else { Dice::new(seed, 6).real(0.002, 0.03) }
 }
 
+/// In two seeds of five bodies ride on each other; of their own stream, too.
 fn draw_ride(seed: u64) -> f64 {
     if seed % 5 < 3 { 0.0 } else { Dice::new(seed, 7).real(0.002, 0.02) }
+}
+
+/// In one seed of three things happen; of their own stream, too.
+fn draw_events(seed: u64) -> f64 {
+    if seed.is_multiple_of(3) { Dice::new(seed, 8).real(0.003, 0.05) } else { 0.0 }
 }
 
 fn draw_faults(dice: &mut Dice, profile: Profile, transfer_patience: Duration) -> Faults {

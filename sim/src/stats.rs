@@ -83,6 +83,8 @@ stats! {
     boardings: "Times that somebody got on something.",
     groups_frozen: "Groups that were frozen at a border.",
     pins: "Pins.",
+    events_caused: "Events.",
+    events_met: "Times that one reached somebody.",
     characters_saved: "Characters saved.",
     map_changes: "Changes of the cell map.",
     leases_expired: "Nodes that were suspected.",

@@ -121,6 +121,24 @@ fn a_ghost_beside_its_original_is_caught() {
     assert_caught(&["ghosts"], None, tweak);
 }
 
+#[test]
+fn an_event_that_stops_at_a_border_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::EventToOne);
+    assert_caught(&["events"], None, tweak);
+}
+
+#[test]
+fn an_event_that_misses_who_is_between_two_nodes_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::ForgetComers);
+    assert_caught(&["events"], None, tweak);
+}
+
+#[test]
+fn an_event_that_reaches_on_both_sides_of_a_handoff_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::ReachStrangers);
+    assert_caught(&["events"], None, tweak);
+}
+
 /// What a trade that is not atomic shows as.
 const TRADE: [&str; 3] = ["A3 actions once", "items conserved", "whole snapshots"];
 

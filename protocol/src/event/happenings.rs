@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Event, EventId};
+#[cfg(feature = "planted-bugs")]
+use crate::config::PlantedBug;
 use crate::id::EntityId;
 use crate::limits::{EVENT_KEPT_TICKS, EVENTS_KEPT_MAX};
 use crate::time::Tick;
@@ -26,13 +28,37 @@ pub struct Happenings {
     known: BTreeSet<EventId>,
     /// For those who came late.
     late: VecDeque<Reached>,
+    #[cfg(feature = "planted-bugs")]
+    bug: Option<PlantedBug>,
 }
 
 impl Happenings {
     /// Nothing happens.
     #[must_use]
     pub const fn new() -> Self {
-        Self { coming: BTreeMap::new(), past: VecDeque::new(), known: BTreeSet::new(), late: VecDeque::new() }
+        Self {
+            coming: BTreeMap::new(),
+            past: VecDeque::new(),
+            known: BTreeSet::new(),
+            late: VecDeque::new(),
+            #[cfg(feature = "planted-bugs")]
+            bug: None,
+        }
+    }
+
+    /// Builds a known bug in, if it is one of these.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) const fn plant(&mut self, bug: PlantedBug) {
+        self.bug = Some(bug);
+    }
+
+    /// Whether an entity that is this node's from `since` on was so in the event's tick.
+    pub(crate) fn reaches(&self, event: &Event, since: Tick) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(PlantedBug::ReachStrangers) {
+            return true;
+        }
+        since <= event.tick
     }
 
     /// Hears of an event. A double, or one past the bounds, is ignored.
@@ -63,6 +89,10 @@ impl Happenings {
 
     /// An entity came that is this node's from `since` on: what has happened since then reaches it now.
     pub fn came(&mut self, entity: EntityId, since: Tick) {
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(PlantedBug::ForgetComers) {
+            return;
+        }
         let missed = self.past.iter().filter(|event| event.tick >= since);
         self.late.extend(missed.map(|event| Reached { event: event.clone(), only: Some(entity) }));
     }

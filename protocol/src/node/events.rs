@@ -37,6 +37,9 @@ impl Node {
         };
         // Who stands a little past a border is still with its former owner.
         let reach_m = half_m + self.membership.interest_margin_m() + self.setup.config.hysteresis_m;
+        #[cfg(feature = "planted-bugs")]
+        let reach_m =
+            if self.setup.config.has_bug(crate::config::PlantedBug::EventToOne) { 0.0 } else { reach_m };
         for node in self.map.neighbours_within(&grid, by.node, centre, reach_m) {
             self.send(node, Lane::Action, Message::Event(EventMessage::Happens(event.clone())));
         }

@@ -44,7 +44,7 @@ impl Roster {
     /// touches only the ground. Ask after the tick's commands, before its step, until there is none.
     pub fn poll_event(&mut self, tick: Tick) -> Option<(Event, Vec<EntityId>)> {
         let Reached { event, only } = self.happenings.poll(tick)?;
-        let here = self.held.iter().filter(|(_, entry)| entry.since <= event.tick);
+        let here = self.held.iter().filter(|(_, entry)| self.happenings.reaches(&event, entry.since));
         let reached = here
             .filter(|(entity, entry)| {
                 only.is_none_or(|only| only == **entity) && event.area.contains(entry.position)

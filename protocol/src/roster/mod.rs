@@ -142,8 +142,9 @@ impl Roster {
 
     /// Builds a known bug in, if it is one of a roster's.
     #[cfg(feature = "planted-bugs")]
-    pub fn plant(&mut self, bug: crate::config::PlantedBug) {
+    pub const fn plant(&mut self, bug: crate::config::PlantedBug) {
         self.bug = Some(bug);
+        self.happenings.plant(bug);
     }
 
     #[cfg(feature = "planted-bugs")]

@@ -6,12 +6,13 @@ use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::id::{InputSeq, SessionId};
 use selvedge_protocol::snapshot::{Assembled, CapturedSnapshot, SnapshotView, SnapshotWriter};
 
-use super::Purse;
+use super::{Marks, Purse};
 use crate::trace::input_digest;
 
 const LEDGER: &str = "ledger";
 const INVENTORY: &str = "inventory";
 const PURSE: &str = "purse";
+const MARKS: &str = "marks";
 /// The schema that every node reads and writes.
 const SCHEMA: u32 = 1;
 
@@ -142,6 +143,7 @@ pub(crate) struct Body {
     pub(crate) kind: Kind,
     pub(crate) ledger: Ledger,
     pub(super) purse: Purse,
+    pub(super) marks: Marks,
     inventory: Vec<u8>,
     inventory_version: u64,
 }
@@ -150,8 +152,8 @@ impl Body {
     /// A new NPC.
     pub(crate) fn npc(motion: Motion) -> Self {
         let ledger = Ledger::default();
-        let purse = Purse::default();
-        Self { motion, kind: Kind::Npc, ledger, purse, inventory: contents(1), inventory_version: 1 }
+        let (purse, marks) = (Purse::default(), Marks::default());
+        Self { motion, kind: Kind::Npc, ledger, purse, marks, inventory: contents(1), inventory_version: 1 }
     }
 
     /// A player who enters, with what the character had when it last left.
@@ -186,7 +188,11 @@ impl Body {
             Some((version, bytes)) => Purse::decode(version, bytes)?,
             None => Purse::default(),
         };
-        Some(Self { motion: view.motion(), kind, ledger, purse, inventory, inventory_version })
+        let marks = match view.component(MARKS) {
+            Some((version, bytes)) => Marks::decode(version, bytes)?,
+            None => Marks::default(),
+        };
+        Some(Self { motion: view.motion(), kind, ledger, purse, marks, inventory, inventory_version })
     }
 
     /// What is wrong with a body that arrived: parts of it that don't belong together.
@@ -214,6 +220,9 @@ impl Body {
         writer.component(INVENTORY, self.inventory_version, &self.inventory);
         if self.purse.version > 0 {
             writer.component(PURSE, self.purse.version, &self.purse.encode());
+        }
+        if self.marks.version > 0 {
+            writer.component(MARKS, self.marks.version, &self.marks.encode());
         }
         writer.finish(InputSeq(self.ledger.last_seq)).ok()
     }

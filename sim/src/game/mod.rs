@@ -2,6 +2,7 @@
 
 mod body;
 mod callbacks;
+mod happen;
 mod ride;
 mod trade;
 
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvedge_protocol::cell_map::CellMap;
+use selvedge_protocol::event::EventId;
 use selvedge_protocol::ghost::Look;
 use selvedge_protocol::grid::{Grid, Motion, Position, Velocity};
 use selvedge_protocol::id::{EntityId, NodeId};
@@ -24,6 +26,7 @@ use crate::stats::Stats;
 
 pub use body::Ledger;
 pub(crate) use body::{Action, Body, Kind};
+use happen::Marks;
 pub(crate) use trade::Purse;
 
 /// What a tick needs to know.
@@ -38,6 +41,23 @@ pub(crate) struct TickFrame<'a> {
     pub(crate) stats: &'a mut Stats,
 }
 
+/// What the game saw of an event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Happening {
+    /// It takes effect, and in which tick it does was not yet run.
+    Effect { event: EventId, on_time: bool },
+    /// It reaches a body, which it may have reached before.
+    Reached { event: EventId, entity: EntityId, again: bool },
+}
+
+/// Where a game's chances come from. Apart, so that who trades or causes events moves as who doesn't.
+pub(crate) struct GameDice {
+    pub(crate) moves: Dice,
+    pub(crate) trades: Dice,
+    pub(crate) events: Dice,
+    pub(crate) rides: Dice,
+}
+
 /// The game of one node.
 pub(crate) struct Game {
     roster: Roster,
@@ -45,11 +65,11 @@ pub(crate) struct Game {
     interval: Duration,
     play: Play,
     dice: Dice,
-    /// Apart, so that who trades moves as who doesn't.
     trade_dice: Dice,
     ride_dice: Dice,
     /// Riders that the game has let off, until the core has taken that.
     got_off: BTreeSet<EntityId>,
+    event_dice: Dice,
     bodies: BTreeMap<EntityId, Body>,
     warm: BTreeMap<EntityId, Body>,
     /// Ghosts shown.
@@ -63,6 +83,7 @@ pub(crate) struct Game {
     reports: Vec<GameReport>,
     /// What the game was given that makes no sense.
     complaints: Vec<(EntityId, String)>,
+    happenings: Vec<Happening>,
 }
 
 impl Game {
@@ -73,16 +94,17 @@ impl Game {
         hysteresis_m: f64,
         play: Play,
         npcs_at_start: usize,
-        (dice, trade_dice, ride_dice): (Dice, Dice, Dice),
+        dice: GameDice,
     ) -> Self {
         Self {
             roster: Roster::new(me, grid, map, hysteresis_m),
             grid,
             interval,
             play,
-            dice,
-            trade_dice,
-            ride_dice,
+            dice: dice.moves,
+            trade_dice: dice.trades,
+            event_dice: dice.events,
+            ride_dice: dice.rides,
             got_off: BTreeSet::new(),
             bodies: BTreeMap::new(),
             warm: BTreeMap::new(),
@@ -93,6 +115,7 @@ impl Game {
             bookless: false,
             reports: Vec::new(),
             complaints: Vec::new(),
+            happenings: Vec::new(),
         }
     }
 
@@ -103,7 +126,7 @@ impl Game {
 
     /// Builds a known bug in, if it is one of a roster's.
     #[cfg(feature = "planted-bugs")]
-    pub(crate) fn plant(&mut self, bug: selvedge_protocol::config::PlantedBug) {
+    pub(crate) const fn plant(&mut self, bug: selvedge_protocol::config::PlantedBug) {
         self.roster.plant(bug);
     }
 
@@ -142,6 +165,11 @@ impl Game {
         core::mem::take(&mut self.complaints)
     }
 
+    /// What happened since the last call.
+    pub(crate) fn take_happenings(&mut self) -> Vec<Happening> {
+        core::mem::take(&mut self.happenings)
+    }
+
     /// Where the entity is.
     pub(crate) fn motion(&self, entity: EntityId) -> Option<Motion> {
         self.bodies.get(&entity).map(|body| body.motion)
@@ -152,11 +180,12 @@ impl Game {
         let TickFrame { tick, now, commands, stats } = frame;
         let passed = self.last_tick.map_or(1, |last| tick.0.saturating_sub(last.0));
         let seconds = self.interval.as_secs_f64() * f64::from(u32::try_from(passed).unwrap_or(1).min(5));
-        self.last_tick = Some(tick);
+        let former = self.last_tick.replace(tick);
         let due = self.roster.begin_tick(tick);
         for command in due.into_iter().chain(commands) {
             self.obey(command, tick, stats);
         }
+        self.happen(tick, former, stats);
         if !self.calm {
             self.births_and_deaths(tick, start);
             if self.play.trade > 0.0 {
@@ -164,6 +193,9 @@ impl Game {
             }
             if self.play.ride > 0.0 {
                 self.ride(now, stats);
+            }
+            if self.play.events > 0.0 {
+                self.cause(tick, stats);
             }
         }
         for entity in self.bodies.keys().copied().collect::<Vec<_>>() {

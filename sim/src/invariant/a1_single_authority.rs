@@ -74,6 +74,7 @@ impl Invariant for SingleAuthority {
                 | Fact::Action { .. }
                 | Fact::Attached { .. }
                 | Fact::Runs { .. }
+                | Fact::Event(_)
                 | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. }
                 | Fact::Inspected(_) => {}

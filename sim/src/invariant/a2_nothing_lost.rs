@@ -128,6 +128,7 @@ impl Invariant for NothingLost {
                 | Fact::Action { .. }
                 | Fact::Attached { .. }
                 | Fact::Runs { .. }
+                | Fact::Event(_)
                 | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }

@@ -85,6 +85,7 @@ impl Invariant for ExactlyOnce {
                 | Fact::Action { .. }
                 | Fact::Attached { .. }
                 | Fact::Runs { .. }
+                | Fact::Event(_)
                 | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }

@@ -52,6 +52,7 @@ impl Invariant for Convergence {
                 | Fact::Action { .. }
                 | Fact::Attached { .. }
                 | Fact::Runs { .. }
+                | Fact::Event(_)
                 | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. } => {}
             }

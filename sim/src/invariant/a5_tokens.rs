@@ -60,6 +60,7 @@ impl Invariant for Tokens {
                 | Fact::Action { .. }
                 | Fact::Attached { .. }
                 | Fact::Runs { .. }
+                | Fact::Event(_)
                 | Fact::GhostsShown { .. }
                 | Fact::GameComplained { .. }
                 | Fact::Inspected(_) => {}

@@ -57,6 +57,7 @@ impl Invariant for Ghosts {
                 Fact::Born { .. }
                 | Fact::Gone { .. }
                 | Fact::Published { .. }
+                | Fact::Event(_)
                 | Fact::PlayerBegan { .. }
                 | Fact::StoodStill { .. }
                 | Fact::Acted { .. }

@@ -63,6 +63,7 @@ impl Invariant for Groups {
                 | Fact::Admitted { .. }
                 | Fact::GameComplained { .. }
                 | Fact::GhostsShown { .. }
+                | Fact::Event(_)
                 | Fact::Inspected(_) => {}
             }
         }

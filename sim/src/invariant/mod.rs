@@ -6,6 +6,7 @@ mod a3_actions;
 mod a3_exactly_once;
 mod a4_convergence;
 mod a5_tokens;
+mod events;
 mod ghosts;
 mod groups;
 mod items_conserved;
@@ -29,6 +30,7 @@ pub use a3_actions::{ActionFact, ActionsOnce};
 pub use a3_exactly_once::ExactlyOnce;
 pub use a4_convergence::Convergence;
 pub use a5_tokens::Tokens;
+pub use events::{EventFact, Events};
 pub use ghosts::Ghosts;
 pub use groups::Groups;
 pub use items_conserved::ItemsConserved;
@@ -152,6 +154,8 @@ pub enum Fact {
         /// What it is attached to there.
         to: Option<EntityId>,
     },
+    /// Something about an event.
+    Event(EventFact),
     /// A node restored an entity from a copy.
     Restored {
         /// The entity.
@@ -418,5 +422,6 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant + Send>> {
         Box::new(WholeSnapshots),
         Box::new(Ghosts::default()),
         Box::new(Groups::default()),
+        Box::new(Events::default()),
     ]
 }

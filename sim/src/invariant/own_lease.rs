@@ -34,6 +34,7 @@ impl Invariant for OwnLease {
             | Fact::Action { .. }
             | Fact::Attached { .. }
             | Fact::Runs { .. }
+            | Fact::Event(_)
             | Fact::GhostsShown { .. }
             | Fact::GameComplained { .. }
             | Fact::Inspected(_) => None,

@@ -33,6 +33,7 @@ impl Invariant for WholeSnapshots {
             | Fact::Admitted { .. }
             | Fact::Attached { .. }
             | Fact::Runs { .. }
+            | Fact::Event(_)
             | Fact::GhostsShown { .. }
             | Fact::Inspected(_) => None,
         });

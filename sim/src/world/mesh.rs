@@ -72,7 +72,10 @@ impl World {
             Output::Send { to, lane, message, blob } => self.on_node_send(node, to, lane, &message, &blob),
             Output::Client { client, message } => self.on_node_says(node, client, &message),
             Output::CloseClient { client, reason } => self.on_node_closes(node, client, reason),
-            Output::Game(command) => self.tell_game(node, command),
+            Output::Game(command) => {
+                self.note_event_command(node, &command);
+                self.tell_game(node, command);
+            }
             Output::Registered(registration) => self.on_registered(node, registration),
             Output::MapChanged(map) => self.on_map_changed(node, map),
             Output::Shun { peer } => self.on_shun(node, peer),
@@ -87,6 +90,7 @@ impl World {
     fn on_node_send(&mut self, node: usize, to: Destination, lane: Lane, message: &Message, blob: &Bytes) {
         self.note_token(node, message);
         self.note_copies_sent(node, message, blob);
+        self.note_event_sent(node, to, message);
         let (to, link) = match to {
             Destination::Coordinator => (Process::Coordinator, Network::of_coordinator(node)),
             Destination::Node(id) => match self.nodes.iter().position(|host| host.id == id) {

@@ -11,6 +11,7 @@ mod clients;
 mod copies;
 mod crash;
 mod door;
+mod events;
 mod inspect;
 mod links;
 mod mesh;

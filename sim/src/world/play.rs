@@ -12,7 +12,7 @@ use selvedge_protocol::time::{Tick, Time};
 use super::World;
 use crate::dice::Dice;
 use crate::event::{Event, Stay};
-use crate::game::{Action, Game, Ledger, TickFrame};
+use crate::game::{Action, Game, GameDice, Ledger, TickFrame};
 use crate::hosts::PlayerHost;
 use crate::invariant::{ActionFact, Fact};
 
@@ -22,6 +22,8 @@ const LIFE_STREAMS: u64 = 1_000_000;
 const TRADE_STREAMS: u64 = 1 << 40;
 /// Between a game's stream of chance and that of who rides on what.
 const RIDE_STREAMS: u64 = 1 << 41;
+/// The same to that of the events that it causes.
+const EVENT_STREAMS: u64 = 1 << 42;
 /// Places that a game is given to put NPCs at.
 const PLACES: usize = 4;
 /// Ticks between two looks at what a game shows of others' entities.
@@ -49,11 +51,12 @@ impl World {
                 self.scenario.node.hysteresis_m,
                 self.scenario.play.clone(),
                 if host.life == 0 { self.scenario.npcs_per_node } else { 0 },
-                (
-                    Dice::new(self.scenario.seed, stream),
-                    Dice::new(self.scenario.seed, TRADE_STREAMS + stream),
-                    Dice::new(self.scenario.seed, RIDE_STREAMS + stream),
-                ),
+                GameDice {
+                    moves: Dice::new(self.scenario.seed, stream),
+                    trades: Dice::new(self.scenario.seed, TRADE_STREAMS + stream),
+                    events: Dice::new(self.scenario.seed, EVENT_STREAMS + stream),
+                    rides: Dice::new(self.scenario.seed, RIDE_STREAMS + stream),
+                },
             );
             #[cfg(feature = "planted-bugs")]
             if let Some(bug) = self.scenario.node.planted_bug {
@@ -103,6 +106,7 @@ impl World {
             let beside = own.filter(|&entity| host.machine.standing(entity).is_some()).collect();
             self.facts.push(Fact::GhostsShown { node, entities, beside });
         }
+        let happenings = game.take_happenings();
         for report in reports {
             let at = (now + host.dice.micros((0, 1_000))).max(host.last_report_at);
             host.last_report_at = at;
@@ -117,6 +121,7 @@ impl World {
         let current = host.mesh_time(now).map_or(tick, |mesh_time| Tick::at(mesh_time, interval));
         let next = Tick(tick.next().0.max(current.0) + left_out);
         self.schedule_tick(node, next);
+        self.note_happenings(node, happenings);
     }
 
     pub(super) fn on_report(&mut self, node: usize, report: GameReport) {
@@ -124,6 +129,7 @@ impl World {
             (GameReport::Attached { entity, to: None, .. }, Some(game)) => game.let_off(*entity),
             _ => false,
         };
+        let stood = self.stood(node, &report);
         let machine = &self.nodes[node].machine;
         let holds = |entity: EntityId, grant: AuthorityEpoch| {
             machine.standing(entity) == Some(Standing::Active(grant))
@@ -186,6 +192,7 @@ impl World {
             self.stats.entities_gone += gone as u64;
             self.count_actions(&taken);
             self.facts.append(&mut taken);
+            self.facts.extend(stood);
         }
         if let Some(entity) = born.filter(|entity| self.nodes[node].machine.standing(*entity).is_some()) {
             self.stats.entities_born += 1;
