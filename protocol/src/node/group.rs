@@ -22,11 +22,7 @@ impl Node {
             return;
         }
         let former = self.groups.leader(entity);
-        self.groups.detach(entity);
-        if let Some(to) = to {
-            // The game's side has refused what can't be.
-            let _ = self.groups.attach(entity, to);
-        }
+        self.come_attached(entity, to);
         self.arm(entity);
         if former != entity {
             self.arm(former);
@@ -47,7 +43,8 @@ impl Node {
         self.held.remove(&entity)
     }
 
-    /// An entity has come, attached to this by its snapshot. The game's side reads the same, and says so if it can't be.
+    /// An entity is attached to this: by the game's word, or it has come so by its snapshot. The game's side refuses what can't
+    /// be; it reads the same snapshot, and says so.
     pub(super) fn come_attached(&mut self, entity: EntityId, to: Option<EntityId>) {
         self.groups.detach(entity);
         if let Some(to) = to {

@@ -46,6 +46,12 @@ impl Roster {
         self.groups.attached_to(entity)
     }
 
+    /// Who decides where an entity goes: itself, if it is attached to nothing.
+    #[must_use]
+    pub fn leader(&self, entity: EntityId) -> EntityId {
+        self.groups.leader(entity)
+    }
+
     /// What is attached to an entity itself, in order of id.
     pub fn riders(&self, entity: EntityId) -> impl Iterator<Item = EntityId> + '_ {
         self.groups.riders(entity)

@@ -50,11 +50,9 @@ impl Game {
     pub(super) fn carry(&mut self) {
         let riders: Vec<EntityId> = self.roster.attachments().map(|(rider, _)| rider).collect();
         for rider in riders {
-            let mut leader = rider;
-            while let Some(to) = self.roster.attached_to(leader) {
-                leader = to;
-            }
-            let Some(motion) = self.bodies.get(&leader).map(|body| body.motion) else { continue };
+            let Some(motion) = self.bodies.get(&self.roster.leader(rider)).map(|body| body.motion) else {
+                continue;
+            };
             if let Some(body) = self.bodies.get_mut(&rider) {
                 body.motion = motion;
                 let Position { x, y, z } = motion.position;
@@ -70,11 +68,7 @@ impl Game {
 
     /// Who decides where an entity goes.
     pub(crate) fn leader(&self, entity: EntityId) -> EntityId {
-        let mut leader = entity;
-        while let Some(to) = self.roster.attached_to(leader) {
-            leader = to;
-        }
-        leader
+        self.roster.leader(entity)
     }
 
     /// Whether the game itself has let a rider off, since this was last asked.
