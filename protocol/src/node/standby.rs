@@ -214,8 +214,7 @@ impl Node {
             .collect();
         copies.extend(lasting.into_iter().map(|copy| (copy.entity, copy)));
         let settles = self.standby.settling.waiting().filter(|&id| self.is_settled_by(id, &copies)).collect();
-        let round = self.is_recovering().then(|| self.participant.round().number);
-        let ended = self.standby.settling.all_ended(round);
+        let ended = self.standby.settling.all_ended(self.participant.open_since());
         #[cfg(feature = "planted-bugs")]
         let ended =
             if self.setup.config.has_bug(crate::config::PlantedBug::ForgetEnds) { Vec::new() } else { ended };

@@ -46,6 +46,8 @@ pub enum Instruction {
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Participant {
     round: Round,
+    /// The newest round that this node knows to be closed.
+    closed: u32,
     fenced: FencedLives,
     dead: BTreeSet<Peer>,
     /// The answer of this round: built once, or parts of two different answers could mix.
@@ -110,6 +112,13 @@ impl Participant {
         }
     }
 
+    /// The first round that may be open here, as far as this node knows: a round that is begun again for the same dead, under
+    /// a higher number, leaves the one before it open. What was restored in it still has its older copies everywhere.
+    #[must_use]
+    pub fn open_since(&self) -> Option<u32> {
+        self.is_open().then(|| self.closed.saturating_add(1))
+    }
+
     /// The coordinator says that these lives are over, and asks what this node knows.
     pub fn on_fence(&mut self, round: Round, dead: &[Peer]) -> Fencing {
         if (round < self.round && !self.obeys_old_rounds()) || round == Round::default() {
@@ -125,7 +134,10 @@ impl Participant {
         }
         let dead: BTreeSet<Peer> = dead.iter().copied().collect();
         let fenced = dead.iter().copied().filter(|&life| self.fenced.fence(life)).collect();
-        let over = self.dead.difference(&dead).copied().collect();
+        let over: Vec<Peer> = self.dead.difference(&dead).copied().collect();
+        if !over.is_empty() {
+            self.closed = self.round.number;
+        }
         self.round = round;
         self.dead = dead;
         self.answer = Vec::new();
@@ -199,6 +211,7 @@ impl Participant {
             return Vec::new();
         }
         self.stage = Stage::Idle;
+        self.closed = round.number;
         core::mem::take(&mut self.dead).into_iter().collect()
     }
 
@@ -296,6 +309,23 @@ mod tests {
         assert_eq!(participant.on_verdict(round(1), 1, 2, vec![]), Instruction::Stale);
         participant.answer(&[], &[]);
         assert_eq!(participant.on_verdict(round(2), 0, 1, vec![]), Instruction::CarryOut(vec![]));
+    }
+
+    #[test]
+    fn a_round_begun_again_for_the_same_dead_leaves_the_one_before_it_open() {
+        let mut participant = asked(3);
+        assert_eq!(participant.open_since(), Some(1), "none is known to be closed");
+        participant.answer(&[], &[]);
+        participant.on_verdict(round(3), 0, 1, vec![]);
+        participant.carried();
+        participant.on_closed(round(3));
+        assert_eq!(participant.open_since(), None);
+        participant.on_fence(round(4), &[life(8)]);
+        assert_eq!(participant.open_since(), Some(4));
+        participant.on_fence(round(6), &[life(8), life(7)]);
+        assert_eq!(participant.open_since(), Some(4), "8 is dead and not recovered yet");
+        participant.on_fence(round(7), &[life(6)]);
+        assert_eq!(participant.open_since(), Some(7), "8 and 7 are recovered");
     }
 
     #[test]

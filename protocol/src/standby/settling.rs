@@ -90,11 +90,15 @@ impl Settling {
         }
     }
 
-    /// Everything that ended here and of which others may have older copies: sources of handoffs, and, as long as that
-    /// recovery `round` is open, who keeps what it was restored from.
-    pub fn all_ended(&mut self, round: Option<u32>) -> Vec<(EntityId, AuthorityEpoch)> {
+    /// Everything that ended here and of which others may have older copies: sources of handoffs, and, as long as the
+    /// round that it was restored in may be open, who keeps what it was restored from. `open_since` is the first round that
+    /// may be.
+    pub fn all_ended(&mut self, open_since: Option<u32>) -> Vec<(EntityId, AuthorityEpoch)> {
         let mut ended = core::mem::take(&mut self.ended);
-        ended.retain(|&entity, epoch| round == Some(epoch.generation) || self.lowest_owed(entity).is_some());
+        ended.retain(|&entity, epoch| {
+            let recovering = open_since.is_some_and(|first| epoch.generation >= first);
+            recovering || self.lowest_owed(entity).is_some()
+        });
         self.ended = ended;
         self.ended.iter().map(|(&entity, &epoch)| (entity, epoch)).collect()
     }
@@ -252,6 +256,7 @@ mod tests {
     fn the_end_of_what_was_restored_is_told_as_long_as_its_round_is_open() {
         let mut debts = Settling::empty();
         debts.ended(ENTITY, epoch(3, 1));
+        assert_eq!(debts.all_ended(Some(2)), [(ENTITY, epoch(3, 1))]);
         assert_eq!(debts.all_ended(Some(3)), [(ENTITY, epoch(3, 1))]);
         assert_eq!(debts.all_ended(Some(4)), []);
     }
