@@ -3,7 +3,6 @@
 use super::quantize::Facing;
 use super::state::State;
 use super::table::{GhostEvent, GhostTable};
-use super::track::Told;
 use super::wire::EntityClass;
 use crate::grid::Motion;
 use crate::id::EntityId;
@@ -102,8 +101,8 @@ impl GhostChange {
 impl GhostTable {
     /// The game may show the entity otherwise than it was told, or not at all: if it is a ghost, it appears anew.
     pub fn tell_again(&mut self, entity: EntityId) {
-        if let Some(track) = self.track_of_mut(entity) {
-            track.told = None;
+        if let Some(ghost) = self.ghost_of_mut(entity) {
+            ghost.track_mut().told = None;
         }
     }
 
@@ -112,7 +111,7 @@ impl GhostTable {
     ///
     /// Vanished ones come first. What was [adopted](Self::adopt) appears: whoever has the entity still takes that for a move.
     pub fn take_changes(&mut self, at: Time) -> Vec<GhostChange> {
-        let mut changes = Vec::new();
+        let mut changes = Vec::with_capacity(self.usual_changes());
         for event in self.take_events() {
             match event {
                 GhostEvent::Vanished { entity } => changes.push(GhostChange::Vanished { entity }),
@@ -121,28 +120,10 @@ impl GhostTable {
             }
         }
         let settings = *self.settings();
-        for track in self.tracks_mut() {
-            if track.rests() && !track.state_untold {
-                continue;
-            }
-            let told = track.told;
-            let now = track.tell_at(at, &settings);
-            let (entity, tick) = (track.entity, Tick(track.vouched));
-            let Told { motion, rotation, .. } = now;
-            if told.is_none() {
-                let look = Look { rotation, class: track.class, state: track.state.view().to_state() };
-                changes.push(GhostChange::Appeared { entity, motion, look, tick });
-            } else {
-                if told != Some(now) {
-                    changes.push(GhostChange::Moved { entity, motion, rotation, tick });
-                }
-                if track.state_untold {
-                    changes.push(GhostChange::Changed { entity, state: track.state.view().to_state() });
-                }
-            }
-            track.told = Some(now);
-            track.state_untold = false;
+        for ghost in self.ghosts_mut() {
+            ghost.take_changes(at, &settings, &mut changes);
         }
+        self.note_changes(changes.len());
         changes
     }
 }

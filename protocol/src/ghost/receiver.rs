@@ -41,12 +41,19 @@ struct Binding {
     class: EntityClass,
     /// Samples in earlier datagrams are of what had the net id before.
     since: u64,
-    vouched: u64,
     newest: (u64, Sample),
     /// By number modulo [`REMEMBERED`].
     samples: [Option<(u64, Sample)>; REMEMBERED as usize],
     state: Merged,
+}
+
+/// A net id. What every vouching section touches stands side by side with the other ids'.
+#[derive(Debug, Default)]
+struct Net {
+    vouched: u64,
+    /// The ghost that is shown by this link's word.
     track: Option<TrackKey>,
+    binding: Option<Box<Binding>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -63,8 +70,7 @@ struct Lane {
 pub struct GhostReceiver {
     link: u32,
     session: u32,
-    /// By net id.
-    bindings: Vec<Option<Box<Binding>>>,
+    nets: Vec<Net>,
     lanes: Vec<Lane>,
     window: Window,
     /// How far back the sender wants to know what has come.
@@ -84,7 +90,7 @@ impl GhostReceiver {
         Self {
             link,
             session,
-            bindings: Vec::new(),
+            nets: Vec::new(),
             lanes: Vec::new(),
             window: Window::new(),
             reach: 1,
@@ -148,8 +154,8 @@ impl GhostReceiver {
                 Record::Appear(appear) => self.on_appear(table, floors, &appear, now)?,
                 Record::Renew { net, epoch } => self.on_renew(table, net, epoch)?,
                 Record::Vanish { net, epoch, why } => {
-                    let binding = self.unbind(net).ok_or(UNKNOWN)?;
-                    if let Some(key) = binding.track {
+                    let unbound = self.unbind(net).ok_or(UNKNOWN)?;
+                    if let Some(key) = unbound.track {
                         table.untell(key, self.link, epoch, why, now);
                     }
                 }
@@ -165,13 +171,14 @@ impl GhostReceiver {
         let fresh = now.0.saturating_sub(table.settings().stale_ticks);
         let muted = core::mem::take(&mut self.muted);
         for net in muted {
-            let Some(binding) = self.bindings.get_mut(net as usize).and_then(Option::as_mut) else {
+            let Some(Net { vouched, track, binding: Some(binding) }) = self.nets.get_mut(net as usize) else {
                 continue;
             };
-            if binding.vouched > fresh || binding.newest.0 > fresh {
-                binding.tell(table, floors, self.link, false);
+            if *vouched > fresh || binding.newest.0 > fresh {
+                *track =
+                    binding.tell(table, floors, Vouched { link: self.link, tick: *vouched, fresh: false });
             }
-            if binding.track.is_none() {
+            if track.is_none() {
                 self.muted.insert(net);
             }
         }
@@ -226,13 +233,14 @@ impl GhostReceiver {
     fn take_sample(&mut self, table: &mut GhostTable, update: &Update<'_>, lane: u32, sample: &SampleIn<'_>) {
         let UpdateHead { seq, tick, origin_m, .. } = update.head;
         let net = lane * LANE_IDS + u32::from(sample.place);
-        let binding = self.bindings.get_mut(net as usize).and_then(Option::as_mut);
         let interval_s = table.settings().interval.as_secs_f64();
-        let taken = binding.filter(|binding| seq >= binding.since).and_then(|binding| {
+        let taken = self.nets.get_mut(net as usize).and_then(|net| {
+            let binding = net.binding.as_mut().filter(|binding| seq >= binding.since)?;
             let shown = binding.take(sample, tick, origin_m, interval_s)?;
-            Some((binding, shown))
+            net.vouched = net.vouched.max(tick);
+            Some((binding, &mut net.track, shown))
         });
-        let Some((binding, shown)) = taken else {
+        let Some((binding, track, shown)) = taken else {
             self.stats.skipped += 1;
             return;
         };
@@ -243,14 +251,13 @@ impl GhostReceiver {
         if let Some(changes) = sample.changes {
             binding.state.merge(changes, tick);
         }
-        let track = binding.track.filter(|&key| table.track_mut(key, self.link).is_some());
-        let Some(key) = track else {
-            binding.track = None;
+        let Some(key) = track.filter(|&key| table.told_by(key, self.link).is_some()) else {
+            *track = None;
             self.muted.insert(net);
             return;
         };
-        if let Some(track) = table.track_mut(key, self.link) {
-            track.add(tick, shown);
+        if let Some(ghost) = table.told_by(key, self.link) {
+            ghost.add(tick, shown);
         }
         if let Some(changes) = sample.changes {
             table.merge(key, self.link, changes, tick);
@@ -270,17 +277,18 @@ impl GhostReceiver {
         }
         let mut vouched = lane.sampled & !section.exceptions;
         while vouched != 0 {
-            let net = section.lane * LANE_IDS + vouched.trailing_zeros();
+            let number = section.lane * LANE_IDS + vouched.trailing_zeros();
             vouched &= vouched - 1;
-            let Some(binding) = self.bindings.get_mut(net as usize).and_then(Option::as_mut) else {
+            // One that isn't bound has had no sample.
+            let Some(net) = self.nets.get_mut(number as usize) else {
                 continue;
             };
-            binding.vouched = binding.vouched.max(tick);
-            match binding.track.and_then(|key| table.track_mut(key, self.link)) {
-                Some(track) => track.vouch(tick),
+            net.vouched = net.vouched.max(tick);
+            match net.track.and_then(|key| table.told_by(key, self.link)) {
+                Some(ghost) => ghost.vouch(tick),
                 None => {
-                    binding.track = None;
-                    self.muted.insert(net);
+                    net.track = None;
+                    self.muted.insert(number);
                 }
             }
         }
@@ -296,11 +304,11 @@ impl GhostReceiver {
         check_tick(appear.tick, now)?;
         let sample = appear.delta.onto(&Sample::default()).ok_or(GhostWireError::Range { what: "sample" })?;
         let place = appear.net as usize;
-        if self.bindings.get(place).is_some_and(Option::is_some) {
+        if self.nets.get(place).is_some_and(|net| net.binding.is_some()) {
             return Err(UNKNOWN.into());
         }
-        if self.bindings.len() <= place {
-            self.bindings.resize_with(place + 1, || None);
+        if self.nets.len() <= place {
+            self.nets.resize_with(place + 1, Net::default);
         }
         let lane = (appear.net / LANE_IDS) as usize;
         if self.lanes.len() <= lane {
@@ -311,20 +319,19 @@ impl GhostReceiver {
             epoch: appear.epoch,
             class: appear.class,
             since: appear.since,
-            vouched: appear.tick,
             newest: (appear.tick, sample),
             samples: [None; REMEMBERED as usize],
             state: Merged::default(),
-            track: None,
         });
         binding.samples[0] = Some((appear.tick, sample));
         binding.state.merge(appear.state, appear.tick);
-        binding.tell(table, floors, self.link, true);
-        if binding.track.is_none() {
+        let vouched = appear.tick;
+        let track = binding.tell(table, floors, Vouched { link: self.link, tick: vouched, fresh: true });
+        if track.is_none() {
             self.muted.insert(appear.net);
         }
-        if let Some(entry) = self.bindings.get_mut(place) {
-            *entry = Some(binding);
+        if let Some(net) = self.nets.get_mut(place) {
+            *net = Net { vouched, track, binding: Some(binding) };
         }
         Ok(())
     }
@@ -335,21 +342,25 @@ impl GhostReceiver {
         net: u32,
         epoch: AuthorityEpoch,
     ) -> Result<(), GhostError> {
-        let binding = self.bindings.get_mut(net as usize).and_then(Option::as_mut).ok_or(UNKNOWN)?;
+        let Some(Net { track, binding: Some(binding), .. }) = self.nets.get_mut(net as usize) else {
+            return Err(UNKNOWN.into());
+        };
         binding.epoch = binding.epoch.max(epoch);
-        if let Some(track) = binding.track.and_then(|key| table.track_mut(key, self.link)) {
+        if let Some(ghost) = track.and_then(|key| table.told_by(key, self.link)) {
+            let track = ghost.track_mut();
             track.epoch = track.epoch.max(epoch);
         }
         Ok(())
     }
 
-    fn unbind(&mut self, net: u32) -> Option<Box<Binding>> {
-        let binding = self.bindings.get_mut(net as usize)?.take()?;
+    fn unbind(&mut self, net: u32) -> Option<Net> {
+        let bound = self.nets.get_mut(net as usize).filter(|net| net.binding.is_some())?;
+        let unbound = core::mem::take(bound);
         self.muted.remove(&net);
         if let Some(lane) = self.lanes.get_mut((net / LANE_IDS) as usize) {
             lane.sampled &= !(1 << (net % LANE_IDS));
         }
-        Some(binding)
+        Some(unbound)
     }
 }
 
@@ -389,24 +400,32 @@ impl Binding {
         if self.newest.0 <= tick {
             self.newest = (tick, shown);
         }
-        self.vouched = self.vouched.max(tick);
         Some(shown)
     }
 
-    /// Tells the table of this entity, if nobody of a higher epoch does, and if it isn't held here.
-    fn tell(&mut self, table: &mut GhostTable, floors: &impl Floors, link: u32, fresh: bool) {
+    /// Tells the table of this entity, if nobody of a higher epoch does, and if it isn't held here. Returns the ghost that
+    /// is shown by that.
+    fn tell(&self, table: &mut GhostTable, floors: &impl Floors, vouched: Vouched) -> Option<TrackKey> {
         let (tick, sample) = self.newest;
         let telling = Telling {
-            link,
+            link: vouched.link,
             entity: self.entity,
             epoch: self.epoch,
             class: self.class,
             tick,
             sample,
-            vouched: self.vouched,
-            fresh,
+            vouched: vouched.tick,
+            fresh: vouched.fresh,
         };
         let allowed = floors.floor(self.entity).is_some_and(|floor| self.epoch >= floor);
-        self.track = if allowed { table.tell(&telling, &self.state) } else { None };
+        if allowed { table.tell(&telling, &self.state) } else { None }
     }
+}
+
+/// Which link vouches for an entity, as of which tick, and whether for the first time.
+#[derive(Clone, Copy, Debug)]
+struct Vouched {
+    link: u32,
+    tick: u64,
+    fresh: bool,
 }

@@ -10,7 +10,7 @@ use super::quantize::{Facing, Sample};
 use super::scene::Subject;
 use super::settings::TableSettings;
 use super::state::{Changes, Merged};
-use super::track::{Shown, Track};
+use super::track::{Ghost, Shown, Track};
 use super::wire::{EntityClass, VanishReason};
 use crate::authority::AuthorityTable;
 use crate::id::{AuthorityEpoch, EntityId};
@@ -87,11 +87,14 @@ pub(super) struct Telling {
 #[derive(Debug)]
 pub struct GhostTable {
     settings: TableSettings,
-    tracks: Vec<(u32, Option<Track>)>,
+    /// By place, with which of its lives it is.
+    ghosts: Vec<(u32, Option<Ghost>)>,
     free: Vec<u32>,
     by_entity: BTreeMap<EntityId, u32>,
     events: Vec<GhostEvent>,
     refused: u64,
+    /// How many changes the game was told of last.
+    changes: usize,
 }
 
 impl GhostTable {
@@ -100,11 +103,12 @@ impl GhostTable {
     pub const fn new(settings: TableSettings) -> Self {
         Self {
             settings,
-            tracks: Vec::new(),
+            ghosts: Vec::new(),
             free: Vec::new(),
             by_entity: BTreeMap::new(),
             events: Vec::new(),
             refused: 0,
+            changes: 0,
         }
     }
 
@@ -153,20 +157,20 @@ impl GhostTable {
     /// Every ghost as it is at a moment of mesh time, in order of id: for the moment that is shown, give
     /// [`display_time`](Self::display_time).
     pub fn shown_at(&self, at: Time) -> impl Iterator<Item = Shown<'_>> {
-        let tracks = self.by_entity.values().filter_map(|&place| self.tracks.get(place as usize)?.1.as_ref());
-        tracks.map(move |track| track.shown_at(at, &self.settings))
+        let ghosts = self.by_entity.values().filter_map(|&place| self.ghosts.get(place as usize)?.1.as_ref());
+        ghosts.map(move |ghost| ghost.shown_at(at, &self.settings))
     }
 
     /// One ghost as it is at a moment of mesh time.
     #[must_use]
     pub fn ghost_at(&self, entity: EntityId, at: Time) -> Option<Shown<'_>> {
-        Some(self.track_of(entity)?.shown_at(at, &self.settings))
+        Some(self.ghost_of(entity)?.shown_at(at, &self.settings))
     }
 
     /// Ticks since the newest one that the ghost's sender vouches for: DESIGN's `ghost_staleness`, in ticks.
     #[must_use]
     pub fn staleness_ticks(&self, entity: EntityId, now: Tick) -> Option<u64> {
-        Some(now.0.saturating_sub(self.track_of(entity)?.vouched))
+        Some(now.0.saturating_sub(self.ghost_of(entity)?.vouched))
     }
 
     /// How many ghosts are how stale, as [`staleness_ticks`](Self::staleness_ticks) has it; the last entry is of those that
@@ -174,8 +178,8 @@ impl GhostTable {
     #[must_use]
     pub fn staleness(&self, now: Tick) -> [u32; STALENESS_TICKS] {
         let mut counts = [0; STALENESS_TICKS];
-        for track in self.tracks.iter().filter_map(|(_, track)| track.as_ref()) {
-            let ticks = usize::try_from(now.0.saturating_sub(track.vouched)).unwrap_or(usize::MAX);
+        for ghost in self.ghosts() {
+            let ticks = usize::try_from(now.0.saturating_sub(ghost.vouched)).unwrap_or(usize::MAX);
             if let Some(count) = counts.get_mut(ticks.min(STALENESS_TICKS - 1)) {
                 *count += 1;
             }
@@ -186,17 +190,11 @@ impl GhostTable {
     /// Lets a tick pass: what nobody tells of any more vanishes.
     pub fn tick(&mut self, now: Tick) {
         let stale = self.settings.stale_ticks;
-        let is_over = |track: &Track| {
-            track.lingers_until.is_some_and(|until| until <= now.0)
-                || track.vouched.saturating_add(stale) <= now.0
+        let is_over = |ghost: &&Ghost| {
+            ghost.lingers_until.is_some_and(|until| until <= now.0)
+                || ghost.vouched.saturating_add(stale) <= now.0
         };
-        let over: Vec<EntityId> = self
-            .tracks
-            .iter()
-            .filter_map(|(_, track)| track.as_ref())
-            .filter(|t| is_over(t))
-            .map(|t| t.entity)
-            .collect();
+        let over: Vec<EntityId> = self.ghosts().filter(is_over).map(|ghost| ghost.track().entity).collect();
         for entity in over {
             self.vanish(entity);
         }
@@ -211,34 +209,32 @@ impl GhostTable {
     /// The entity was held here until `tick` and is another's at `epoch`: it goes on as a ghost from where it was, and the
     /// game hears of no appearing. Who holds it must tell of it within `linger_ticks`.
     pub fn adopt(&mut self, subject: &Subject, epoch: AuthorityEpoch, tick: Tick) {
-        if self.track_of(subject.entity).is_some_and(|track| track.epoch >= epoch) {
+        if self.ghost_of(subject.entity).is_some_and(|ghost| ghost.track().epoch >= epoch) {
             return;
         }
         let sample = Sample::of(&subject.motion, Facing::of(subject.rotation));
         self.remove(subject.entity);
         let mut track = Track::new(subject.entity, epoch, subject.class, tick.0, sample);
-        track.lingers_until = Some(tick.0.saturating_add(self.settings.linger_ticks));
         track.came_moving = false;
         track.state.set(&subject.state, tick.0);
-        self.insert(track);
+        let mut ghost = Ghost::new(track, tick.0);
+        ghost.lingers_until = Some(tick.0.saturating_add(self.settings.linger_ticks));
+        self.insert(ghost);
     }
 
     /// A link is gone: its ghosts linger, as another may tell of them.
     pub fn on_link_lost(&mut self, link: u32, now: Tick) {
         let until = now.0.saturating_add(self.settings.linger_ticks);
-        for track in self.tracks.iter_mut().filter_map(|(_, track)| track.as_mut()) {
-            if track.link == Some(link) {
-                track.link = None;
-                track.lingers_until = Some(until);
-            }
+        for ghost in self.ghosts_mut().filter(|ghost| ghost.link == Some(link)) {
+            ghost.link = None;
+            ghost.lingers_until = Some(until);
         }
     }
 
     /// A link's peer is fenced: whatever it tells of vanishes.
     pub fn on_link_fenced(&mut self, link: u32) {
-        let its = self.tracks.iter().filter_map(|(_, track)| track.as_ref());
-        let its: Vec<EntityId> =
-            its.filter(|track| track.link == Some(link)).map(|track| track.entity).collect();
+        let its = self.ghosts().filter(|ghost| ghost.link == Some(link));
+        let its: Vec<EntityId> = its.map(|ghost| ghost.track().entity).collect();
         for entity in its {
             self.vanish(entity);
         }
@@ -257,25 +253,29 @@ impl GhostTable {
         let &Telling { link, entity, epoch, class, tick, sample, vouched, fresh } = telling;
         let Some(&place) = self.by_entity.get(&entity) else {
             let mut track = Track::new(entity, epoch, class, tick, sample);
-            (track.link, track.state) = (Some(link), state.clone());
-            track.vouch(vouched);
-            let key = self.insert(track)?;
+            track.state = state.clone();
+            let mut ghost = Ghost::new(track, tick.max(vouched));
+            ghost.link = Some(link);
+            let key = self.insert(ghost)?;
             self.events.push(GhostEvent::Appeared { entity });
             return Some(key);
         };
-        let (life, track) = self.tracks.get_mut(place as usize)?;
-        let track = track.as_mut()?;
-        let anothers = track.link.is_some_and(|teller| teller != link);
-        if epoch < track.epoch || (epoch == track.epoch && anothers && !fresh) {
+        let (life, ghost) = self.ghosts.get_mut(place as usize)?;
+        let ghost = ghost.as_mut()?;
+        let anothers = ghost.link.is_some_and(|teller| teller != link);
+        let known = ghost.track().epoch;
+        if epoch < known || (epoch == known && anothers && !fresh) {
             return None;
         }
-        if epoch > track.epoch {
-            track.forget_from(tick);
+        if epoch > known {
+            ghost.track_mut().forget_from(tick);
         }
-        (track.link, track.epoch, track.class) = (Some(link), epoch, class);
-        track.lingers_until = None;
-        track.add(tick, sample);
-        track.vouch(vouched);
+        ghost.link = Some(link);
+        ghost.lingers_until = None;
+        ghost.add(tick, sample);
+        ghost.vouch(vouched);
+        let track = ghost.track_mut();
+        (track.epoch, track.class) = (epoch, class);
         if track.state.view() != state.view() {
             track.state_untold = true;
             self.events.push(GhostEvent::Changed { entity });
@@ -294,28 +294,28 @@ impl GhostTable {
         now: Tick,
     ) {
         let until = now.0.saturating_add(self.settings.linger_ticks);
-        let Some(track) = self.track_mut(key, link).filter(|track| epoch >= track.epoch) else {
+        let Some(ghost) = self.told_by(key, link).filter(|ghost| epoch >= ghost.track().epoch) else {
             return;
         };
-        let entity = track.entity;
+        let entity = ghost.track().entity;
         match why {
             VanishReason::HandedOver => {
-                track.link = None;
-                track.lingers_until = Some(until);
+                ghost.link = None;
+                ghost.lingers_until = Some(until);
             }
             VanishReason::OutOfSight | VanishReason::Ended => self.vanish(entity),
         }
     }
 
-    /// The track, while that link tells of it.
-    pub(super) fn track_mut(&mut self, key: TrackKey, link: u32) -> Option<&mut Track> {
-        let (life, track) = self.tracks.get_mut(key.place as usize)?;
-        track.as_mut().filter(|track| *life == key.life && track.link == Some(link))
+    /// The ghost, while that link tells of it.
+    pub(super) fn told_by(&mut self, key: TrackKey, link: u32) -> Option<&mut Ghost> {
+        let (life, ghost) = self.ghosts.get_mut(key.place as usize)?;
+        ghost.as_mut().filter(|ghost| *life == key.life && ghost.link == Some(link))
     }
 
     /// A link tells of a change of state.
     pub(super) fn merge(&mut self, key: TrackKey, link: u32, changes: Changes<'_>, tick: u64) {
-        let Some(track) = self.track_mut(key, link) else {
+        let Some(track) = self.told_by(key, link).map(Ghost::track_mut) else {
             return;
         };
         let entity = track.entity;
@@ -325,14 +325,27 @@ impl GhostTable {
         }
     }
 
-    pub(super) fn tracks_mut(&mut self) -> impl Iterator<Item = &mut Track> {
-        self.tracks.iter_mut().filter_map(|(_, track)| track.as_mut())
+    fn ghosts(&self) -> impl Iterator<Item = &Ghost> {
+        self.ghosts.iter().filter_map(|(_, ghost)| ghost.as_ref())
+    }
+
+    pub(super) fn ghosts_mut(&mut self) -> impl Iterator<Item = &mut Ghost> {
+        self.ghosts.iter_mut().filter_map(|(_, ghost)| ghost.as_mut())
+    }
+
+    /// About how many changes there will be: a quarter more than last time.
+    pub(super) const fn usual_changes(&self) -> usize {
+        self.changes + self.changes / 4
+    }
+
+    pub(super) const fn note_changes(&mut self, changes: usize) {
+        self.changes = changes;
     }
 
     /// Which link tells of an entity; none while it is between two authorities.
     #[must_use]
     pub fn teller(&self, entity: EntityId) -> Option<u32> {
-        self.track_of(entity)?.link
+        self.ghost_of(entity)?.link
     }
 
     /// Whether there is a ghost of the entity.
@@ -341,17 +354,17 @@ impl GhostTable {
         self.by_entity.contains_key(&entity)
     }
 
-    fn track_of(&self, entity: EntityId) -> Option<&Track> {
+    fn ghost_of(&self, entity: EntityId) -> Option<&Ghost> {
         let &place = self.by_entity.get(&entity)?;
-        self.tracks.get(place as usize)?.1.as_ref()
+        self.ghosts.get(place as usize)?.1.as_ref()
     }
 
-    pub(super) fn track_of_mut(&mut self, entity: EntityId) -> Option<&mut Track> {
+    pub(super) fn ghost_of_mut(&mut self, entity: EntityId) -> Option<&mut Ghost> {
         let &place = self.by_entity.get(&entity)?;
-        self.tracks.get_mut(place as usize)?.1.as_mut()
+        self.ghosts.get_mut(place as usize)?.1.as_mut()
     }
 
-    fn insert(&mut self, track: Track) -> Option<TrackKey> {
+    fn insert(&mut self, ghost: Ghost) -> Option<TrackKey> {
         if self.by_entity.len() >= GHOSTS_MAX {
             self.refused += 1;
             return None;
@@ -359,22 +372,22 @@ impl GhostTable {
         let place = match self.free.pop() {
             Some(place) => place,
             None => {
-                let place = u32::try_from(self.tracks.len()).ok()?;
-                self.tracks.push((0, None));
+                let place = u32::try_from(self.ghosts.len()).ok()?;
+                self.ghosts.push((0, None));
                 place
             }
         };
-        self.by_entity.insert(track.entity, place);
-        let (life, entry) = self.tracks.get_mut(place as usize)?;
+        self.by_entity.insert(ghost.track().entity, place);
+        let (life, entry) = self.ghosts.get_mut(place as usize)?;
         *life = life.wrapping_add(1);
-        *entry = Some(track);
+        *entry = Some(ghost);
         Some(TrackKey { place, life: *life })
     }
 
-    fn remove(&mut self, entity: EntityId) -> Option<Track> {
+    fn remove(&mut self, entity: EntityId) -> Option<Ghost> {
         let place = self.by_entity.remove(&entity)?;
         self.free.push(place);
-        self.tracks.get_mut(place as usize)?.1.take()
+        self.ghosts.get_mut(place as usize)?.1.take()
     }
 
     fn vanish(&mut self, entity: EntityId) {

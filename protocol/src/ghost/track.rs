@@ -5,6 +5,7 @@
 //! far as the sender vouches and a little further; then it stands still. Who has just come into sight was on their way
 //! before: until the moment that is shown reaches their first sample, they are shown on the way to it.
 
+use super::change::{GhostChange, Look};
 use super::motion::{Prediction, predict};
 use super::quantize::{Facing, Sample};
 use super::settings::TableSettings;
@@ -41,22 +42,77 @@ pub struct Shown<'a> {
 /// What a game was told of a ghost's place.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Told {
-    pub(super) motion: Motion,
+    motion: Motion,
     facing: Facing,
     /// As a quaternion.
-    pub(super) rotation: [f32; 4],
+    rotation: [f32; 4],
 }
 
+/// A ghost: what every tick looks at stands side by side with the other ghosts', and the rest, touched where something has
+/// come of it, behind a pointer.
+#[derive(Debug)]
+pub(super) struct Ghost {
+    /// Which link tells of it; none while it is between two authorities.
+    pub(super) link: Option<u32>,
+    /// The newest tick that its sender vouches for.
+    pub(super) vouched: u64,
+    /// Vanishes at this tick unless somebody tells of it.
+    pub(super) lingers_until: Option<u64>,
+    /// The game knows all of it until something comes.
+    quiet: bool,
+    track: Box<Track>,
+}
+
+impl Ghost {
+    pub(super) fn new(track: Track, vouched: u64) -> Self {
+        Self { link: None, vouched, lingers_until: None, quiet: false, track: Box::new(track) }
+    }
+
+    pub(super) fn track(&self) -> &Track {
+        &self.track
+    }
+
+    /// To change it. What its game has to hear of that is found out at the next tick.
+    pub(super) fn track_mut(&mut self) -> &mut Track {
+        self.quiet = false;
+        &mut self.track
+    }
+
+    pub(super) fn vouch(&mut self, tick: u64) {
+        self.vouched = self.vouched.max(tick);
+    }
+
+    /// Takes a sample, in its place by tick.
+    pub(super) fn add(&mut self, tick: u64, sample: Sample) {
+        self.vouch(tick);
+        self.track_mut().add(tick, sample);
+    }
+
+    pub(super) fn shown_at(&self, at: Time, settings: &TableSettings) -> Shown<'_> {
+        self.track.shown_at(at, self.vouched, settings)
+    }
+
+    /// What its game must hear to have it as it is at a moment; moments must not go back.
+    pub(super) fn take_changes(
+        &mut self,
+        at: Time,
+        settings: &TableSettings,
+        changes: &mut Vec<GhostChange>,
+    ) {
+        if self.quiet {
+            return;
+        }
+        self.track.take_changes(at, self.vouched, settings, changes);
+        self.quiet = self.track.rests;
+    }
+}
+
+/// What was told of one ghost.
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) entity: EntityId,
     pub(super) epoch: AuthorityEpoch,
     pub(super) class: EntityClass,
-    /// Which link tells of it; none while it is between two authorities.
-    pub(super) link: Option<u32>,
-    pub(super) vouched: u64,
-    /// Vanishes at this tick unless somebody tells of it.
-    pub(super) lingers_until: Option<u64>,
     pub(super) state: Merged,
     /// Where its game was last told that it is; none before it was told at all.
     pub(super) told: Option<Told>,
@@ -83,9 +139,6 @@ impl Track {
             entity,
             epoch,
             class,
-            link: None,
-            vouched: tick,
-            lingers_until: None,
             state: Merged::default(),
             told: None,
             rests: false,
@@ -96,13 +149,7 @@ impl Track {
         }
     }
 
-    pub(super) fn vouch(&mut self, tick: u64) {
-        self.vouched = self.vouched.max(tick);
-    }
-
-    /// Takes a sample, in its place by tick.
-    pub(super) fn add(&mut self, tick: u64, sample: Sample) {
-        self.vouch(tick);
+    fn add(&mut self, tick: u64, sample: Sample) {
         self.rests = false;
         let mut place = self.len;
         while place > 0 && self.samples[place - 1].0 >= tick {
@@ -130,14 +177,35 @@ impl Track {
         self.rests = false;
     }
 
-    /// Whether there is nothing to tell of its place: what was told is true until another sample comes.
-    pub(super) const fn rests(&self) -> bool {
-        self.rests && self.told.is_some()
+    fn take_changes(
+        &mut self,
+        at: Time,
+        vouched: u64,
+        settings: &TableSettings,
+        changes: &mut Vec<GhostChange>,
+    ) {
+        let told = self.told;
+        let now = self.tell_at(at, vouched, settings);
+        let (entity, tick) = (self.entity, Tick(vouched));
+        let Told { motion, rotation, .. } = now;
+        if told.is_none() {
+            let look = Look { rotation, class: self.class, state: self.state.view().to_state() };
+            changes.push(GhostChange::Appeared { entity, motion, look, tick });
+        } else {
+            if told != Some(now) {
+                changes.push(GhostChange::Moved { entity, motion, rotation, tick });
+            }
+            if self.state_untold {
+                changes.push(GhostChange::Changed { entity, state: self.state.view().to_state() });
+            }
+        }
+        self.told = Some(now);
+        self.state_untold = false;
     }
 
-    /// Where the game is to take it to be from now on. Moments must not go back.
-    pub(super) fn tell_at(&mut self, at: Time, settings: &TableSettings) -> Told {
-        let Prediction { position, velocity, facing } = self.at(at, settings);
+    /// Where the game is to take it to be from now on.
+    fn tell_at(&mut self, at: Time, vouched: u64, settings: &TableSettings) -> Told {
+        let Prediction { position, velocity, facing } = self.at(at, vouched, settings);
         let motion = Motion { position: Position::from_array(position), velocity: narrow(velocity) };
         let rotation = match &self.told {
             Some(told) if told.facing == facing => told.rotation,
@@ -148,8 +216,8 @@ impl Track {
         Told { motion, facing, rotation }
     }
 
-    pub(super) fn shown_at(&self, at: Time, settings: &TableSettings) -> Shown<'_> {
-        let Prediction { position, velocity, facing } = self.at(at, settings);
+    fn shown_at(&self, at: Time, vouched: u64, settings: &TableSettings) -> Shown<'_> {
+        let Prediction { position, velocity, facing } = self.at(at, vouched, settings);
         Shown {
             entity: self.entity,
             epoch: self.epoch,
@@ -157,14 +225,14 @@ impl Track {
             motion: Motion { position: Position::from_array(position), velocity: narrow(velocity) },
             rotation: facing.rotation(),
             state: self.state.view(),
-            vouched: Tick(self.vouched),
+            vouched: Tick(vouched),
         }
     }
 
-    fn at(&self, at: Time, settings: &TableSettings) -> Prediction {
+    fn at(&self, at: Time, vouched: u64, settings: &TableSettings) -> Prediction {
         let interval_us = Tick(1).start(settings.interval).as_micros();
         let start_us = |tick: u64| tick.saturating_mul(interval_us);
-        let limit_us = start_us(self.vouched.saturating_add(settings.foresight_ticks));
+        let limit_us = start_us(vouched.saturating_add(settings.foresight_ticks));
         let at_us = at.as_micros().min(limit_us);
         let samples = &self.samples[..self.len];
         // It is among the newest.
@@ -233,45 +301,46 @@ mod tests {
         Sample::of(&motion, crate::ghost::quantize::Facing::default())
     }
 
-    fn track(samples: &[(u64, Sample)]) -> Track {
+    fn ghost(samples: &[(u64, Sample)]) -> Ghost {
         let (tick, first) = samples[0];
-        let mut track =
+        let track =
             Track::new(EntityId::from_u128(1), AuthorityEpoch::FIRST, EntityClass::default(), tick, first);
-        samples.iter().for_each(|&(tick, sample)| track.add(tick, sample));
-        track
+        let mut ghost = Ghost::new(track, tick);
+        samples.iter().for_each(|&(tick, sample)| ghost.add(tick, sample));
+        ghost
     }
 
-    fn x_at(track: &Track, millis: u64) -> f64 {
-        track.shown_at(Time::from_micros(millis * 1_000), &SETTINGS).motion.position.x
+    fn x_at(ghost: &Ghost, millis: u64) -> f64 {
+        ghost.shown_at(Time::from_micros(millis * 1_000), &SETTINGS).motion.position.x
     }
 
     #[test]
     fn between_samples_the_first_one_holds_until_a_tick_before_the_second() {
-        let track = track(&[(10, sample(0.0, 10.0)), (14, sample(6.0, 0.0))]);
-        assert!((x_at(&track, 1_300) - 3.0).abs() < 1e-9);
+        let ghost = ghost(&[(10, sample(0.0, 10.0)), (14, sample(6.0, 0.0))]);
+        assert!((x_at(&ghost, 1_300) - 3.0).abs() < 1e-9);
         // Half a tick before the second: half of the 2 m that it is ahead.
-        assert!((x_at(&track, 1_350) - (3.5 + 1.0)).abs() < 1e-9);
-        assert!((x_at(&track, 1_400) - 6.0).abs() < 1e-9);
-        assert!((x_at(&track, 1_900) - 6.0).abs() < 1e-9);
+        assert!((x_at(&ghost, 1_350) - (3.5 + 1.0)).abs() < 1e-9);
+        assert!((x_at(&ghost, 1_400) - 6.0).abs() < 1e-9);
+        assert!((x_at(&ghost, 1_900) - 6.0).abs() < 1e-9);
     }
 
     #[test]
     fn who_has_just_come_is_shown_on_the_way_to_where_they_were_first_seen() {
-        let mut track = track(&[(10, sample(0.0, 10.0))]);
-        assert!((x_at(&track, 900) + 1.0).abs() < 1e-9);
-        assert!((x_at(&track, 800) + 2.0).abs() < 1e-9);
-        assert!((x_at(&track, 100) + 3.0).abs() < 1e-9, "no further than ghosts lag behind, and a tick");
+        let mut ghost = ghost(&[(10, sample(0.0, 10.0))]);
+        assert!((x_at(&ghost, 900) + 1.0).abs() < 1e-9);
+        assert!((x_at(&ghost, 800) + 2.0).abs() < 1e-9);
+        assert!((x_at(&ghost, 100) + 3.0).abs() < 1e-9, "no further than ghosts lag behind, and a tick");
         // What was this node's own until then stood before everybody's eyes.
-        track.came_moving = false;
-        assert_eq!(x_at(&track, 900), 0.0);
+        ghost.track_mut().came_moving = false;
+        assert_eq!(x_at(&ghost, 900), 0.0);
     }
 
     #[test]
     fn nothing_is_foreseen_far_beyond_what_is_vouched_for() {
-        let mut track = track(&[(10, sample(0.0, 10.0))]);
-        assert!((x_at(&track, 9_000) - 5.0).abs() < 1e-9);
-        track.vouch(40);
-        assert!((x_at(&track, 9_000) - 35.0).abs() < 1e-9);
+        let mut ghost = ghost(&[(10, sample(0.0, 10.0))]);
+        assert!((x_at(&ghost, 9_000) - 5.0).abs() < 1e-9);
+        ghost.vouch(40);
+        assert!((x_at(&ghost, 9_000) - 35.0).abs() < 1e-9);
     }
 
     #[test]
@@ -279,7 +348,8 @@ mod tests {
         let mut ticks: Vec<u64> = (0..12).map(|n| n * 7 % 12).collect();
         ticks.push(3);
         let samples: Vec<_> = ticks.iter().map(|&tick| (tick, sample(tick as f64, 0.0))).collect();
-        let track = track(&samples);
+        let ghost = ghost(&samples);
+        let track = ghost.track();
         assert_eq!(track.len, SAMPLES);
         assert!(track.samples.is_sorted_by_key(|(tick, _)| *tick), "{:?}", track.samples);
         assert_eq!(track.samples[SAMPLES - 1].0, 11);
@@ -287,8 +357,29 @@ mod tests {
 
     #[test]
     fn a_teleport_is_not_drawn_out() {
-        let track = track(&[(10, sample(0.0, 0.0)), (11, sample(500.0, 0.0))]);
-        assert_eq!(x_at(&track, 1_090), 0.0);
-        assert_eq!(x_at(&track, 1_100), 500.0);
+        let ghost = ghost(&[(10, sample(0.0, 0.0)), (11, sample(500.0, 0.0))]);
+        assert_eq!(x_at(&ghost, 1_090), 0.0);
+        assert_eq!(x_at(&ghost, 1_100), 500.0);
+    }
+
+    #[test]
+    fn the_game_hears_no_more_of_what_rests_until_something_comes() {
+        let at = |tick: u64| Time::from_micros(tick * 100_000);
+        let hear = |ghost: &mut Ghost, tick| {
+            let mut changes = Vec::new();
+            ghost.take_changes(at(tick), &SETTINGS, &mut changes);
+            changes
+        };
+        let mut ghost = ghost(&[(10, sample(0.0, 0.0))]);
+        assert!(matches!(hear(&mut ghost, 10)[..], [GhostChange::Appeared { .. }]));
+        assert_eq!(hear(&mut ghost, 11), []);
+        ghost.vouch(12);
+        assert!(ghost.quiet, "that it still stands there is no news");
+        ghost.add(13, sample(1.0, 0.0));
+        assert!(matches!(hear(&mut ghost, 13)[..], [GhostChange::Moved { .. }]));
+        ghost.track_mut().state_untold = true;
+        assert!(matches!(hear(&mut ghost, 14)[..], [GhostChange::Changed { .. }]));
+        ghost.track_mut().told = None;
+        assert!(matches!(hear(&mut ghost, 15)[..], [GhostChange::Appeared { .. }]));
     }
 }
