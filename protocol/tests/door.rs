@@ -2,9 +2,14 @@
 
 mod common;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
 use selvedge_protocol::coordinator::{CoordinatorEvent, CoordinatorInput, Record};
 use selvedge_protocol::handoff::client::{ClientEvent, ConnectionId};
 use selvedge_protocol::id::{AuthorityEpoch, NodeId, Term};
+use selvedge_protocol::node::{Input, Sender};
 use selvedge_protocol::wire::{AuthorityChange, AuthorityEvent, LeaseMessage, Message, StandbyMessage};
 
 use common::{Mesh, node_id};
@@ -41,11 +46,12 @@ fn whoever_waits_at_the_door_is_led_to_the_node_that_restored_their_entity() {
         tick: mesh.tick,
         event: AuthorityEvent::Thawed,
     };
+    let incarnation = mesh.hosts[keeper].node.me().expect("it is registered").incarnation;
     let input = CoordinatorInput::Message {
         from: node_id(keeper),
-        incarnation: mesh.hosts[keeper].node.me().map(|me| me.incarnation),
-        message: Message::AuthorityChanged { term: Term(1), changes: vec![change] },
-        blob: bytes::Bytes::new(),
+        incarnation: Some(incarnation),
+        message: Message::AuthorityChanged { term: Term(1), incarnation, changes: vec![change] },
+        blob: Bytes::new(),
     };
     mesh.coordinator.handle(input, mesh.now);
     mesh.run(8);
@@ -169,4 +175,41 @@ fn so_it_is_if_a_former_coordinator_alone_knew_who_held_it() {
     while !again(&mut mesh) {
         assert!(mesh.tick.0 < deadline, "the door waits for it for ever: {:?}", mesh.players[0].events);
     }
+}
+
+#[test]
+fn so_it_is_if_the_word_of_it_comes_when_its_node_has_begun_another_life() {
+    let mut mesh = Mesh::row(2);
+    mesh.run(2);
+    let late: Rc<RefCell<Vec<Message>>> = Rc::default();
+    let held_back = Rc::clone(&late);
+    mesh.filter = Box::new(move |_, _, message| {
+        let reported = matches!(message, Message::AuthorityChanged { .. });
+        if reported {
+            held_back.borrow_mut().push(message.clone());
+        }
+        reported || matches!(message, Message::Standby(StandbyMessage::Part { .. }))
+    });
+    mesh.enter("ada");
+    mesh.run(10);
+    let entity = mesh.the_player_entity();
+    let holder = mesh.simulating(entity)[0];
+    let former = mesh.hosts[holder].node.me().expect("it is registered");
+
+    let over = LeaseMessage::Fenced { term: Term(1), incarnation: former.incarnation };
+    let (from, message, blob) = (Sender::Coordinator, Message::Lease(over), Bytes::new());
+    mesh.hosts[holder].node.handle(Input::Message { from, message, blob }, mesh.now);
+    mesh.settle();
+    assert!(mesh.hosts[holder].node.me().is_some_and(|me| me.incarnation > former.incarnation));
+    mesh.filter = Box::new(|_, _, _| false);
+    assert!(!late.borrow().is_empty());
+    for message in late.take() {
+        let (from, incarnation, blob) = (former.node, Some(former.incarnation), Bytes::new());
+        mesh.coordinator.handle(CoordinatorInput::Message { from, incarnation, message, blob }, mesh.now);
+    }
+    mesh.run(MISSED);
+    assert_eq!(mesh.coordinator.status(mesh.now).entities, 0, "the later life never had it");
+    assert_eq!(sessions_of(&mesh, entity), 0);
+    let refused = |event: &ClientEvent| matches!(event, ClientEvent::Refused { retry: false, .. });
+    assert!(mesh.players[0].events.iter().any(refused), "{:?}", mesh.players[0].events);
 }

@@ -254,7 +254,8 @@ fn a_coordinator_of_a_lower_term_than_the_node_has_seen_acknowledges_nothing() {
         event: AuthorityEvent::Spawned,
     };
     for (term, acknowledged) in [(Term(2), 0), (Term(1), 1)] {
-        let message = Message::AuthorityChanged { term, changes: vec![change] };
+        let incarnation = mesh.hosts[0].node.me().unwrap().incarnation;
+        let message = Message::AuthorityChanged { term, incarnation, changes: vec![change] };
         let from = node_id(0);
         let input = CoordinatorInput::Message { from, incarnation: None, message, blob: Bytes::new() };
         mesh.coordinator.handle(input, mesh.now);

@@ -145,7 +145,7 @@ async fn why_an_entity_is_where_it_is_is_asked_of_the_node_that_holds_it() {
 
     let event = AuthorityEvent::Spawned;
     let change = AuthorityChange { entity, session: None, epoch, cell: None, tick: Tick(1), event };
-    node.send(&Message::AuthorityChanged { term, changes: vec![change] }, Bytes::new());
+    node.send(&Message::AuthorityChanged { term, incarnation, changes: vec![change] }, Bytes::new());
     node.receive("the acknowledgement", |message, _| {
         matches!(message, Message::AuthorityAck { .. }).then_some(())
     })
@@ -190,7 +190,7 @@ async fn a_player_enters_leaves_and_their_character_is_kept() {
     let world = World::new();
     let store = Arc::new(MemoryStore::default());
     let coordinator = world.coordinator(Arc::new(AnyName), store.clone()).await;
-    let (mut node, _) = registered(&world, &coordinator).await;
+    let (mut node, incarnation) = registered(&world, &coordinator).await;
     let mut player = world.players(&coordinator).enter("ada", *b"");
 
     let (term, request, session, entity) = node
@@ -226,7 +226,7 @@ async fn a_player_enters_leaves_and_their_character_is_kept() {
     let change = |event| {
         let change =
             AuthorityChange { entity, session: Some(session), epoch, cell: None, tick: Tick(1), event };
-        Message::AuthorityChanged { term, changes: vec![change] }
+        Message::AuthorityChanged { term, incarnation, changes: vec![change] }
     };
     node.send(&change(AuthorityEvent::Spawned), Bytes::new());
     let writer = SnapshotWriter::new(entity, Some(session), &ComponentVersions::default());

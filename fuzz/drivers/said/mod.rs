@@ -141,9 +141,9 @@ fn to_the_coordinator(kind: u8, tape: &mut Tape<'_>, named: &Named) -> Option<Sa
             (message, Bytes::new())
         }
         11 => {
-            let term = Term(tape.number()?);
+            let (term, incarnation) = (Term(tape.number()?), Incarnation(tape.number()?));
             let changes = tape.list(16, |tape| change(tape, named))?;
-            (Message::AuthorityChanged { term, changes }, Bytes::new())
+            (Message::AuthorityChanged { term, incarnation, changes }, Bytes::new())
         }
         12 => {
             let request = named.request(tape)?;

@@ -196,7 +196,7 @@ impl Coordinator {
 
     pub(super) fn on_authority_changed(
         &mut self,
-        from: NodeId,
+        by: Peer,
         term: Term,
         changes: &[AuthorityChange],
         now: Time,
@@ -206,20 +206,22 @@ impl Coordinator {
             // predecessor: then it says again what is still true once it knows better.
             return;
         }
-        let Some(peer) = self.nodes.get(&from).map(super::nodes::NodeRecord::peer) else {
+        if self.peer(by.node) != Some(by) {
+            // Late word of a former life. What that one held went on elsewhere or is lost, by the round that settles it. If it
+            // were listed as the present one's, nothing would ever take it off the list, and it would be looked for for ever.
             return;
-        };
+        }
         // While a round is open nothing is acknowledged: a tombstone could vanish between two nodes' answers.
         let withheld = self.rounds.is_open();
         let mut acknowledged = Vec::with_capacity(changes.len());
         for change in changes {
             self.directory.changes += 1;
-            if self.take_change(peer, change, now) && !withheld {
+            if self.take_change(by, change, now) && !withheld {
                 acknowledged.push((change.entity, change.epoch));
             }
         }
         let term = self.term;
-        self.send(from, Message::AuthorityAck { term, acknowledged });
+        self.send(by.node, Message::AuthorityAck { term, acknowledged });
     }
 
     /// Whether the directory holds all that is held, but for what happened just now. A life that is not heard, or not

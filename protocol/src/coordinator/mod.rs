@@ -287,8 +287,9 @@ impl Coordinator {
                 self.on_heartbeat(from, beat, now);
             }
             Message::PrepareRequest(request) => self.on_prepare_request(from, request),
-            Message::AuthorityChanged { term, changes } => {
-                self.on_authority_changed(from, term, &changes, now);
+            Message::AuthorityChanged { term, incarnation, changes } => {
+                let by = Peer { node: from, incarnation };
+                self.on_authority_changed(by, term, &changes, now);
             }
             Message::AdmitReply { request, outcome } => self.on_admit_reply(from, request, outcome, now),
             Message::SaveCharacter { session, entity: _ } => self.on_save_character(from, session, blob),

@@ -183,12 +183,13 @@ impl Node {
 
     /// Sends what is new, and again what was not acknowledged in time.
     pub(super) fn flush_directory(&mut self, now: Time) {
-        if self.directory.changes.is_empty() || !self.membership.coordinator_linked {
-            if !self.directory.changes.is_empty() {
-                self.timers.set(TimerKey::Directory, now + REPEAT);
-            }
+        if self.directory.changes.is_empty() {
             return;
         }
+        let (Some(me), true) = (self.me(), self.membership.coordinator_linked) else {
+            self.timers.set(TimerKey::Directory, now + REPEAT);
+            return;
+        };
         let due = |pending: &Pending| pending.sent_at.is_none_or(|sent_at| sent_at + REPEAT <= now);
         if self.directory.unsent == 0 && !self.directory.changes.values().any(due) {
             self.timers.set_earlier(TimerKey::Directory, now + REPEAT);
@@ -204,8 +205,8 @@ impl Node {
             }
             changes.push(pending.change);
         }
-        let term = self.term();
-        self.tell_coordinator(Message::AuthorityChanged { term, changes });
+        let (term, incarnation) = (self.term(), me.incarnation);
+        self.tell_coordinator(Message::AuthorityChanged { term, incarnation, changes });
         let pause = if self.directory.unsent > 0 { Duration::ZERO } else { REPEAT };
         self.timers.set(TimerKey::Directory, now + pause);
     }

@@ -398,6 +398,8 @@ pub enum Message {
     AuthorityChanged {
         /// The highest term that the node has seen: a coordinator of a lower one acknowledges nothing.
         term: Term,
+        /// The life that tells it: what a former one held is not a later one's.
+        incarnation: Incarnation,
         /// What changed.
         changes: Vec<AuthorityChange>,
     },

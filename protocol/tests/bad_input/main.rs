@@ -464,12 +464,9 @@ fn two_nodes_that_claim_one_epoch_are_a_violation_that_names_them() {
     mesh.run(REPORTED);
     let (event, epoch, tick) = (AuthorityEvent::Spawned, AuthorityEpoch::FIRST, Tick(3));
     let claim = AuthorityChange { entity: ENTITY, session: None, epoch, cell: Some(cell(0)), tick, event };
-    tell_coordinator(
-        &mut mesh,
-        node_id(0),
-        Message::AuthorityChanged { term: Term(1), changes: vec![claim] },
-        Bytes::new(),
-    );
+    let incarnation = mesh.hosts[0].node.me().unwrap().incarnation;
+    let claims = Message::AuthorityChanged { term: Term(1), incarnation, changes: vec![claim] };
+    tell_coordinator(&mut mesh, node_id(0), claims, Bytes::new());
     let said = mesh.coordinator_events.iter().find_map(|event| match event {
         CoordinatorEvent::AuthorityViolation { entity: ENTITY, what } => Some(what.clone()),
         _ => None,
