@@ -8,8 +8,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 use selvedge_protocol::coordinator::{CoordinatorEvent, CoordinatorInput, Record};
 use selvedge_protocol::handoff::client::{ClientEvent, ConnectionId};
-use selvedge_protocol::id::{AuthorityEpoch, NodeId, Term};
+use selvedge_protocol::id::{AuthorityEpoch, Incarnation, InputSeq, NodeId, SessionId, Term};
 use selvedge_protocol::node::{Input, Sender};
+use selvedge_protocol::snapshot::{ComponentVersions, SnapshotWriter};
 use selvedge_protocol::wire::{AuthorityChange, AuthorityEvent, LeaseMessage, Message, StandbyMessage};
 
 use common::{Mesh, node_id};
@@ -212,4 +213,67 @@ fn so_it_is_if_the_word_of_it_comes_when_its_node_has_begun_another_life() {
     assert_eq!(sessions_of(&mesh, entity), 0);
     let refused = |event: &ClientEvent| matches!(event, ClientEvent::Refused { retry: false, .. });
     assert!(mesh.players[0].events.iter().any(refused), "{:?}", mesh.players[0].events);
+}
+
+/// The player's session, and a character as it would be saved.
+fn character_of(mesh: &Mesh, entity: selvedge_protocol::id::EntityId) -> (SessionId, Bytes) {
+    let session = mesh
+        .image
+        .records()
+        .find_map(|record| if let Record::Session(session) = record { Some(session.session) } else { None });
+    let session = session.expect("it is kept");
+    let writer = SnapshotWriter::new(entity, Some(session), &ComponentVersions::default());
+    (session, writer.finish(InputSeq(0)).expect("it is small").bytes)
+}
+
+#[test]
+fn a_character_whose_end_a_recovery_undid_ends_no_stay_and_is_nobodys_fault() {
+    let mut mesh = Mesh::row(2);
+    mesh.enter("ada");
+    mesh.run(10);
+    let entity = mesh.the_player_entity();
+    let (session, character) = character_of(&mesh, entity);
+    // Another node restored what had ended, and it has come back to where it was.
+    let holder = mesh.hosts[mesh.simulating(entity)[0]].node.me().expect("it is registered");
+    let (epoch, event) = (AuthorityEpoch { generation: 1, step: 1 }, AuthorityEvent::Held);
+    let back = AuthorityChange { entity, session: Some(session), epoch, cell: None, tick: mesh.tick, event };
+    let mut tell = |message, blob| {
+        let (from, incarnation) = (holder.node, Some(holder.incarnation));
+        mesh.coordinator.handle(CoordinatorInput::Message { from, incarnation, message, blob }, mesh.now);
+        mesh.settle();
+        let charged = |event: &CoordinatorEvent| matches!(event, CoordinatorEvent::NodeMisbehaved { .. });
+        (mesh.saved.len(), mesh.coordinator_events.iter().any(charged))
+    };
+    let (term, incarnation) = (Term(1), holder.incarnation);
+    tell(Message::AuthorityChanged { term, incarnation, changes: vec![back] }, Bytes::new());
+    let (former, end) = (Incarnation(0), AuthorityEpoch::FIRST.next_step());
+    for _ in 0..10 {
+        let save = Message::SaveCharacter { session, entity, incarnation: former, end };
+        assert_eq!(tell(save, character.clone()), (0, false));
+    }
+    let save = Message::SaveCharacter { session, entity, incarnation, end: epoch.next_step() };
+    assert_eq!(tell(save, character), (1, false), "the end that counts");
+}
+
+#[test]
+fn nobody_is_blamed_for_a_character_that_ended_in_a_life_whose_reports_are_lost() {
+    let mut mesh = Mesh::row(2);
+    mesh.enter("ada");
+    mesh.run(10);
+    let entity = mesh.the_player_entity();
+    let at = mesh.simulating(entity)[0];
+    let (session, character) = character_of(&mesh, entity);
+    // It had gone to the other node and left there, which has begun another life since.
+    let other = mesh.hosts[1 - at].node.me().expect("it is registered");
+    let end = AuthorityEpoch { generation: 0, step: 3 };
+    for _ in 0..10 {
+        let (from, blob) = (other.node, character.clone());
+        let message = Message::SaveCharacter { session, entity, incarnation: Incarnation(0), end };
+        let input = CoordinatorInput::Message { from, incarnation: None, message, blob };
+        mesh.coordinator.handle(input, mesh.now);
+        mesh.settle();
+    }
+    let charged = |event: &CoordinatorEvent| matches!(event, CoordinatorEvent::NodeMisbehaved { .. });
+    assert!(!mesh.coordinator_events.iter().any(charged), "{:?}", mesh.coordinator_events);
+    assert_eq!(mesh.saved, []);
 }

@@ -232,7 +232,8 @@ async fn a_player_enters_leaves_and_their_character_is_kept() {
     let writer = SnapshotWriter::new(entity, Some(session), &ComponentVersions::default());
     let character = writer.finish(applied).unwrap().bytes;
     node.send(&change(AuthorityEvent::Despawned), Bytes::new());
-    node.send(&Message::SaveCharacter { session, entity }, character.clone());
+    let end = epoch.next_step();
+    node.send(&Message::SaveCharacter { session, entity, incarnation, end }, character.clone());
     node.receive("the save's acknowledgement", |message, _| {
         matches!(message, Message::SaveAck { session: saved, .. } if saved == session).then_some(())
     })

@@ -164,7 +164,9 @@ fn to_the_coordinator(kind: u8, tape: &mut Tape<'_>, named: &Named) -> Option<Sa
                     Bytes::new(),
                 ));
             }
-            (Message::SaveCharacter { session, entity }, snapshot(tape, entity, Some(session))?)
+            let (incarnation, end) = (Incarnation(tape.number()?), tape.epoch()?);
+            let message = Message::SaveCharacter { session, entity, incarnation, end };
+            (message, snapshot(tape, entity, Some(session))?)
         }
     })
 }

@@ -102,6 +102,13 @@ impl Directory {
         self.holder(entity).map(|holder| holder.node).or_else(gone)
     }
 
+    /// Whether something became of the entity after it ended at this epoch: then a recovery undid that end.
+    pub(super) fn is_past(&self, entity: EntityId, end: AuthorityEpoch) -> bool {
+        let listed = self.listings.get(&entity).map(|listing| listing.epoch);
+        let gone = self.gone.get(&entity).map(|&(gone, _)| gone);
+        listed.max(gone).is_some_and(|newest| newest > end)
+    }
+
     /// Whether the entity was despawned, by its last authority's word.
     pub(super) fn is_gone(&self, entity: EntityId) -> bool {
         self.gone.contains_key(&entity)

@@ -292,7 +292,10 @@ impl Coordinator {
                 self.on_authority_changed(by, term, &changes, now);
             }
             Message::AdmitReply { request, outcome } => self.on_admit_reply(from, request, outcome, now),
-            Message::SaveCharacter { session, entity: _ } => self.on_save_character(from, session, blob),
+            Message::SaveCharacter { session, entity: _, incarnation, end } => {
+                let by = Peer { node: from, incarnation };
+                self.on_save_character(by, session, end, blob);
+            }
             Message::CensusReply { request, entries } => self.on_census_reply(from, request, entries),
             Message::Why(WhyMessage::Answer { request, whereabouts }) => {
                 self.on_why_answer(from, request, whereabouts, now);

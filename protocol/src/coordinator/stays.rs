@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::{Coordinator, CoordinatorEvent, CoordinatorOutput, Record, SessionImage, TimerKey};
 use crate::grid::Position;
-use crate::id::{EntityId, NodeId, Peer, SessionId};
+use crate::id::{AuthorityEpoch, EntityId, NodeId, Peer, SessionId};
 use crate::snapshot::SnapshotArchive;
 use crate::time::Time;
 use crate::token::Token;
@@ -106,7 +106,17 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn on_save_character(&mut self, from: NodeId, session: SessionId, character: Bytes) {
+    /// `by`: the life in which the entity ended.
+    pub(super) fn on_save_character(
+        &mut self,
+        by: Peer,
+        session: SessionId,
+        end: AuthorityEpoch,
+        character: Bytes,
+    ) {
+        let from = by.node;
+        // A former life's reports are not taken in any more: the round that settles it decides.
+        let reports = self.peer(from) == Some(by);
         let Some(known) = self.sessions.get_mut(&session) else {
             // Saved before, and the acknowledgement was lost.
             self.send(from, Message::SaveAck { term: self.term, session });
@@ -124,11 +134,15 @@ impl Coordinator {
             }
             Ok(_) => {}
         }
+        if self.directory.is_past(entity, end) {
+            // A recovery undid this end, and the player plays on: perhaps at this very node again. That stay is not over.
+            return;
+        }
         // The node's reports may be on their way still: it sends the character again until it is acknowledged.
         let holder = self.directory.last_holder(entity).or(known.gone_at);
         if holder != Some(from) {
-            known.doubted = known.doubted.saturating_add(1);
-            if let (Some(holder), DOUBTS_MAX) = (holder, known.doubted) {
+            known.doubted = known.doubted.saturating_add(u32::from(reports));
+            if let (Some(holder), DOUBTS_MAX, true) = (holder, known.doubted, reports) {
                 let what =
                     format!("it sends the character of {entity}, which by the reports is at node {holder}");
                 self.misbehaved(from, what);

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::{ClientState, Destination, GameCommand, Held, LeaveReason, Node, Output, TimerKey};
 use crate::grid::{Motion, Position, Velocity};
-use crate::id::{AuthorityEpoch, ClientId, EntityId, InputSeq, SessionId};
+use crate::id::{AuthorityEpoch, ClientId, EntityId, Incarnation, InputSeq, SessionId};
 use crate::inputs::InputQueue;
 use crate::limits::CLIENTS_MAX;
 use crate::snapshot::{Assembled, CapturedSnapshot, SnapshotArchive};
@@ -43,6 +43,8 @@ pub(super) struct PendingJoin {
 #[derive(Debug)]
 pub(super) struct Save {
     entity: EntityId,
+    incarnation: Incarnation,
+    end: AuthorityEpoch,
     character: Bytes,
 }
 
@@ -204,13 +206,14 @@ impl Node {
         self.remember_end(entity, end);
         self.forget_shown(entity, crate::ghost::VanishReason::Ended, end);
         self.record_despawn(entity, held.session, end, tick, now);
-        if let (Some(session), Some(snapshot)) = (held.session, snapshot) {
+        if let (Some(session), Some(snapshot), Some(me)) = (held.session, snapshot, self.me()) {
             // The coordinator takes a character only from the node that held it last: it must know who that was.
             self.flush_directory(now);
             if self.saves.len() >= SAVES_MAX {
                 self.saves.pop_first();
             }
-            self.saves.insert(session, Save { entity, character: snapshot.bytes });
+            let (incarnation, character) = (me.incarnation, snapshot.bytes);
+            self.saves.insert(session, Save { entity, incarnation, end, character });
             self.repeat_saves(now);
         }
     }
@@ -221,11 +224,12 @@ impl Node {
             return;
         }
         for (&session, save) in &self.saves {
+            let &Save { entity, incarnation, end, ref character } = save;
             self.outputs.push_back(Output::Send {
                 to: Destination::Coordinator,
                 lane: Lane::Checkpoint,
-                message: Message::SaveCharacter { session, entity: save.entity },
-                blob: save.character.clone(),
+                message: Message::SaveCharacter { session, entity, incarnation, end },
+                blob: character.clone(),
             });
         }
         self.timers.set(TimerKey::Saves, now + SAVE_REPEAT);

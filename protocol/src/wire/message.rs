@@ -447,6 +447,10 @@ pub enum Message {
         session: SessionId,
         /// The player's entity.
         entity: EntityId,
+        /// The life in which it ended: the node may have begun another one since.
+        incarnation: Incarnation,
+        /// At which epoch it ended.
+        end: AuthorityEpoch,
     },
     /// Coordinator -> node: saved.
     SaveAck {

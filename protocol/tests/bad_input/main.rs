@@ -433,12 +433,17 @@ fn a_character_is_saved_only_as_the_node_that_held_it_sends_it() {
         _ => None,
     });
     let session = entered.expect("the player is in the world");
-    let save = Message::SaveCharacter { session, entity };
+    let end = AuthorityEpoch::FIRST.next_step();
+    let of = |host: usize| {
+        let incarnation = mesh.hosts[host].node.me().unwrap().incarnation;
+        Message::SaveCharacter { session, entity, incarnation, end }
+    };
+    let (save, others) = (of(at), of(1 - at));
     let good = snapshot(entity, Some(session));
     // From another node: its own reports might be on their way, so it is blamed only when it insists.
     for _ in 0..5 {
         assert!(charges_of_coordinator(&mesh).is_empty());
-        assert!(tell_coordinator(&mut mesh, other, save.clone(), good.clone()).is_empty());
+        assert!(tell_coordinator(&mut mesh, other, others.clone(), good.clone()).is_empty());
     }
     let (by, what) = charges_of_coordinator(&mesh).pop().unwrap();
     assert!(by == other && what.contains(&holder.to_string()), "{what}");
