@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, Peer};
-use crate::limits::{FLOORS_TOLD_MAX, LEDGER_MAX};
+use crate::limits::{BURNED_OF_PEER_MAX, FLOORS_TOLD_MAX, LEDGER_MAX};
 
 /// How an entity stands at this node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -64,8 +64,6 @@ struct Record {
     standing: Option<Standing>,
     /// The highest epoch that was ever active here or was accepted from here. Outlives the standing.
     highest: AuthorityEpoch,
-    /// The highest id that this node, as a target, refused for good.
-    burned: AuthorityEpoch,
     /// The highest epoch that a recovery made void here.
     void: AuthorityEpoch,
     /// Despawned here at `highest`.
@@ -84,6 +82,9 @@ pub struct AuthorityTable {
     records: BTreeMap<EntityId, Record>,
     /// Entities that left, the oldest first: what is forgotten when the ledger is full.
     left: VecDeque<EntityId>,
+    /// The highest id of each entity that this node, as a target, refused for good, by who asked: an id is one source's, and
+    /// what another one says of an entity takes nothing from it.
+    burned: BTreeMap<Peer, BTreeMap<EntityId, AuthorityEpoch>>,
     active: usize,
     #[cfg(feature = "planted-bugs")]
     bug: Option<crate::config::PlantedBug>,
@@ -241,30 +242,29 @@ impl AuthorityTable {
         true
     }
 
-    /// Target: what may be done with a `Transfer` of this id.
+    /// Target: what may be done with a `Transfer` of this id that comes from this source.
     ///
     /// A source that asks about an id is frozen at it, and only the target's own word thaws it. So if any later epoch
     /// was ever active, that id must have been accepted, here.
     #[must_use]
-    pub fn receipt(&self, id: HandoffId) -> Receipt {
+    pub fn receipt(&self, id: HandoffId, from: Peer) -> Receipt {
         #[cfg(feature = "planted-bugs")]
         if self.has_bug(crate::config::PlantedBug::IgnoreEpochs) {
             return Receipt::Free;
         }
-        let Some(record) = self.records.get(&id.entity) else {
-            return Receipt::Free;
-        };
-        if id.epoch <= record.highest {
+        let known = self.records.get(&id.entity);
+        if known.is_some_and(|record| id.epoch <= record.highest) {
             return Receipt::Already;
         }
         // Before what was refused: a refusal thaws the source.
-        if id.epoch <= record.void {
+        if known.is_some_and(|record| id.epoch <= record.void) {
             return Receipt::Void;
         }
-        if id.epoch <= record.burned {
+        let burned = self.burned.get(&from).and_then(|burned| burned.get(&id.entity));
+        if burned.is_some_and(|&burned| id.epoch <= burned) {
             return Receipt::Burned;
         }
-        match record.standing {
+        match known.and_then(|record| record.standing) {
             None => Receipt::Free,
             // A higher id proves that the one this node is frozen at was accepted: its answer is still on the way.
             Some(Standing::Frozen { id: frozen, .. }) if id.epoch > frozen.epoch => Receipt::Free,
@@ -273,8 +273,8 @@ impl AuthorityTable {
     }
 
     /// Target: takes the entity. Only after [`receipt`](Self::receipt) said `Free`; false otherwise.
-    pub fn activate(&mut self, id: HandoffId) -> bool {
-        if self.receipt(id) != Receipt::Free {
+    pub fn activate(&mut self, id: HandoffId, from: Peer) -> bool {
+        if self.receipt(id, from) != Receipt::Free {
             return false;
         }
         let record = self.records.entry(id.entity).or_default();
@@ -287,32 +287,38 @@ impl AuthorityTable {
         true
     }
 
-    /// Target: refuses the id for good, unless it was accepted.
-    pub fn cancel(&mut self, id: HandoffId) -> CancelAnswer {
+    /// Target: refuses this source's id for good, unless it was accepted.
+    pub fn cancel(&mut self, id: HandoffId, from: Peer) -> CancelAnswer {
         #[cfg(feature = "planted-bugs")]
         if self.has_bug(crate::config::PlantedBug::ForgetCancel) && id.epoch > self.highest(id.entity) {
             return CancelAnswer::Cancelled;
         }
-        let known = self.records.contains_key(&id.entity);
-        let record = self.records.entry(id.entity).or_default();
-        if id.epoch <= record.highest {
+        let known = self.records.get(&id.entity);
+        if known.is_some_and(|record| id.epoch <= record.highest) {
             return CancelAnswer::Accepted;
         }
-        if id.epoch <= record.void {
+        if known.is_some_and(|record| id.epoch <= record.void) {
             return CancelAnswer::Void;
         }
-        record.burned = record.burned.max(id.epoch);
-        if !known {
-            self.leave_only(id.entity);
+        let burned = self.burned.entry(from).or_default();
+        let highest = burned.entry(id.entity).or_default();
+        *highest = id.epoch.max(*highest);
+        if burned.len() > BURNED_OF_PEER_MAX {
+            burned.pop_first();
         }
         CancelAnswer::Cancelled
+    }
+
+    /// This life is refused for ever: what it could ask need not be remembered.
+    pub fn forget_burned(&mut self, from: Peer) {
+        self.burned.remove(&from);
     }
 
     /// Recovery: the entity goes on here, at the epoch of a round. Takes the place of what is known here below it;
     /// false, and nothing changes, if anything at that epoch or above is known here.
     pub fn restore(&mut self, entity: EntityId, epoch: AuthorityEpoch) -> bool {
         let record = self.records.get(&entity).copied().unwrap_or_default();
-        if record.floor().max(record.burned) >= epoch {
+        if record.floor() >= epoch {
             return false;
         }
         if record.standing.is_none() {

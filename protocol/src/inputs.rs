@@ -55,9 +55,12 @@ impl InputQueue {
         Offer::Taken
     }
 
-    /// The next input for the game, if the one before it was delivered.
+    /// The next input for the game, if the one before it was delivered. After the last number there is none.
     pub fn poll_deliver(&mut self) -> Option<(InputSeq, Bytes)> {
         let next = self.delivered.next();
+        if next == self.delivered {
+            return None;
+        }
         let bytes = self.known.get(&next)?.clone();
         self.delivered = next;
         Some((next, bytes))
@@ -124,6 +127,16 @@ mod tests {
         queue.rewind(InputSeq(3));
         assert_eq!(queue.pending().iter().map(|input| input.seq.0).collect::<Vec<_>>(), [4, 5]);
         assert_eq!(delivered(&mut queue), [4, 5]);
+    }
+
+    #[test]
+    fn the_last_number_is_delivered_once() {
+        let mut queue = InputQueue::new(InputSeq(u32::MAX - 1));
+        assert_eq!(offer(&mut queue, u32::MAX), Offer::Taken);
+        assert_eq!(queue.poll_deliver().map(|(seq, _)| seq), Some(InputSeq(u32::MAX)));
+        assert_eq!(queue.poll_deliver(), None);
+        queue.confirm(InputSeq(u32::MAX));
+        assert_eq!(offer(&mut queue, u32::MAX), Offer::Known);
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub const GHOST_PIECES_EARLY_MAX: usize = 64;
 pub const GHOST_WINDOW: u64 = 1_024;
 /// Entities whose epochs a node remembers after they left. The oldest are forgotten first.
 pub const LEDGER_MAX: usize = 1_048_576;
+/// Entities of which a node remembers an id that it refused for good, for each peer that asked. Past it the lowest ids of
+/// entities go first: a late double of what was refused could be taken then.
+pub const BURNED_OF_PEER_MAX: usize = 65_536;
 /// Tombstones that one node keeps; past it the oldest whose forwarding time is over goes first.
 pub const TOMBSTONES_MAX: usize = 65_536;
 /// Changes of authority that wait for the coordinator. Past it the oldest ones of the same entity go first.

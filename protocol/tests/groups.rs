@@ -240,6 +240,30 @@ fn a_group_that_was_restored_goes_on_as_one() {
     assert_eq!(roster(&mut mesh, at[0]).attached_to(RIDER), Some(BOAT));
 }
 
+/// A cut that holds a part of a group only would have the others come back elsewhere, as they were before.
+#[test]
+fn a_group_of_which_one_can_not_be_captured_comes_back_as_one() {
+    let mut mesh = Mesh::row(3);
+    mesh.run(2);
+    mesh.hosts[0].spawn(BOAT, 90.0, 10.0, Tick(2));
+    mesh.hosts[0].spawn(RIDER, 90.0, 0.0, Tick(2));
+    roster(&mut mesh, 0).attach(RIDER, BOAT).unwrap();
+    mesh.hosts[1].game.uncaptured.insert(RIDER);
+    mesh.run(120);
+    assert_eq!((mesh.simulating(BOAT), mesh.simulating(RIDER)), (vec![1], vec![1]));
+    mesh.crash(1);
+    for _ in 0..600 {
+        mesh.run(1);
+        if !mesh.simulating(BOAT).is_empty() {
+            break;
+        }
+    }
+    let at = mesh.simulating(BOAT);
+    assert_eq!(at.len(), 1, "the boat is restored");
+    assert_eq!(mesh.simulating(RIDER), at);
+    assert_eq!(roster(&mut mesh, at[0]).attached_to(RIDER), Some(BOAT));
+}
+
 #[test]
 fn a_pinned_entity_waits_at_the_border_until_its_pin_has_ended() {
     let mut mesh = afloat(10.0);

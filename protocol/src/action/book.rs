@@ -19,9 +19,12 @@ use crate::time::Tick;
 pub struct ActionBook {
     /// Grows with each change: the version of the snapshot's component.
     version: u64,
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     window: Window,
 }
+
+/// Numbers that only grow by one end long before this: what claims more would soon have no next one.
+const COUNT_MAX: u64 = u64::MAX / 2;
 
 /// Bytes that are no book.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -183,6 +186,9 @@ impl ActionBook {
         let image: BookImage =
             rkyv::from_bytes::<BookImage, rancor::Error>(bytes).map_err(|_| BookError("not an archive"))?;
         image.check()?;
+        if version > COUNT_MAX {
+            return Err(BookError("its version is absurd"));
+        }
         Ok(image.into_book(version))
     }
 }
@@ -212,11 +218,15 @@ impl BookImage {
 
     fn check(&self) -> Result<(), BookError> {
         let require = |ok: bool, what| if ok { Ok(()) } else { Err(BookError(what)) };
+        require(self.issued <= COUNT_MAX, "more actions issued than anybody can")?;
         let unsettled = self.pending.len() + self.closing.len();
         require(unsettled <= ACTIONS_PENDING_MAX, "too many actions")?;
         require(self.pending.iter().all(|it| it.bytes.len() <= ACTION_BYTES_MAX), "an action is too long")?;
         let mut numbers = self.pending.iter().map(|it| it.number).chain(self.closing.iter().map(|it| it.0));
-        require(numbers.all(|number| number.count <= self.issued), "an action was never issued")?;
+        require(
+            numbers.all(|number| (1..=self.issued).contains(&number.count)),
+            "an action was never issued",
+        )?;
         require(self.senders.len() <= SENDERS_REMEMBERED_MAX, "too many senders")?;
         let answers = self.senders.iter().map(|sender| sender.answers.len()).sum::<usize>();
         require(answers <= ACTIONS_REMEMBERED_MAX, "too many answers")?;

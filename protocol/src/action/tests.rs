@@ -186,6 +186,15 @@ fn every_bound_is_an_error_at_once_or_a_silence() {
 }
 
 #[test]
+fn a_book_whose_numbers_have_no_next_one_is_refused() {
+    let mut book = ActionBook::new();
+    issue(&mut book, PLAIN, 1);
+    assert!(ActionBook::decode(u64::MAX, &book.encode()).is_err());
+    book.outbox.issued = u64::MAX;
+    assert!(ActionBook::decode(1, &book.encode()).is_err());
+}
+
+#[test]
 fn foreign_bytes_are_no_book() {
     let mut a = ActionBook::default();
     issue(&mut a, DURABLE, 1);

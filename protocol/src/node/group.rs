@@ -124,7 +124,7 @@ impl Node {
             self.misbehaved(peer, "sent a group whose snapshots don't fill its message, or an entity twice");
             return;
         };
-        let receipts: Vec<Receipt> = ids.iter().map(|&id| self.authority.receipt(id)).collect();
+        let receipts: Vec<Receipt> = ids.iter().map(|&id| self.authority.receipt(id, peer)).collect();
         let any = |wanted: Receipt| receipts.contains(&wanted);
         if any(Receipt::Void) {
             return;
@@ -147,7 +147,7 @@ impl Node {
             self.reject_group(peer, &ids, RefuseReason::Burned);
             return;
         }
-        match self.takeovers(peer, parts) {
+        match self.takeovers(peer, parts, now) {
             Ok(takeovers) => self.take_group_over(peer, takeovers, now),
             Err(reason) => self.reject_group(peer, &ids, reason),
         }
@@ -158,10 +158,11 @@ impl Node {
         &mut self,
         peer: Peer,
         parts: Vec<(Transfer, Bytes)>,
+        now: Time,
     ) -> Result<Vec<Takeover>, RefuseReason> {
         let mut takeovers = Vec::with_capacity(parts.len());
         for (transfer, blob) in parts {
-            if self.is_too_early(transfer.last_tick) {
+            if self.is_too_early(transfer.last_tick, now) {
                 self.misbehaved(peer, "sent an entity from a tick far in the future");
                 return Err(RefuseReason::BadSnapshot);
             }
@@ -211,26 +212,31 @@ impl Node {
         let Some((&id, members)) = ids.split_first() else {
             return;
         };
-        match self.cancel_group(id, members) {
+        match self.cancel_group(peer, id, members) {
             CancelAnswer::Cancelled => self.send(peer.node, Lane::Cutover, Message::Rejected { id, reason }),
             CancelAnswer::Accepted => self.say_group_accepted(peer, ids),
             CancelAnswer::Void => {}
         }
     }
 
-    /// Burns all of a group's ids, unless it was accepted.
-    pub(super) fn cancel_group(&mut self, leader: HandoffId, members: &[HandoffId]) -> CancelAnswer {
-        let answer = self.authority.cancel(leader);
+    /// Burns all of a group's ids that this peer named, unless it was accepted.
+    pub(super) fn cancel_group(
+        &mut self,
+        peer: Peer,
+        leader: HandoffId,
+        members: &[HandoffId],
+    ) -> CancelAnswer {
+        let answer = self.authority.cancel(leader, peer);
         if answer == CancelAnswer::Cancelled {
             for &member in members {
-                self.authority.cancel(member);
+                self.authority.cancel(member, peer);
             }
         }
         answer
     }
 
     pub(super) fn say_group_accepted(&mut self, peer: Peer, ids: &[HandoffId]) {
-        let mut tokens = ids.iter().map(|&id| (id, self.accept_token(id)));
+        let mut tokens = ids.iter().map(|&id| (id, self.accept_token(peer, id)));
         let Some((id, token)) = tokens.next() else {
             return;
         };
@@ -238,9 +244,11 @@ impl Node {
         self.send(peer.node, Lane::Cutover, Message::Accepted { id, token, members });
     }
 
-    fn accept_token(&self, id: HandoffId) -> Option<Token> {
-        let held = self.held.get(&id.entity).filter(|_| self.authority.holds(id.entity, id.epoch));
-        held.and_then(|held| held.accept_token)
+    /// What admits the client: for the source alone, which is the one to tell it.
+    fn accept_token(&self, peer: Peer, id: HandoffId) -> Option<Token> {
+        let held = self.held.get(&id.entity).filter(|_| self.authority.holds(id.entity, id.epoch))?;
+        held.arrival.filter(|arrival| arrival.from == peer && arrival.epoch == id.epoch)?;
+        held.accept_token
     }
 }
 

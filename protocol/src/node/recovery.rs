@@ -73,6 +73,7 @@ impl Node {
         if self.is_linked(dead) {
             self.links.remove(&dead.node);
         }
+        self.authority.forget_burned(dead);
         self.fence_standby(dead);
         self.fence_ghosts(dead);
         self.outputs.push_back(Output::Shun { peer: dead });

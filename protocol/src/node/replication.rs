@@ -329,7 +329,7 @@ impl Node {
     }
 
     /// The tick that runs, as far as this node knows: the clock's, or the game's if that is ahead.
-    fn tick_at(&self, now: Time) -> Tick {
+    pub(super) fn tick_at(&self, now: Time) -> Tick {
         Tick::at(self.clock.mesh_time(now), self.membership.tick_interval()).max(self.last_frame)
     }
 

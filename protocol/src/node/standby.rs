@@ -1,6 +1,6 @@
 //! Checkpoints to this node's buddy, copies that it keeps for others, and when given-away entities may be forgotten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use core::time::Duration;
@@ -213,6 +213,7 @@ impl Node {
             .filter_map(|(entity, lasting)| self.copy_of(entity, &lasting))
             .collect();
         copies.extend(lasting.into_iter().map(|copy| (copy.entity, copy)));
+        self.keep_groups_whole(&mut copies);
         let settles = self.standby.settling.waiting().filter(|&id| self.is_settled_by(id, &copies)).collect();
         let ended = self.standby.settling.all_ended(self.participant.open_since());
         #[cfg(feature = "planted-bugs")]
@@ -220,6 +221,18 @@ impl Node {
             if self.setup.config.has_bug(crate::config::PlantedBug::ForgetEnds) { Vec::new() } else { ended };
         self.standby.sender.captured(cut, tick, copies.into_values().collect(), settles, ended, now);
         self.drive_checkpoint(now);
+    }
+
+    /// Where one of a group can't be captured, the former copies of all of it stay: a group comes back as one, or not at all.
+    fn keep_groups_whole(&self, copies: &mut BTreeMap<EntityId, CutCopy>) {
+        let failed = copies.values().filter(|copy| copy.snapshot.is_none());
+        let torn: BTreeSet<EntityId> = failed.map(|copy| self.groups.leader(copy.entity)).collect();
+        if torn.is_empty() {
+            return;
+        }
+        for copy in copies.values_mut().filter(|copy| torn.contains(&self.groups.leader(copy.entity))) {
+            copy.snapshot = None;
+        }
     }
 
     /// Everything that is whole in the core: frozen, just thawed or taken over and not yet with the game, given away.

@@ -240,7 +240,7 @@ impl Node {
     /// Step 7 arrives: takes the entity over at once if it is warm, asks the game if it is not.
     pub(super) fn on_transfer(&mut self, peer: Peer, transfer: Transfer, blob: Bytes, now: Time) {
         let id = transfer.id;
-        match self.authority.receipt(id) {
+        match self.authority.receipt(id, peer) {
             Receipt::Free => {}
             Receipt::Already => {
                 self.say_group_accepted(peer, &[id]);
@@ -257,7 +257,7 @@ impl Node {
             }
             Receipt::Void => return,
         }
-        if self.is_too_early(transfer.last_tick) {
+        if self.is_too_early(transfer.last_tick, now) {
             self.misbehaved(peer, "sent an entity from a tick far in the future");
             self.reject(peer, id, RefuseReason::BadSnapshot);
             return;
@@ -298,9 +298,9 @@ impl Node {
     }
 
     /// Whether a source's tick is so far ahead that this node's game could not go on from it.
-    pub(super) fn is_too_early(&self, last_tick: Tick) -> bool {
-        let runs = self.last_frame > Tick::default();
-        runs && last_tick.0 > self.last_frame.0.saturating_add(TICKS_AHEAD_MAX)
+    pub(super) fn is_too_early(&self, last_tick: Tick, now: Time) -> bool {
+        let knows = self.last_frame > Tick::default() || self.clock.offset_us().is_some();
+        knows && last_tick.0 > self.tick_at(now).0.saturating_add(TICKS_AHEAD_MAX)
     }
 
     /// Refuses an id for good.
@@ -310,7 +310,7 @@ impl Node {
 
     /// The source gave up waiting: never activate this id, nor those of whom was to come along, unless that is done.
     pub(super) fn on_cancel(&mut self, peer: Peer, id: HandoffId, members: &[HandoffId]) {
-        match self.cancel_group(id, members) {
+        match self.cancel_group(peer, id, members) {
             CancelAnswer::Accepted => {
                 let ids: Vec<HandoffId> = core::iter::once(id).chain(members.iter().copied()).collect();
                 self.say_group_accepted(peer, &ids);
@@ -349,7 +349,7 @@ impl Node {
             self.reject(from, id, RefuseReason::Game);
             return;
         }
-        if self.authority.receipt(id) != Receipt::Free || self.is_shunned(from) {
+        if self.authority.receipt(id, from) != Receipt::Free || self.is_shunned(from) {
             self.release_void(id);
             return;
         }
@@ -378,7 +378,7 @@ impl Node {
     pub(super) fn activate(&mut self, takeover: Takeover, now: Time) -> Option<Activated> {
         let head = takeover.state.head().copied()?;
         let HandoffId { entity, .. } = takeover.id;
-        if !self.authority.activate(takeover.id) {
+        if !self.authority.activate(takeover.id, takeover.from) {
             return None;
         }
         self.handoffs_in += 1;

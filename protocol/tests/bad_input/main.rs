@@ -8,6 +8,7 @@ mod common;
 
 mod clients;
 mod groups;
+mod strangers;
 
 use std::time::Duration;
 
@@ -58,13 +59,17 @@ fn request(entity: EntityId, source: Peer, session: Option<SessionId>) -> Prepar
 }
 
 fn snapshot(entity: EntityId, session: Option<SessionId>) -> Bytes {
+    snapshot_after(entity, session, InputSeq(0))
+}
+
+fn snapshot_after(entity: EntityId, session: Option<SessionId>, last_input: InputSeq) -> Bytes {
     let mut writer = SnapshotWriter::new(entity, session, &ComponentVersions::new());
     writer.schema(1);
     let (position, velocity) = (Position::new(X, 50.0, 0.0), Velocity::new(SPEED, 0.0, 0.0));
     writer.motion(Motion { position, velocity });
     writer.component("inputs", 0, &[]);
     writer.component("weight", 1, &[7; 4096]);
-    writer.finish(InputSeq(0)).unwrap().bytes
+    writer.finish(last_input).unwrap().bytes
 }
 
 /// The snapshot with some bytes of it exchanged for as many others.

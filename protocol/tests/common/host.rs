@@ -1,6 +1,6 @@
 //! One node with its game, and how a tick runs through both.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use selvedge_protocol::action::{Failure, Outcome};
@@ -22,6 +22,8 @@ use super::{TICK, node_id};
 pub struct Game {
     pub points: BTreeMap<EntityId, Point>,
     pub refuse: bool,
+    /// What it fails to capture for a checkpoint.
+    pub uncaptured: BTreeSet<EntityId>,
     /// What it has heard of ghosts.
     pub ghosts: Vec<GhostChange>,
 }
@@ -144,8 +146,9 @@ impl Host {
         if let Some((cut, entries)) = roster.poll_cut() {
             let captured = entries.into_iter().map(|entry| {
                 let writer = roster.writer(entry.entity, &entry.have);
-                let snapshot = self.game.capture(writer, entry.applied);
-                (entry, Some(snapshot))
+                let fails = self.game.uncaptured.contains(&entry.entity);
+                let snapshot = (!fails).then(|| self.game.capture(writer, entry.applied));
+                (entry, snapshot)
             });
             let captured = captured.collect();
             roster.checkpointed(cut, captured, tick);

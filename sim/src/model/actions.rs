@@ -124,7 +124,7 @@ impl State {
                     (&envelope.said, envelope.to, envelope.from)
                     && let Some(node) = self.running(to)
                     && !self.nodes[node].participant.fenced().is_fenced(from)
-                    && self.nodes[node].table.receipt(*id) == Receipt::Free
+                    && self.nodes[node].table.receipt(*id, from) == Receipt::Free
                 {
                     actions.push(Action::Refuse { node, from, id: *id });
                 }

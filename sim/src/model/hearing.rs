@@ -45,7 +45,7 @@ impl State {
     fn changes(&self, node: &Node, from: Peer, said: &Said) -> bool {
         match *said {
             Said::Transfer { id, .. } | Said::Cancel { id } => {
-                node.table.receipt(id) == Receipt::Free || self.waits_for(from, id)
+                node.table.receipt(id, from) == Receipt::Free || self.waits_for(from, id)
             }
             Said::Accepted { id } | Said::NotTaken { id } => self.waits_for(node.me, id),
             Said::Precopy { .. } => true,

@@ -110,7 +110,7 @@ impl State {
             Said::Transfer { id, .. } => self.on_transfer(index, from, id),
             Said::Accepted { id } => self.on_accepted(index, from, id, mistake),
             Said::NotTaken { id } => self.on_not_taken(index, from, id),
-            Said::Cancel { id } => match self.nodes[index].table.cancel(id) {
+            Said::Cancel { id } => match self.nodes[index].table.cancel(id, from) {
                 CancelAnswer::Cancelled => self.say(index, from, Said::NotTaken { id }),
                 CancelAnswer::Accepted => self.say(index, from, Said::Accepted { id }),
                 CancelAnswer::Void => {}
@@ -136,9 +136,9 @@ impl State {
 
     fn on_transfer(&mut self, index: usize, from: Peer, id: HandoffId) {
         let node = &mut self.nodes[index];
-        match node.table.receipt(id) {
+        match node.table.receipt(id, from) {
             Receipt::Free => {
-                if !node.table.activate(id) {
+                if !node.table.activate(id, from) {
                     return;
                 }
                 node.frozen = None;
@@ -156,7 +156,7 @@ impl State {
 
     /// The target won't have it.
     pub(super) fn refuse(&mut self, index: usize, from: Peer, id: HandoffId) {
-        match self.nodes[index].table.cancel(id) {
+        match self.nodes[index].table.cancel(id, from) {
             CancelAnswer::Cancelled => self.say(index, from, Said::NotTaken { id }),
             CancelAnswer::Accepted => self.say(index, from, Said::Accepted { id }),
             CancelAnswer::Void => {}

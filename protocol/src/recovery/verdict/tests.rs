@@ -213,7 +213,7 @@ fn a_frozen_copy_towards_the_dead_is_discarded_while_the_entity_is_in_flight_els
     let mut table = crate::authority::AuthorityTable::new();
     table.discard(ENTITY, step(6));
     assert!(table.floor(ENTITY) < step(6), "or the next answer would say that the id is past");
-    assert!(table.activate(crate::id::HandoffId { entity: ENTITY, epoch: step(6) }));
+    assert!(table.activate(crate::id::HandoffId { entity: ENTITY, epoch: step(6) }, B));
 }
 
 #[test]
