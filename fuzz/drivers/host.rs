@@ -268,8 +268,8 @@ fn call(
             roster.captured(entity, reservation, snapshot);
         }
         Callback::Warm { entity, reservation, .. } => roster.warmed(entity, reservation, !refuse),
-        Callback::Admit { id, snapshot } => {
-            if let (false, Ok(view)) = (refuse, snapshot.view()) {
+        Callback::Admit { id, snapshot, restores } => {
+            if let (true, Ok(view)) = (restores && !refuse, snapshot.view()) {
                 points.insert(id.entity, view.motion());
             }
             roster.admitted(id, &snapshot, !refuse, tick);

@@ -138,9 +138,9 @@ impl GameSide {
                 let accepted = self.warm(world, entity, &snapshot);
                 self.roster.warmed(entity, reservation, accepted);
             }
-            Callback::Admit { id, snapshot } => {
+            Callback::Admit { id, snapshot, restores } => {
                 let accepted = self.warm(world, id.entity, &snapshot);
-                if accepted {
+                if accepted && restores {
                     self.restore(world, id.entity, &snapshot);
                 }
                 self.roster.admitted(id, &snapshot, accepted, tick);

@@ -260,6 +260,21 @@ fn what_comes_before_its_first_tick_waits_for_it() {
 }
 
 #[test]
+fn the_cold_path_is_answered_before_its_first_tick_and_simulated_from_then_on() {
+    let (mut side, mut world) = (side(), Diary::default());
+    let admit = GameCommand::Admit {
+        id: HandoffId { entity: ENTITY, epoch: GRANT },
+        snapshot: snapshot(9),
+        first_tick: Tick(3),
+    };
+    let told = tick(&mut side, &mut world, 2, 10.0, vec![admit, input(10)]);
+    assert_eq!(told, ["admitted true from 2", "frame 2 of 0"]);
+    assert_eq!(world.take(), ["warm at 199"]);
+    assert_eq!(tick(&mut side, &mut world, 3, 10.0, Vec::new()), ["restored from 3", "frame 3 of 1"]);
+    assert_eq!(world.take(), ["restore after input 9", "input 10 go"]);
+}
+
+#[test]
 fn a_player_joins_is_copied_and_leaves_with_the_character_captured_first() {
     let (mut side, mut world) = (side(), Diary::default());
     let join = GameCommand::Join {

@@ -124,12 +124,13 @@ impl MeshTask {
                 () = tokio::time::sleep_until(wake) => {}
             }
             self.take_pending(&mut links, &mut inboxes);
-            self.let_time_pass();
             self.deliver();
             if std::mem::take(&mut self.urgent) {
                 // The tasks that write to the sockets are ready and wait for this one.
                 tokio::task::yield_now().await;
             }
+            self.let_time_pass();
+            self.deliver();
         }
         info!("node closes");
         self.endpoint.close("the node stops").await;

@@ -447,9 +447,9 @@ pub enum GameReport {
     Admitted {
         /// Which handoff.
         id: HandoffId,
-        /// Whether it is simulated now.
+        /// Whether the game takes it.
         accepted: bool,
-        /// From which tick on.
+        /// It is simulated from this tick on; if that is before the first one that is this node's, `Restored` follows.
         tick: Tick,
     },
     /// A restored entity runs.

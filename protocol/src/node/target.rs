@@ -32,7 +32,7 @@ pub(super) struct Takeover {
     pub(super) last_tick: Tick,
     pub(super) pending: Vec<InputMessage>,
     pub(super) asked_at: Time,
-    /// Whether the game already runs it (the cold path).
+    /// Whether the game already runs it, or will from its first tick on (the cold path).
     pub(super) runs: bool,
 }
 
@@ -355,7 +355,9 @@ impl Node {
         }
         let Admission { id, state, last_tick, pending, asked_at } = *admission;
         self.take_over(Takeover { id, from, state, last_tick, pending, asked_at, runs: true }, now);
-        self.on_restored(id.entity, id.epoch, tick, now);
+        if tick > last_tick {
+            self.on_restored(id.entity, id.epoch, tick, now);
+        }
     }
 
     fn release_void(&mut self, id: HandoffId) {

@@ -62,6 +62,8 @@ pub enum Callback {
         id: HandoffId,
         /// The whole state.
         snapshot: Assembled,
+        /// Whether its first tick has come. If not, only warm it: [`Callback::Restore`] follows in that tick.
+        restores: bool,
     },
     /// Simulate the entity from this tick on. The roster already counts it as held.
     Restore {

@@ -35,9 +35,15 @@ impl Roster {
 
     /// The game is asked whether it takes the entity, which is this node's from `first_tick` on if it does: what happens
     /// until the game has answered still reaches it.
-    pub(super) fn ask(&mut self, id: HandoffId, snapshot: Assembled, first_tick: Tick) -> Callback {
+    pub(super) fn ask(
+        &mut self,
+        id: HandoffId,
+        snapshot: Assembled,
+        first_tick: Tick,
+        tick: Tick,
+    ) -> Callback {
         self.asked.insert(id.entity, first_tick);
-        Callback::Admit { id, snapshot }
+        Callback::Admit { id, snapshot, restores: first_tick <= tick }
     }
 
     /// The next event that takes effect in `tick`, and whom it reaches of those who are simulated here; nobody where it

@@ -252,7 +252,7 @@ impl Roster {
                 self.tell_actions(entity);
                 Some(Callback::Restore { entity, snapshot })
             }
-            GameCommand::Admit { id, snapshot, first_tick } => Some(self.ask(id, snapshot, first_tick)),
+            GameCommand::Admit { id, snapshot, first_tick } => Some(self.ask(id, snapshot, first_tick, tick)),
             GameCommand::Release { entity, grant, why } => {
                 match self.held.get(&entity) {
                     Some(entry) if entry.grant > grant => return None,
@@ -311,7 +311,8 @@ impl Roster {
             early.commands.push(command);
             return None;
         }
-        if first_tick <= tick {
+        // Whether the game takes it can be answered before: the source waits for that, with the entity frozen.
+        if first_tick <= tick || matches!(command, GameCommand::Admit { .. }) {
             return Some(command);
         }
         self.early.insert(entity, Early { first_tick, commands: vec![command] });
@@ -370,15 +371,20 @@ impl Roster {
         self.reports.push(GameReport::Warmed { entity, reservation, accepted });
     }
 
-    /// The game's answer to [`Callback::Admit`], in the tick that simulates the entity first.
+    /// The game's answer to [`Callback::Admit`], in the tick that simulates the entity first or before.
     pub fn admitted(&mut self, id: HandoffId, snapshot: &Assembled, accepted: bool, tick: Tick) {
-        let since = self.asked.remove(&id.entity).unwrap_or(tick);
-        if accepted {
-            self.hold(id.entity, id.epoch, snapshot, Fresh::Admitted, since);
+        let HandoffId { entity, epoch: grant } = id;
+        let first_tick = self.asked.remove(&entity).unwrap_or(tick);
+        let restores = accepted && first_tick <= tick;
+        if restores {
+            self.hold(entity, grant, snapshot, Fresh::Admitted, first_tick);
+        } else if accepted {
+            let restore = GameCommand::Restore { entity, grant, snapshot: snapshot.clone(), first_tick };
+            self.early.insert(entity, Early { first_tick, commands: vec![restore] });
         }
         self.reports.push(GameReport::Admitted { id, accepted, tick });
-        if accepted {
-            self.tell_actions(id.entity);
+        if restores {
+            self.tell_actions(entity);
         }
     }
 

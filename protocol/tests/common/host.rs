@@ -191,8 +191,8 @@ impl Game {
                 roster.captured(entity, reservation, snapshot);
             }
             Callback::Warm { entity, reservation, .. } => roster.warmed(entity, reservation, !self.refuse),
-            Callback::Admit { id, snapshot } => {
-                if !self.refuse {
+            Callback::Admit { id, snapshot, restores } => {
+                if restores && !self.refuse {
                     self.points.insert(id.entity, Point::read(&snapshot));
                 }
                 roster.admitted(id, &snapshot, !self.refuse, tick);

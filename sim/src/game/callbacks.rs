@@ -53,10 +53,14 @@ impl Game {
                     self.warm.insert(entity, body);
                 }
             }
-            Callback::Admit { id, snapshot } => {
+            Callback::Admit { id, snapshot, restores } => {
                 let body = self.arrived(id.entity, &snapshot).filter(|_| self.is_willing());
                 self.roster.admitted(id, &snapshot, body.is_some(), tick);
                 if let Some(body) = body {
+                    if !restores {
+                        self.warm.insert(id.entity, body);
+                        return;
+                    }
                     self.ghosts.remove(&id.entity);
                     self.bodies.insert(id.entity, body);
                 }
