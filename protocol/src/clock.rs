@@ -8,6 +8,8 @@ use crate::time::Time;
 
 /// Round trips remembered.
 const SAMPLES: usize = 16;
+/// With fewer it is young: the quickest of so few, taken while everything starts, may still have been a slow one.
+const SAMPLES_YOUNG: usize = 8;
 /// The most that one sample moves the estimate once it stands: mesh time is slewed, never stepped.
 const SLEW_US_MAX: i64 = 500;
 /// A large error (the first round trip took seconds) shrinks by this part of it with each sample instead.
@@ -37,6 +39,12 @@ impl MeshClock {
     #[must_use]
     pub const fn offset_us(&self) -> Option<i64> {
         self.offset_us
+    }
+
+    /// Whether it rests on so few round trips that more should be made soon.
+    #[must_use]
+    pub fn is_young(&self) -> bool {
+        self.samples.len() < SAMPLES_YOUNG
     }
 
     /// Mesh time at a time of the node's clock; the node's own time before the first sample.
@@ -103,6 +111,17 @@ mod tests {
             clock.sample(sent, sent.offset_by(100_000_050), sent + Duration::from_micros(100));
         }
         assert_eq!(clock.offset_us(), Some(100_000_000));
+    }
+
+    #[test]
+    fn it_is_young_until_it_rests_on_some_round_trips() {
+        let mut clock = MeshClock::new();
+        for beat in 0..8_u64 {
+            assert!(clock.is_young());
+            let sent = Time::from_micros(beat * 1_000);
+            clock.sample(sent, sent, sent + Duration::from_micros(100));
+        }
+        assert!(!clock.is_young());
     }
 
     #[test]

@@ -97,6 +97,21 @@ fn mesh_time_goes_on_where_the_nodes_are_in_whatever_life() {
 }
 
 #[test]
+fn a_node_that_has_just_begun_asks_often_until_it_knows_mesh_time_well() {
+    let mut mesh = Mesh::row(1);
+    let answers = |mesh: &Mesh| {
+        let told = mesh.to_nodes.iter().map(|(_, message)| message);
+        told.filter(|message| matches!(message, Message::HeartbeatReply { .. })).count()
+    };
+    mesh.run(10);
+    let at_first = answers(&mesh);
+    assert!(at_first >= 8, "{at_first} in a third of a second");
+    mesh.run(30);
+    let later = answers(&mesh) - at_first;
+    assert!((2..=6).contains(&later), "{later} in a second");
+}
+
+#[test]
 fn mesh_time_goes_on_from_what_was_told_if_no_node_is_left() {
     let mut mesh = Mesh::row(1);
     mesh.run(30);
