@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use bytes::Bytes;
-use common::{Mesh, TICK};
+use common::{Mesh, TICK, node_id};
 use selvedge_protocol::ghost::{
     BorderInterest, EntityClass, GhostChange, Outlet, Region, Scene, SenderSettings, SightRules, State,
     Subject, is_stream,
@@ -11,7 +14,7 @@ use selvedge_protocol::ghost::{
 use selvedge_protocol::grid::{Bounds, Motion, Position};
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, Incarnation, NodeId, Peer};
 use selvedge_protocol::limits::GHOSTS_OF_NODE_MAX;
-use selvedge_protocol::node::{Input, NodeEvent, Sender};
+use selvedge_protocol::node::{Destination, Input, NodeEvent, Sender};
 use selvedge_protocol::time::Tick;
 use selvedge_protocol::wire::Message;
 
@@ -98,6 +101,43 @@ fn what_a_peer_says_of_ghosts_that_cannot_be_is_counted_and_changes_nothing() {
     assert!(misbehaviour(&mesh, 0) >= 4, "{}", misbehaviour(&mesh, 0));
     mesh.run(100);
     assert_eq!(ghosts(&mesh, 0), [ENTITY], "what was real is shown anew");
+}
+
+/// Four nodes, and an entity of the first that jumps to where the last one shows, out of whose sight it was.
+fn far_jump(mesh: &mut Mesh) {
+    mesh.hosts[0].spawn(ENTITY, 20.0, 0.0, Tick(2));
+    mesh.run(60);
+    let point = mesh.hosts[0].game.points.get_mut(&ENTITY);
+    point.expect("it was spawned").motion.position.x = 320.0;
+}
+
+#[test]
+fn what_is_handed_over_unforeseen_does_not_appear_at_its_target_before() {
+    let mut mesh = Mesh::row(4);
+    mesh.run(2);
+    let said = Rc::new(Cell::new(0));
+    let count = said.clone();
+    mesh.filter = Box::new(move |from, to, message| {
+        let there = from == node_id(0) && to == Destination::Node(node_id(3));
+        count.set(count.get() + usize::from(there && matches!(message, Message::Ghosts)));
+        false
+    });
+    far_jump(&mut mesh);
+    mesh.run(4);
+    assert_eq!((mesh.simulating(ENTITY), said.get()), (vec![3], 0));
+    mesh.run(4);
+    assert_eq!(ghosts(&mesh, 2), [ENTITY], "its new neighbour is shown it");
+}
+
+#[test]
+fn what_stays_though_it_is_asked_to_be_handed_over_appears_soon() {
+    let mut mesh = Mesh::row(4);
+    mesh.run(2);
+    mesh.filter =
+        Box::new(|_, _, message| matches!(message, Message::PrepareRequest(_) | Message::PrepareDirect(_)));
+    far_jump(&mut mesh);
+    mesh.run(5);
+    assert_eq!((mesh.simulating(ENTITY), ghosts(&mesh, 3)), (vec![0], vec![ENTITY]));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! everything is shown anew, under a session of a higher number.
 
 use core::time::Duration;
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
@@ -12,6 +13,7 @@ use super::interest::Sight;
 use super::scene::Scene;
 use super::sender::{GhostError, GhostSender, SenderStats};
 use super::settings::SenderSettings;
+use crate::id::EntityId;
 use crate::time::Time;
 
 /// How long the stream's acknowledgements may stand still before all is shown anew.
@@ -56,6 +58,22 @@ impl Outlet {
             (Some(acknowledged), _) => self.stands = Some((acknowledged, now)),
         }
         self.sender.tick(scene, sights, now);
+    }
+
+    /// Leaves out of what is in sight those of these entities that it doesn't show yet.
+    #[must_use]
+    pub fn without<'a>(
+        &self,
+        scene: &Scene,
+        sights: &'a [Sight],
+        left_out: impl Iterator<Item = EntityId>,
+    ) -> Cow<'a, [Sight]> {
+        let places = left_out.filter_map(|entity| scene.place_of(entity));
+        let places: Vec<u32> = places.filter(|&place| !self.sender.shows(scene, place)).collect();
+        if places.is_empty() {
+            return Cow::Borrowed(sights);
+        }
+        sights.iter().filter(|sight| !places.contains(&sight.place)).copied().collect()
     }
 
     /// The next bytes to send: reliably if they are a piece of the stream ([`is_stream`](super::is_stream)), else as a

@@ -164,6 +164,12 @@ impl Scene {
         self.departing.get(&entity).or_else(|| self.departed.get(&entity)).copied()
     }
 
+    /// Where in the scene an entity is.
+    pub(super) fn place_of(&self, entity: EntityId) -> Option<u32> {
+        let nth = self.find(entity).ok()?;
+        self.order.get(nth).map(|(_, place)| *place)
+    }
+
     pub(super) fn actor(&self, place: u32) -> Option<&Actor> {
         self.actors.get(place as usize)?.as_ref()
     }

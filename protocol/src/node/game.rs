@@ -56,10 +56,11 @@ impl Node {
             fresh.push(entity);
         }
         self.measure_checkpoint_age(tick);
-        self.replicate(tick, now);
+        // Before it is shown: what is about to be a neighbour's need not appear there.
         for entity in fresh {
             self.consider_crossing(entity, now);
         }
+        self.replicate(tick, now);
     }
 
     fn on_spawned(&mut self, entity: EntityId, motion: Motion, tick: Tick, now: Time) {

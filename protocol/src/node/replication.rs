@@ -21,6 +21,10 @@ use crate::wire::{Lane, Message};
 /// How long an acknowledgement waits for what comes with the same burst.
 const ACK_AFTER: Duration = Duration::from_millis(3);
 
+/// An entity that is asked to be handed over isn't made to appear at its target for so long: by then the target has the entity
+/// itself, and until then a ghost would only be two ticks late. Longer, and one that isn't taken is seen late.
+const HANDOVER_USUAL: Duration = Duration::from_millis(50);
+
 /// All that this node shows and is shown.
 #[derive(Debug)]
 pub(super) struct Ghosts {
@@ -277,6 +281,7 @@ impl Node {
         let (Some(me), Some(grid)) = (self.me(), self.membership.grid()) else {
             return traffic;
         };
+        let going = self.going(now);
         let ghosts = &mut self.ghosts;
         let mut sent = Vec::new();
         for (&node, link) in ghosts.links.iter_mut().filter(|(node, _)| **node != me.node) {
@@ -288,9 +293,10 @@ impl Node {
                 link.map_version = self.map.version();
                 interest.set_region(Region::of_node(grid, &self.map, node));
             }
-            let sights = interest.look(&ghosts.scene);
+            let there = going.iter().filter(|(_, to)| *to == node).map(|(entity, _)| *entity);
+            let sights = outlet.without(&ghosts.scene, interest.look(&ghosts.scene), there);
             let before = outlet.stats();
-            outlet.tick(&ghosts.scene, sights, now, || Ghosts::next_number(&mut ghosts.numbers));
+            outlet.tick(&ghosts.scene, &sights, now, || Ghosts::next_number(&mut ghosts.numbers));
             traffic.add(GhostTraffic::between(&before, &outlet.stats()));
             while let Some(bytes) = outlet.poll() {
                 sent.push((node, bytes));
@@ -301,6 +307,19 @@ impl Node {
             self.send_with(node, lane, Message::Ghosts, bytes);
         }
         traffic
+    }
+
+    /// What is about to be another node's, or is on its way there.
+    fn going(&self, now: Time) -> Vec<(EntityId, NodeId)> {
+        let held = self.held.iter();
+        let going = held.flat_map(|(&entity, held)| {
+            let asked = held.source.candidates.iter();
+            let asked = asked.filter(move |candidate| now.since(candidate.asked_at) < HANDOVER_USUAL);
+            let frozen = held.source.transferring.iter();
+            let targets = asked.map(|candidate| candidate.target).chain(frozen.map(|going| going.to));
+            targets.map(move |target| (entity, target.node))
+        });
+        going.collect()
     }
 
     /// The entity is held here from now on.

@@ -197,6 +197,14 @@ impl GhostSender {
         self.slots.len() - self.free.len()
     }
 
+    /// Whether it shows what is at a place in the scene.
+    pub(super) fn shows(&self, scene: &Scene, place: u32) -> bool {
+        let net = self.shown_as.get(place as usize).copied().unwrap_or(NOT_SHOWN);
+        let slot = self.slots.get(net as usize).and_then(Option::as_ref);
+        slot.zip(scene.actor(place))
+            .is_some_and(|(slot, actor)| slot.place == place && slot.life == actor.life)
+    }
+
     /// Records of the stream that the receiver has acknowledged; none if that is all of them.
     pub(super) fn awaited(&self) -> Option<u64> {
         (self.acknowledged < self.records).then_some(self.acknowledged)
