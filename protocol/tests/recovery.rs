@@ -8,8 +8,8 @@ use common::{Mesh, node_id};
 use selvedge_protocol::authority::Standing;
 use selvedge_protocol::coordinator::CoordinatorEvent;
 use selvedge_protocol::id::EntityId;
-use selvedge_protocol::node::NodeEvent;
-use selvedge_protocol::wire::{Message, RecoveryMessage, StandbyMessage};
+use selvedge_protocol::node::{Destination, Input, NodeEvent};
+use selvedge_protocol::wire::{LeaseMessage, Message, RecoveryMessage, StandbyMessage};
 
 const ENTITY: EntityId = EntityId::from_u128(77);
 /// Ticks in which a first checkpoint is safe.
@@ -265,4 +265,76 @@ fn who_did_not_hear_that_the_round_was_closed_is_told_again() {
     );
     let told = mesh.to_nodes.iter().filter(|(to, message)| *to == node_id(2) && closes(message));
     assert_eq!(told.count(), 2, "and not more often than it asks");
+}
+
+fn is_promise(message: &Message) -> bool {
+    matches!(message, Message::Lease(LeaseMessage::Promised { .. }))
+}
+
+/// Links a node to all others again.
+fn link(mesh: &mut Mesh, index: usize) {
+    let me = mesh.hosts[index].node.me().expect("it is registered");
+    for other in (0..mesh.hosts.len()).filter(|&other| other != index) {
+        let peer = mesh.hosts[other].node.me().expect("it is registered");
+        mesh.hosts[index].node.handle(Input::LinkUp { peer }, mesh.now);
+        mesh.hosts[other].node.handle(Input::LinkUp { peer: me }, mesh.now);
+    }
+    mesh.settle();
+}
+
+#[test]
+fn who_is_heard_again_after_its_voters_have_promised_lives_on_by_others() {
+    let mut mesh = Mesh::row(7);
+    mesh.run(SAFE);
+    let before = mesh.hosts[0].node.me();
+    let silent = |message: &Message, renewals: bool| match message {
+        Message::Heartbeat { .. } => true,
+        Message::Lease(LeaseMessage::Renew { .. }) => renewals,
+        _ => false,
+    };
+    // Two seconds without a heartbeat: it is suspected. Its voters miss it for the second of them.
+    for (ticks, renewals) in [(32, false), (36, true)] {
+        mesh.filter = Box::new(move |from, _, message| {
+            is_promise(message) || from == node_id(0) && silent(message, renewals)
+        });
+        mesh.run(ticks);
+    }
+    mesh.filter = Box::new(|_, _, message| is_promise(message));
+    mesh.run(9);
+    mesh.filter = Box::new(|_, _, _| false);
+    mesh.run(RECOVERED);
+    assert_eq!((mesh.hosts[0].node.me(), fenced(&mesh)), (before, 0));
+    mesh.stop_coordinator();
+    mesh.run(RECOVERED);
+    assert_eq!(mesh.hosts[0].node.me(), before, "and by enough of them to need no coordinator");
+}
+
+#[test]
+fn a_life_that_its_voters_had_given_up_before_its_node_heard_of_it_has_its_copies_kept() {
+    let mut mesh = Mesh::row(7);
+    mesh.run(5);
+    let former = mesh.hosts[0].node.me();
+    mesh.cut_off(0, true);
+    mesh.run(RECOVERED);
+    // It asks for its next life, and is cut off before it hears that it has it.
+    mesh.coordinator_filter = Box::new(|to, message| {
+        to == node_id(0) && matches!(message, Message::Registered { .. } | Message::Lease(_))
+    });
+    mesh.filter = Box::new(|_, to, message| to == Destination::Coordinator && is_promise(message));
+    mesh.cut_off(0, false);
+    mesh.run(20);
+    mesh.cut_off(0, true);
+    mesh.run(70);
+    mesh.coordinator_filter = Box::new(|_, _| false);
+    mesh.cut_off(0, false);
+    mesh.run(20);
+    mesh.filter = Box::new(|_, _, _| false);
+    assert_ne!(mesh.hosts[0].node.me(), former);
+    link(&mut mesh, 0);
+    let tick = mesh.tick;
+    mesh.hosts[0].spawn(ENTITY, 50.0, 0.0, tick);
+    mesh.run(SAFE);
+    assert!(mesh.hosts[0].node.lease_expires_at().is_some_and(|at| at > mesh.now), "it lives");
+    let is_safe = |event: &NodeEvent| matches!(event, NodeEvent::Checkpointed { safe, .. } if safe.iter().any(|(entity, _)| *entity == ENTITY));
+    assert!(mesh.hosts[0].events.iter().any(is_safe), "it has a buddy, so it went over to voters");
 }

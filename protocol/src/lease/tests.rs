@@ -150,6 +150,42 @@ fn who_is_heard_again_before_a_voter_has_promised_lives_on() {
     assert!(!warden.heard(of, at(500)), "that voter will never answer it again");
 }
 
+#[test]
+fn a_voter_whose_promise_comes_after_the_life_was_heard_again_is_replaced() {
+    let mut warden = warden(6);
+    let of = peer(1);
+    assert_eq!(newest(&warden, of).voters, [peer(2), peer(3), peer(4)]);
+    warden.suspect(of, at(100));
+    assert!(warden.heard(of, at(200)));
+    warden.promised(peer(3), of, None, at(300));
+    assert!(warden.is_alive(of), "it has a majority without that one");
+    assert_eq!(newest(&warden, of).voters, [peer(2), peer(4), peer(5)]);
+    assert_eq!(newest(&warden, peer(6)).voters, [peer(1), peer(2), peer(3)], "it votes for others as before");
+    assert_eq!(warden.sets_of(of).count(), 2, "it may go by either");
+    warden.suspect(of, at(400));
+    [2, 3].into_iter().for_each(|n| warden.promised(peer(n), of, None, at(400)));
+    assert!(
+        !is_over(&warden.handle_due(at(9_000)), of),
+        "what was promised late is no vote by the newer set"
+    );
+    warden.promised(peer(5), of, None, at(9_000));
+    assert!(is_over(&warden.handle_due(at(9_000)), of));
+}
+
+#[test]
+fn whom_no_other_node_would_answer_goes_by_the_coordinator_alone_and_keeps_its_buddy() {
+    let mut warden = warden(2);
+    let of = peer(1);
+    warden.promised(peer(2), of, None, at(100));
+    assert_eq!(newest(&warden, of), Assignment { version: 2, voters: vec![], buddy: Some(peer(2)) });
+    settle(&mut warden, at(200));
+    let next = Peer { incarnation: Incarnation(9), ..peer(2) };
+    warden.confessed(peer(2));
+    warden.admit(next, "host", at(300));
+    settle(&mut warden, at(400));
+    assert_eq!(newest(&warden, of).voters, [next], "another life has promised nothing");
+}
+
 /// What a node is told of its voters now.
 fn told(warden: &mut Warden, node: Peer, now: Time) -> Option<Assignment> {
     let told = |action| match action {

@@ -81,10 +81,15 @@ impl Node {
     pub(super) fn on_peer_lease(&mut self, peer: Peer, message: LeaseMessage, now: Time) {
         match message {
             LeaseMessage::Renew { sent_at } => {
-                let answered = self.leases.witness.as_mut().is_some_and(|witness| witness.renew(peer, now));
-                if answered {
+                let Some(witness) = &mut self.leases.witness else {
+                    return;
+                };
+                if witness.renew(peer, now) {
                     let renewed = Message::Lease(LeaseMessage::Renewed { sent_at });
                     self.send(peer.node, Lane::Control, renewed);
+                } else {
+                    // The coordinator may have missed it, or have begun anew since, and take this node for its voter.
+                    self.say_promised(peer, now);
                 }
             }
             LeaseMessage::Renewed { sent_at } => {
@@ -114,14 +119,8 @@ impl Node {
                 }
             }
             LeaseMessage::AskPromise { term, of } => {
-                if self.heed(term)
-                    && let Some(me) = self.me().filter(|&me| me != of)
-                    && let Some(witness) = &mut self.leases.witness
-                    && let Plea::Promised(ago) = witness.promise(of, now)
-                {
-                    let answered_ago_us = ago.map(|ago| u64::try_from(ago.as_micros()).unwrap_or(u64::MAX));
-                    let promised = LeaseMessage::Promised { by: me.incarnation, of, answered_ago_us };
-                    self.tell_coordinator(Message::Lease(promised));
+                if self.heed(term) {
+                    self.say_promised(of, now);
                 }
             }
             LeaseMessage::Fenced { term, incarnation } => {
@@ -133,6 +132,18 @@ impl Node {
             | LeaseMessage::Renewed { .. }
             | LeaseMessage::Assigned { .. }
             | LeaseMessage::Promised { .. } => {}
+        }
+    }
+
+    /// Promises to answer a life no more, unless that one is lively, and tells the coordinator.
+    fn say_promised(&mut self, of: Peer, now: Time) {
+        if let Some(me) = self.me().filter(|&me| me != of)
+            && let Some(witness) = &mut self.leases.witness
+            && let Plea::Promised(ago) = witness.promise(of, now)
+        {
+            let answered_ago_us = ago.map(|ago| u64::try_from(ago.as_micros()).unwrap_or(u64::MAX));
+            let promised = LeaseMessage::Promised { by: me.incarnation, of, answered_ago_us };
+            self.tell_coordinator(Message::Lease(promised));
         }
     }
 

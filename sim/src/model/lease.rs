@@ -181,8 +181,13 @@ impl LeaseState {
                 }
             }
             Said::Renew { to: Voter::Node(voter), sent_at } => {
-                if self.witnesses[voter].as_mut().is_some_and(|witness| witness.renew(me, self.now)) {
-                    self.said.insert(Said::Renewed { by: Voter::Node(voter), sent_at });
+                let answers = self.witnesses[voter].as_mut().map(|witness| witness.renew(me, self.now));
+                match answers {
+                    Some(true) => {
+                        self.said.insert(Said::Renewed { by: Voter::Node(voter), sent_at });
+                    }
+                    Some(false) => self.say_promised(voter),
+                    None => {}
                 }
             }
             Said::Renewed { by: Voter::Coordinator, sent_at } => {
@@ -191,14 +196,7 @@ impl LeaseState {
             Said::Renewed { by: Voter::Node(voter), sent_at } => {
                 self.holder.answered_by(peer(voter, 1), sent_at, at);
             }
-            Said::AskPromise { to } => {
-                let again =
-                    self.said.iter().any(|said| matches!(said, Said::Promised { by, .. } if *by == to));
-                let plea = self.witnesses[to].as_mut().map(|witness| witness.promise(me, self.now));
-                if let (Some(Plea::Promised(answered_ago)), false) = (plea, again) {
-                    self.said.insert(Said::Promised { by: to, answered_ago });
-                }
-            }
+            Said::AskPromise { to } => self.say_promised(to),
             Said::Promised { by, answered_ago } => {
                 self.warden.promised(peer(by, 1), me, answered_ago, self.now);
             }
@@ -213,6 +211,15 @@ impl LeaseState {
             self.said.insert(Said::Assigned { version, heard });
         }
         self.watch();
+    }
+
+    /// What is promised is said once: it may be heard again and again.
+    fn say_promised(&mut self, voter: usize) {
+        let again = self.said.iter().any(|said| matches!(said, Said::Promised { by, .. } if *by == voter));
+        let plea = self.witnesses[voter].as_mut().map(|witness| witness.promise(peer(HOLDER, 1), self.now));
+        if let (Some(Plea::Promised(answered_ago)), false) = (plea, again) {
+            self.said.insert(Said::Promised { by: voter, answered_ago });
+        }
     }
 
     fn renew(&mut self) {
@@ -233,10 +240,13 @@ impl LeaseState {
         }
     }
 
-    /// Whether who lives on, and is heard, goes by voters who live.
+    /// Whether who lives on, and is heard, goes by voters who live and would answer it, and will go by no others.
     fn goes_by_the_living(&self, model: &LeaseModel) -> bool {
-        let is_up = |voter: &Peer| self.witnesses[super::state::index_of(*voter)].is_some();
-        if self.holder.assignment().voters.iter().all(is_up) || self.renewals_left == 0 {
+        let answers = |voter: Peer| {
+            let witness = self.witnesses[super::state::index_of(voter)].as_ref();
+            witness.is_some_and(|witness| !witness.has_promised(peer(HOLDER, 1)))
+        };
+        if self.holder.voters().all(answers) || self.renewals_left == 0 {
             return true;
         }
         let lives = self.warden.is_alive(peer(HOLDER, 1)) && self.holder.is_valid(self.holders_now());
@@ -334,9 +344,10 @@ impl stateright::Model for LeaseModel {
             Property::always("A1 a life that is over has stopped by itself", |_, state: &LeaseState| {
                 !(state.over && state.holder.is_valid(state.holders_now()))
             }),
-            Property::always("A4 who lives goes by voters who live", |model, state: &LeaseState| {
-                state.goes_by_the_living(model)
-            }),
+            Property::always(
+                "A4 who lives goes by voters who live and answer",
+                |model, state: &LeaseState| state.goes_by_the_living(model),
+            ),
         ]
     }
 }

@@ -3,7 +3,7 @@
 mod plan;
 mod votes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core::time::Duration;
 
@@ -78,6 +78,9 @@ struct Watched {
     sets: OpenSets,
     /// When it is told the newest of them again, if it does not go by it.
     assign_at: Time,
+    /// Voters that have promised to answer it no more, which was heard of only when it was not suspected: they are of no
+    /// use to it, for a promise can't be undone.
+    refused_by: BTreeSet<Peer>,
     /// When another process registered as the same node, if one has.
     replaced_at: Option<Time>,
     state: State,
@@ -146,7 +149,8 @@ impl Warden {
         self.witness.renew(peer, now);
         let host = host.to_owned();
         let state = State::Alive;
-        let watched = Watched { heard_at, host, sets, assign_at: now, replaced_at: None, state };
+        let refused_by = BTreeSet::new();
+        let watched = Watched { heard_at, host, sets, assign_at: now, refused_by, replaced_at: None, state };
         self.watched.insert(peer, watched);
         self.plan();
     }
@@ -219,6 +223,9 @@ impl Warden {
 
     fn end(&mut self, peer: Peer) {
         self.watched.remove(&peer);
+        for watched in self.watched.values_mut() {
+            watched.refused_by.remove(&peer);
+        }
         self.over.push(peer);
         self.plan();
     }

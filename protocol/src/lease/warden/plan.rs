@@ -8,8 +8,8 @@ use crate::limits::VOTERS_MAX;
 use crate::time::Time;
 
 impl Warden {
-    /// Deals voters and buddies: the next lives in a ring by node id. The next change of a set waits until the node has heard
-    /// of this one; whether it goes by it already does not matter.
+    /// Deals voters and buddies: the next lives in a ring by node id, but no voter that has promised not to be one. The next
+    /// change of a set waits until the node has heard of this one; whether it goes by it already does not matter.
     pub(super) fn plan(&mut self) {
         let ring: Vec<(Peer, String)> = self
             .watched
@@ -20,7 +20,6 @@ impl Warden {
         for (at, (peer, host)) in ring.iter().enumerate() {
             let others = || ring.iter().cycle().skip(at + 1).take(ring.len() - 1);
             let others = || others().filter(|(other, _)| other.node != peer.node);
-            let wanted: BTreeSet<Peer> = others().map(|(other, _)| *other).take(VOTERS_MAX).collect();
             let elsewhere = others().find(|(_, other)| other != host);
             let buddy = elsewhere.or_else(|| others().next()).map(|(other, _)| *other);
             let Some(watched) = self.watched.get_mut(peer) else {
@@ -34,6 +33,9 @@ impl Warden {
             if !watched.sets.is_heard() || !matches!(watched.state, State::Alive) {
                 continue;
             }
+            let votes = |other: &Peer| !watched.refused_by.contains(other);
+            let wanted: BTreeSet<Peer> =
+                others().map(|(other, _)| *other).filter(votes).take(VOTERS_MAX).collect();
             let newest = watched.sets.newest();
             // A buddy that lives keeps its office: another would have to be sent everything.
             let kept = newest.buddy.filter(|kept| ring.iter().any(|(other, _)| other == kept));

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{State, Warden, WardenSettings, earlier};
+use super::{State, Warden, WardenSettings, Watched, earlier};
 #[cfg(feature = "planted-bugs")]
 use crate::config::PlantedBug;
 use crate::id::Peer;
@@ -35,11 +35,23 @@ impl Warden {
         }
     }
 
-    /// A voter has promised.
+    /// A voter has promised. A life that is suspected no more lives on, and gets another voter for this one: it can't go over
+    /// to a set in which too many will never answer it, and whoever goes by no set has no buddy either.
     pub fn promised(&mut self, voter: Peer, of: Peer, answered_ago: Option<Duration>, now: Time) {
-        if self.watched.get(&of).is_some_and(|watched| watched.sets.voters().contains(&voter)) {
-            let answered_at = answered_ago.map_or(Time::ZERO, |ago| earlier(now, ago));
-            self.vote(of, Voter::Node(voter), answered_at);
+        let votes = |watched: &&mut Watched| watched.sets.voters().contains(&voter);
+        let Some(watched) = self.watched.get_mut(&of).filter(votes) else {
+            return;
+        };
+        match watched.state {
+            State::Alive => {
+                if watched.refused_by.insert(voter) {
+                    self.plan();
+                }
+            }
+            State::Suspected { .. } => {
+                let answered_at = answered_ago.map_or(Time::ZERO, |ago| earlier(now, ago));
+                self.vote(of, Voter::Node(voter), answered_at);
+            }
         }
     }
 
