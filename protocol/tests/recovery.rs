@@ -287,10 +287,9 @@ fn who_is_heard_again_after_its_voters_have_promised_lives_on_by_others() {
     let mut mesh = Mesh::row(7);
     mesh.run(SAFE);
     let before = mesh.hosts[0].node.me();
-    let silent = |message: &Message, renewals: bool| match message {
-        Message::Heartbeat { .. } => true,
-        Message::Lease(LeaseMessage::Renew { .. }) => renewals,
-        _ => false,
+    let silent = |message: &Message, renewals: bool| {
+        let is_renewal = matches!(message, Message::Lease(LeaseMessage::Renew { .. }));
+        matches!(message, Message::Heartbeat { .. }) || renewals && is_renewal
     };
     // Two seconds without a heartbeat: it is suspected. Its voters miss it for the second of them.
     for (ticks, renewals) in [(32, false), (36, true)] {
