@@ -45,18 +45,17 @@ impl MeshTime {
 
     /// A node says what it takes mesh time to be, if it has an opinion. Only its first word counts: from the answer on it
     /// goes by this coordinator. One that comes late still moves mesh time forward, for a node that were told to go back
-    /// would stand still until then.
+    /// would stand still until then. Where nothing is told yet the word of a node whose former lives are all over counts,
+    /// too: it runs on by the time that it had.
     pub(super) fn on_word(&mut self, from: NodeId, says: Option<Time>, now: Time) {
-        if !self.silent.remove(&from) {
-            return;
-        }
+        let expected = self.silent.remove(&from);
         let Some(says) = says.filter(|&says| says <= MESH_TIME_MAX) else {
             return;
         };
         let ahead_us = difference_us(says, now);
         match &mut self.asking {
-            Some(asking) => drop(asking.ahead_us.insert(from, ahead_us)),
-            None if ahead_us.saturating_sub(self.offset_us) <= ahead_us_max() => {
+            Some(asking) => _ = asking.ahead_us.entry(from).or_insert(ahead_us),
+            None if expected && ahead_us.saturating_sub(self.offset_us) <= ahead_us_max() => {
                 self.offset_us = self.offset_us.max(ahead_us);
             }
             None => {}
@@ -174,6 +173,16 @@ mod tests {
             mesh_time.on_word(node(2), Some(until.offset_by(late_us)), until);
             assert_eq!(mesh_time.at(until), Some(until.offset_by(moved_us)));
         }
+    }
+
+    #[test]
+    fn a_node_that_nobody_expects_is_believed_as_long_as_nothing_is_told() {
+        let mut mesh_time = MeshTime::default();
+        mesh_time.ask(core::iter::empty(), START + LEASE, Time::ZERO);
+        mesh_time.on_word(node(1), Some(START.offset_by(-9_000_000)), START);
+        assert_eq!(mesh_time.at(START), Some(START.offset_by(-9_000_000)));
+        mesh_time.on_word(node(2), Some(START), START);
+        assert_eq!(mesh_time.at(START), Some(START.offset_by(-9_000_000)));
     }
 
     #[test]
