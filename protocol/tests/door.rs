@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use selvedge_protocol::coordinator::{CoordinatorEvent, CoordinatorInput, Record};
+use selvedge_protocol::coordinator::{CoordinatorEvent, CoordinatorInput, CoordinatorOutput, Record};
 use selvedge_protocol::handoff::client::{ClientEvent, ConnectionId};
 use selvedge_protocol::id::{AuthorityEpoch, Incarnation, InputSeq, NodeId, SessionId, Term};
 use selvedge_protocol::node::{Input, Sender};
@@ -253,6 +253,33 @@ fn a_character_whose_end_a_recovery_undid_ends_no_stay_and_is_nobodys_fault() {
     }
     let save = Message::SaveCharacter { session, entity, incarnation, end: epoch.next_step() };
     assert_eq!(tell(save, character), (1, false), "the end that counts");
+}
+
+/// However often it comes, the store is asked for a character once at a time.
+#[test]
+fn a_character_that_is_being_saved_waits_for_the_store() {
+    let mut mesh = Mesh::row(2);
+    mesh.enter("ada");
+    mesh.run(10);
+    let entity = mesh.the_player_entity();
+    let (session, character) = character_of(&mesh, entity);
+    let holder = mesh.hosts[mesh.simulating(entity)[0]].node.me().expect("it is registered");
+    let mut asked_after = |input: Option<CoordinatorInput>| {
+        let end = AuthorityEpoch::FIRST.next_step();
+        let message = Message::SaveCharacter { session, entity, incarnation: holder.incarnation, end };
+        let (from, incarnation) = (holder.node, Some(holder.incarnation));
+        let save = CoordinatorInput::Message { from, incarnation, message, blob: character.clone() };
+        mesh.coordinator.handle(input.unwrap_or(save), mesh.now);
+        let outputs = core::iter::from_fn(|| mesh.coordinator.poll_output());
+        outputs.filter(|output| matches!(output, CoordinatorOutput::SaveCharacter { .. })).count()
+    };
+    assert_eq!((asked_after(None), asked_after(None)), (1, 0));
+    let full = CoordinatorInput::CharacterSaved {
+        session,
+        node: holder.node,
+        result: Err("the disk is full".to_owned()),
+    };
+    assert_eq!((asked_after(Some(full)), asked_after(None)), (0, 1), "then it is tried again");
 }
 
 #[test]

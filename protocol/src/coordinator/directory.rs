@@ -289,7 +289,7 @@ impl Coordinator {
             AuthorityEvent::Despawned => {
                 self.directory.remove(entity, epoch, from.node);
                 if let Some(session) = session {
-                    self.on_entity_gone(session, from.node, now);
+                    self.on_entity_gone(session, entity, from.node, now);
                 }
                 None
             }

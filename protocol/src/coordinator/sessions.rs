@@ -168,6 +168,7 @@ impl Coordinator {
             lived: false,
             gone_at: None,
             doubted: 0,
+            saving: false,
         };
         self.sessions.insert(session, opened);
         self.persist_session(session);

@@ -37,6 +37,8 @@ pub(super) struct Session {
     pub(super) gone_at: Option<NodeId>,
     /// How often its character came from a node that by the reports never held it.
     pub(super) doubted: u32,
+    /// Whether the store is at work on its character: what comes again meanwhile is the same.
+    pub(super) saving: bool,
 }
 
 impl Session {
@@ -58,8 +60,9 @@ impl Coordinator {
     }
 
     /// The player's entity is gone: the session ends once the character is saved, by the node that held it last.
-    pub(super) fn on_entity_gone(&mut self, session: SessionId, at: NodeId, now: Time) {
+    pub(super) fn on_entity_gone(&mut self, session: SessionId, entity: EntityId, at: NodeId, now: Time) {
         if let Some(known) = self.sessions.get_mut(&session)
+            && known.entity == entity
             && !known.is_over()
         {
             known.gone_at = Some(at);
@@ -149,6 +152,9 @@ impl Coordinator {
             }
             return;
         }
+        if core::mem::replace(&mut known.saving, true) {
+            return;
+        }
         self.outputs.push_back(CoordinatorOutput::SaveCharacter { session, node: from, name, character });
     }
 
@@ -164,7 +170,12 @@ impl Coordinator {
                 self.send(node, Message::SaveAck { term: self.term, session });
             }
             // The node sends it again.
-            Err(error) => self.event(CoordinatorEvent::StoreFailed { error }),
+            Err(error) => {
+                if let Some(known) = self.sessions.get_mut(&session) {
+                    known.saving = false;
+                }
+                self.event(CoordinatorEvent::StoreFailed { error });
+            }
         }
     }
 
@@ -178,8 +189,8 @@ impl Coordinator {
         };
         self.timers.set(TimerKey::Session(session), nodes_heard_at + patience);
         self.names.insert(name.clone(), session);
-        let (baseline, doubted) = (None, 0);
-        let known = Session { name, secret, entity, baseline, entry, asked, lived, gone_at, doubted };
+        let (baseline, doubted, saving) = (None, 0, false);
+        let known = Session { name, secret, entity, baseline, entry, asked, lived, gone_at, doubted, saving };
         self.sessions.insert(session, known);
     }
 

@@ -200,7 +200,7 @@ fn a_ghost_becomes_the_authority_and_the_authority_a_ghost() {
 
     // S freezes at tick 10, T takes over: its ghost is the entity itself now.
     assert_eq!(s_floors.freeze(ENTITY, AuthorityEpoch::FIRST, peer), Some(id));
-    assert!(t_floors.activate(id));
+    assert!(t_floors.activate(id, peer));
     assert!(t_ghosts.promote(ENTITY));
     let said = t.tick(11, Some(&subject(SECOND, 11, true)));
     // T shows it before S has heard that T holds it: S still holds it, frozen.
