@@ -12,6 +12,8 @@
 //! Not in here: what the bytes mean (`selvedge-protocol`), and who may play (the token in a client's first
 //! message is opaque to this crate).
 
+mod admission;
+mod bucket;
 mod client;
 mod close;
 mod counter;

@@ -3,8 +3,6 @@
 //! One ordered stream of messages both ways, and datagrams. Only the server has a certificate; what the first message
 //! proves (a token) is for the caller to judge.
 
-mod admission;
-mod bucket;
 pub(crate) mod connection;
 pub(crate) mod dial;
 pub(crate) mod port;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::client::admission::Admission;
+use crate::admission::Admission;
 use crate::client::connection::ClientConnection;
 use crate::client::serve;
 use crate::client::stats::{ClientCounters, ClientPortStats};

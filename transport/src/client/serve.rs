@@ -8,8 +8,8 @@ use bytes::Bytes;
 use quinn::{Connection, Incoming, SendStream};
 use tokio_util::task::TaskTracker;
 
-use crate::client::admission::{Admitted, Place, Refusal};
-use crate::client::bucket::Bucket;
+use crate::admission::{Admitted, Place, Refusal};
+use crate::bucket::Bucket;
 use crate::client::connection::ClientConnection;
 use crate::client::port::{ClientEvent, ConnectionId, PortShared};
 use crate::close::{self, CloseCode};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::client::bucket::Bucket;
+use crate::bucket::Bucket;
 use crate::limits::ClientLimits;
 
 /// Of the handshakes in a second, one address may have this part: whoever knocks without end at one place leaves the rest
