@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admission::AdmissionLimits;
 use crate::error::BindError;
 use crate::lane::Lane;
 use crate::tuning::Tuning;
@@ -73,8 +74,16 @@ pub struct MeshLimits {
     /// Bytes of messages that wait for the consumer. Default 64 MiB. When full, nothing more is read from any link. Of one
     /// link an eighth of each kind, as for events.
     pub events_bytes_max: usize,
-    /// Incoming handshakes at once. Default 64. More are refused and counted; the peers try again.
+    /// Incoming handshakes at once, until they are links. Default 256. More are refused and counted; the peers try again. When
+    /// half of them are under way, an address must first prove that it is real (QUIC retry).
     pub handshakes_max: usize,
+    /// Incoming handshakes at once from one IP address. Default 64: the nodes of one machine share it. More are refused; from
+    /// half of it on, the address must first prove that it is real. Too many for `handshakes_max` and a few addresses keep
+    /// all others out.
+    pub handshakes_per_address_max: usize,
+    /// Incoming handshakes begun a second. Default 1000. More are refused; above half of it, an address must first prove that
+    /// it is real. One IP address may begin a quarter of them. Each costs the mesh's thread a signature.
+    pub handshakes_per_second_max: u32,
 }
 
 impl Default for MeshLimits {
@@ -100,7 +109,9 @@ impl Default for MeshLimits {
             datagram_bytes_per_s: 20_000_000,
             events_max: 4096,
             events_bytes_max: 64 * MIB,
-            handshakes_max: 64,
+            handshakes_max: 256,
+            handshakes_per_address_max: 64,
+            handshakes_per_second_max: 1000,
         }
     }
 }
@@ -114,6 +125,15 @@ impl MeshLimits {
             Lane::Action => &self.action,
             Lane::Precopy => &self.precopy,
             Lane::Checkpoint => &self.checkpoint,
+        }
+    }
+
+    pub(crate) fn admission(&self) -> AdmissionLimits {
+        AdmissionLimits {
+            places_max: self.handshakes_max,
+            per_address_max: self.handshakes_per_address_max,
+            per_second_max: self.handshakes_per_second_max,
+            half_for_proven: true,
         }
     }
 
@@ -133,11 +153,14 @@ impl MeshLimits {
                 return wrong("in_flight_bytes_max", format!("{lane}: nothing could ever be sent"));
             }
         }
-        if self.events_max == 0 || self.events_bytes_max == 0 || self.handshakes_max == 0 {
-            return wrong(
-                "events_max",
-                "events_max, events_bytes_max and handshakes_max must be above 0".into(),
-            );
+        if self.events_max == 0 || self.events_bytes_max == 0 {
+            return wrong("events_max", "events_max and events_bytes_max must be above 0".into());
+        }
+        if self.handshakes_max == 0
+            || self.handshakes_per_address_max == 0
+            || self.handshakes_per_second_max == 0
+        {
+            return wrong("handshakes_max", "each limit of the handshakes must be above 0".into());
         }
         let bulk_bytes = self.precopy.in_flight_bytes_max + self.checkpoint.in_flight_bytes_max;
         if bulk_bytes as u64 * 2 > u64::from(tuning.connection_window_bytes) {
@@ -203,6 +226,16 @@ impl Default for ClientLimits {
 }
 
 impl ClientLimits {
+    pub(crate) fn admission(&self) -> AdmissionLimits {
+        AdmissionLimits {
+            places_max: self.connections_max,
+            per_address_max: self.connections_per_address_max,
+            per_second_max: self.handshakes_per_second_max,
+            // A place is a player's as long as they play, so a full port's are held by real ones.
+            half_for_proven: false,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), BindError> {
         let wrong = |setting, cause: &str| Err(BindError::Setting { setting, cause: cause.to_owned() });
         if self.message_bytes_max == 0 || self.queue_bytes_max < self.message_bytes_max {

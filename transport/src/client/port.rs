@@ -132,7 +132,7 @@ impl ClientPort {
         let (inbox, events) = Inbox::new(limits.events_max, limits.events_bytes_max, closing.clone());
         let shared = Arc::new(PortShared {
             endpoint,
-            admission: Arc::new(Admission::new(&limits, Instant::now())),
+            admission: Arc::new(Admission::new(limits.admission(), Instant::now())),
             limits,
             inbox,
             counters: ClientCounters::default(),

@@ -1,13 +1,15 @@
 //! Connections that peers dial.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use quinn::{Connection, Incoming, ServerConfig};
-use tokio::sync::Semaphore;
 
+use crate::admission::{Admission, Admitted, Place};
 use crate::hello::Hello;
 use crate::limits::SIMULTANEOUS_DIAL_WAIT;
 use crate::mesh::endpoint::MeshShared;
+use crate::mesh::failures::FailureLog;
 use crate::mesh::handshake::{ControlStream, HandshakeError, certified_peer, check_hello, own_hello};
 use crate::mesh::registry::{Attempt, Current, Verdict};
 use crate::mesh::run;
@@ -15,22 +17,34 @@ use crate::peer::PeerName;
 
 /// Accepts until the endpoint closes.
 pub(crate) async fn accept_loop(mesh: Arc<MeshShared>) {
-    let slots = Arc::new(Semaphore::new(mesh.limits.handshakes_max));
+    let admission = Arc::new(Admission::new(mesh.limits.admission(), Instant::now()));
+    let failures = Arc::new(FailureLog::new(Instant::now()));
     while let Some(incoming) = mesh.endpoint.accept().await {
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
-            mesh.counters.handshakes_refused.increment();
-            incoming.refuse();
-            continue;
-        };
-        let task = accept(mesh.clone(), incoming);
-        mesh.tasks.spawn(async move {
-            task.await;
-            drop(slot);
-        });
+        let address = incoming.remote_address().ip();
+        match admission.judge(address, incoming.remote_address_validated(), Instant::now()) {
+            Admitted::Yes(place) => {
+                let task = accept(mesh.clone(), failures.clone(), incoming);
+                mesh.tasks.spawn(async move {
+                    task.await;
+                    drop::<Place>(place);
+                });
+            }
+            Admitted::Retry => {
+                mesh.counters.handshake_retries.increment();
+                if let Err(error) = incoming.retry() {
+                    error.into_incoming().refuse();
+                }
+            }
+            Admitted::Refused(refusal) => {
+                mesh.counters.handshakes_refused.increment();
+                tracing::debug!(%address, ?refusal, "incoming handshake refused");
+                incoming.refuse();
+            }
+        }
     }
 }
 
-async fn accept(mesh: Arc<MeshShared>, incoming: Incoming) {
+async fn accept(mesh: Arc<MeshShared>, failures: Arc<FailureLog>, incoming: Incoming) {
     let remote = incoming.remote_address();
     let mut connection = None;
     let establishing = establish(&mesh, incoming, &mut connection);
@@ -53,7 +67,7 @@ async fn accept(mesh: Arc<MeshShared>, incoming: Incoming) {
     if matches!(error, HandshakeError::Refused(_)) {
         mesh.counters.hellos_refused.increment();
     }
-    tracing::warn!(%remote, reason = %error, "incoming connection did not become a link");
+    failures.warn(remote, connection.as_ref(), &error);
 }
 
 /// Takes a connection through its hello. It is put into `established` as soon as there is one to tell an error on.

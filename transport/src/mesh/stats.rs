@@ -79,8 +79,10 @@ pub struct MeshStats {
     pub duplicates: u64,
     /// Peers refused here at their hello.
     pub hellos_refused: u64,
-    /// Incoming handshakes refused because too many were under way.
+    /// Incoming handshakes refused because too many were under way, in all or from their address, or begun in a second.
     pub handshakes_refused: u64,
+    /// Incoming handshakes whose address had to prove first that it is real.
+    pub handshake_retries: u64,
     /// Links closed for a message above its limit.
     pub oversized: u64,
     /// Links closed for bytes that no correct peer sends.
@@ -96,6 +98,7 @@ pub(crate) struct MeshCounters {
     pub(crate) duplicates: Counter,
     pub(crate) hellos_refused: Counter,
     pub(crate) handshakes_refused: Counter,
+    pub(crate) handshake_retries: Counter,
     pub(crate) oversized: Counter,
     pub(crate) malformed: Counter,
 }
@@ -111,6 +114,7 @@ impl MeshCounters {
             duplicates: self.duplicates.value(),
             hellos_refused: self.hellos_refused.value(),
             handshakes_refused: self.handshakes_refused.value(),
+            handshake_retries: self.handshake_retries.value(),
             oversized: self.oversized.value(),
             malformed: self.malformed.value(),
         }
