@@ -7,10 +7,11 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use common::{End, RawPeer, World};
 use selvedge_certs::{Role, SubjectNames, Uuid};
 use selvedge_transport::{
-    BindError, ClientLimits, ClientPort, ClientPortConfig, MeshConfig, MeshEndpoint, Tuning,
+    BindError, ClientLimits, ClientPort, ClientPortConfig, Lane, MeshConfig, MeshEndpoint, Tuning,
 };
 
 #[tokio::test]
@@ -51,17 +52,26 @@ async fn a_server_certificate_is_no_ticket_to_the_mesh() {
 }
 
 #[tokio::test]
-async fn an_expired_certificate_is_refused_and_its_holder_told() {
+async fn an_expired_certificate_is_refused_its_holder_told_and_nobody_elses_link_is_touched() {
     let world = World::new("expiry");
-    let b = world.end(2);
+    let (mut honest, mut b) = (world.end(3), world.end(2));
+    honest.keep(&b);
+    let (to_b, _) = honest.up().await;
+    b.up().await;
     let hours_ago = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600);
     let expired = world
         .0
         .issue_between(Role::Node(Uuid::from_u128(1)), &SubjectNames::default(), hours_ago(2), hours_ago(1))
         .unwrap();
     let reason = refusal_of(&b, &expired).await;
-    assert!(reason.contains("expired") && reason.contains("issue a new one"), "{reason}");
+    for word in ["expired", "issue a new one", &expired.id.to_string()] {
+        assert!(reason.contains(word), "{word} in {reason}");
+    }
     wait_for(|| b.mesh.stats().accepts_failed == 1).await;
+    to_b.send(Lane::Control, Bytes::from_static(b"alive"), Bytes::new()).unwrap();
+    assert_eq!(b.message().await.1, "alive");
+    assert_eq!((b.mesh.stats().links, b.mesh.stats().downs), (1, 0));
+    honest.quiet(Duration::from_millis(50)).await;
 }
 
 #[tokio::test]
