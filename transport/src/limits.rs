@@ -1,5 +1,6 @@
 //! Every limit of the crate, named in one place, with what happens when it is reached.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,25 @@ pub(crate) const HELLO_FRAME_BYTES_MAX: usize = crate::HELLO_PAYLOAD_BYTES_MAX +
 /// How long an endpoint waits at its end for peers to hear of it.
 pub(crate) const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
+/// The most that a setting may ask for of countable things, and of bytes. More is a slip of the pen, and far past them the
+/// channels and the kernel count no further.
+pub(crate) const COUNT_LIMIT: usize = 1 << 20;
+pub(crate) const BYTES_LIMIT: usize = i32::MAX as usize;
+/// The longest time that a setting may ask for.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
 const _: () = assert!(SIMULTANEOUS_DIAL_WAIT.as_millis() * 4 < STABLE_LINK.as_millis());
+
+/// Checks settings against what there may be at most.
+pub(crate) fn at_most<T: Copy + PartialOrd + Debug>(
+    settings: &[(&'static str, T)],
+    max: T,
+) -> Result<(), BindError> {
+    let Some((setting, value)) = settings.iter().copied().find(|(_, value)| *value > max) else {
+        return Ok(());
+    };
+    Err(BindError::Setting { setting, cause: format!("{value:?} is too much: choose at most {max:?}") })
+}
 
 /// Limits of one lane of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +168,20 @@ impl MeshLimits {
             if limits.queue_bytes_max < limits.message_bytes_max || limits.queue_messages_max == 0 {
                 return wrong("queue_bytes_max", format!("{lane}: the queue must hold one largest message"));
             }
+            at_most(
+                &[
+                    ("queue_bytes_max", limits.queue_bytes_max),
+                    ("in_flight_bytes_max", limits.in_flight_bytes_max),
+                ],
+                BYTES_LIMIT,
+            )?;
+            at_most(
+                &[
+                    ("queue_messages_max", limits.queue_messages_max),
+                    ("in_flight_messages_max", limits.in_flight_messages_max),
+                ],
+                COUNT_LIMIT,
+            )?;
             if lane.is_bulk() && (limits.in_flight_messages_max == 0 || limits.in_flight_bytes_max == 0) {
                 return wrong("in_flight_bytes_max", format!("{lane}: nothing could ever be sent"));
             }
@@ -162,6 +195,15 @@ impl MeshLimits {
         {
             return wrong("handshakes_max", "each limit of the handshakes must be above 0".into());
         }
+        at_most(
+            &[
+                ("events_max", self.events_max),
+                ("handshakes_max", self.handshakes_max),
+                ("handshakes_per_address_max", self.handshakes_per_address_max),
+            ],
+            COUNT_LIMIT,
+        )?;
+        at_most(&[("events_bytes_max", self.events_bytes_max)], BYTES_LIMIT)?;
         let bulk_bytes = self.precopy.in_flight_bytes_max + self.checkpoint.in_flight_bytes_max;
         if bulk_bytes as u64 * 2 > u64::from(tuning.connection_window_bytes) {
             return wrong(
@@ -253,6 +295,23 @@ impl ClientLimits {
         if counts.contains(&0) || rates.contains(&0) || self.first_message_timeout.is_zero() {
             return wrong("limits", "every limit of the client port must be above 0");
         }
-        Ok(())
+        at_most(
+            &[
+                ("connections_max", self.connections_max),
+                ("connections_per_address_max", self.connections_per_address_max),
+                ("queue_messages_max", self.queue_messages_max),
+                ("events_max", self.events_max),
+            ],
+            COUNT_LIMIT,
+        )?;
+        at_most(
+            &[
+                ("message_bytes_max", self.message_bytes_max),
+                ("queue_bytes_max", self.queue_bytes_max),
+                ("events_bytes_max", self.events_bytes_max),
+            ],
+            BYTES_LIMIT,
+        )?;
+        at_most(&[("first_message_timeout", self.first_message_timeout)], TIME_LIMIT)
     }
 }

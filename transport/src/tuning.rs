@@ -9,6 +9,7 @@ use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
 use serde::{Deserialize, Serialize};
 
 use crate::error::BindError;
+use crate::limits::{BYTES_LIMIT, TIME_LIMIT, at_most};
 
 /// Bytes of datagrams that QUIC itself holds on a link, where they are before all else; more wait in the link's own queue.
 const DATAGRAM_BUFFER_BYTES: usize = 32 * 1024;
@@ -133,7 +134,23 @@ impl Tuning {
         if !(MTU_MIN..=self.mtu_max).contains(&self.mtu_initial) {
             return wrong("mtu_initial", format!("choose {MTU_MIN} to mtu_max"));
         }
-        if self.keep_alive.is_zero() || self.keep_alive * 2 > self.idle_timeout {
+        at_most(
+            &[
+                ("idle_timeout", self.idle_timeout),
+                ("hello_timeout", self.hello_timeout),
+                ("reconnect_max", self.reconnect_max),
+            ],
+            TIME_LIMIT,
+        )?;
+        at_most(
+            &[
+                ("socket_buffer_bytes", self.socket_buffer_bytes),
+                ("datagram_send_buffer_bytes", self.datagram_send_buffer_bytes),
+                ("datagram_receive_buffer_bytes", self.datagram_receive_buffer_bytes),
+            ],
+            BYTES_LIMIT,
+        )?;
+        if self.keep_alive.is_zero() || self.keep_alive > self.idle_timeout / 2 {
             return wrong("keep_alive", "choose more than 0 and at most half of idle_timeout".to_owned());
         }
         if self.reconnect_min.is_zero() || self.reconnect_min > self.reconnect_max {
@@ -247,6 +264,38 @@ mod tests {
         let small = Tuning { streams_max: 100, ..Tuning::default() };
         let error = crate::MeshLimits::default().check(&small).unwrap_err();
         assert!(error.to_string().contains("in_flight_messages_max"), "{error}");
+    }
+
+    #[test]
+    fn absurd_settings_are_named_and_nothing_panics() {
+        use crate::limits::{ClientLimits, LaneLimits, MeshLimits};
+        let named = |result: Result<(), BindError>, setting: &str| {
+            let error = result.expect_err(setting).to_string();
+            assert!(error.contains(&format!("setting {setting}:")), "{setting} in {error}");
+        };
+        let tuning = Tuning::default();
+        let for_ever = Duration::MAX;
+        named(Tuning { keep_alive: for_ever, ..tuning.clone() }.check(), "keep_alive");
+        named(
+            Tuning { keep_alive: for_ever, idle_timeout: for_ever, ..tuning.clone() }.check(),
+            "idle_timeout",
+        );
+        named(Tuning { hello_timeout: for_ever, ..tuning.clone() }.check(), "hello_timeout");
+        named(Tuning { reconnect_max: for_ever, ..tuning.clone() }.check(), "reconnect_max");
+        named(Tuning { socket_buffer_bytes: usize::MAX, ..tuning.clone() }.check(), "socket_buffer_bytes");
+
+        let mesh = MeshLimits::default();
+        named(MeshLimits { events_max: usize::MAX, ..mesh.clone() }.check(&tuning), "events_max");
+        named(MeshLimits { handshakes_max: usize::MAX, ..mesh.clone() }.check(&tuning), "handshakes_max");
+        named(MeshLimits { events_bytes_max: usize::MAX, ..mesh.clone() }.check(&tuning), "events_bytes_max");
+        let precopy = LaneLimits { in_flight_bytes_max: usize::MAX, ..mesh.precopy };
+        named(MeshLimits { precopy, ..mesh.clone() }.check(&tuning), "in_flight_bytes_max");
+        let checkpoint = LaneLimits { in_flight_messages_max: usize::MAX, ..mesh.checkpoint };
+        named(MeshLimits { checkpoint, ..mesh }.check(&tuning), "in_flight_messages_max");
+
+        let clients = ClientLimits::default();
+        named(ClientLimits { events_max: usize::MAX, ..clients.clone() }.check(), "events_max");
+        named(ClientLimits { first_message_timeout: for_ever, ..clients }.check(), "first_message_timeout");
     }
 
     #[test]
