@@ -31,7 +31,8 @@ fn silent_initials(world: &World, to: &End, count: usize) -> std::net::UdpSocket
         let now = Instant::now();
         let (_, mut connection) = stranger.connect(now, config.clone(), to.address(), &server_name).unwrap();
         let mut packet = Vec::new();
-        connection.poll_transmit(now, 1, &mut packet).unwrap();
+        let transmit = connection.poll_transmit(now, 1, &mut packet).expect("a first packet");
+        assert_eq!(transmit.size, packet.len());
         socket.send_to(&packet, to.address()).unwrap();
     }
     socket
