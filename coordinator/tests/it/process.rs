@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use selvedge_certs::{CA_CERTIFICATE_FILE, Overwrite, Role};
+use selvedge_certs::{CA_CERTIFICATE_FILE, Overwrite, Role, Uuid};
 use selvedge_coordinator::Addresses;
 
 use crate::support::{World, http};
@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Folder {
     dir: tempfile::TempDir,
+    world: World,
 }
 
 impl Folder {
@@ -29,7 +30,7 @@ impl Folder {
                       door_cert = 'door.pem'\ndoor_key = 'door.key'\nworld = 'overruled'\n\
                       bind_mesh = '127.0.0.1:0'\nbind_door = '127.0.0.1:0'\nbind_http = '127.0.0.1:0'\n[store]\npath = 'store'\n";
         std::fs::write(dir.path().join("mesh.toml"), config).unwrap();
-        Self { dir }
+        Self { dir, world }
     }
 
     fn command(&self) -> Command {
@@ -129,6 +130,28 @@ async fn it_ends_when_its_starter_is_killed() {
     starter.0.kill().unwrap();
     starter.0.wait().unwrap();
     until("the orphan's end", || std::net::TcpStream::connect(address).is_err().then_some(())).await;
+}
+
+#[test]
+fn an_identity_of_another_role_is_named_with_its_file_and_both_roles() {
+    let folder = Folder::new();
+    let node = folder.world.issue(Role::Node(Uuid::from_u128(1)));
+    node.save(folder.dir.path(), "node", Overwrite::Refuse).unwrap();
+    for (which, file, found, expected) in [
+        (["--cert", "--key"], "node", "role node", "role coordinator"),
+        (["--door-cert", "--door-key"], "node", "role node", "role server"),
+        (["--cert", "--key"], "door", "role server", "role coordinator"),
+    ] {
+        let files = [format!("{file}.pem"), format!("{file}.key")];
+        let args = which.iter().zip(&files).flat_map(|(flag, file)| [*flag, file]);
+        let output = folder.command().stderr(Stdio::piped()).args(args).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{said}");
+        for word in [&files[0], found, expected, "issue one with that role"] {
+            assert!(said.contains(word), "{word} in {said}");
+        }
+        assert!(!folder.addresses().exists(), "it never listened");
+    }
 }
 
 #[test]
