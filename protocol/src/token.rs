@@ -4,7 +4,7 @@
 //! granted.
 
 use core::fmt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand::CryptoRng;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -17,6 +17,8 @@ use crate::time::Time;
 pub const TOKEN_BYTES: usize = 32;
 /// The most tokens that a table holds; a grant past that is refused, so that no flood pushes out what was promised.
 pub const TOKENS_MAX: usize = 65_536;
+/// The most tokens of which a table remembers how they ended; past that the oldest are as unknown as any.
+pub const ENDED_TOKENS_MAX: usize = 4_096;
 
 /// 256 random bits (the seed design's HandoffSessionToken). Compared in constant time, never printed.
 #[derive(Clone, Copy, Archive, Serialize, Deserialize)]
@@ -110,9 +112,15 @@ pub struct TokenGrant {
 /// Why a token doesn't admit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TokenError {
-    /// It was never granted here, or was used or revoked.
-    #[error("the token is unknown, used or revoked")]
+    /// It was never granted here, or long ago: made up, or meant for another node.
+    #[error("the token was never granted here: it is made up, of another node, or long over")]
     Unknown,
+    /// Somebody was admitted with it.
+    #[error("the token was used already: it admits once")]
+    Used,
+    /// What it was for didn't come about.
+    #[error("the token was taken back: what it was for didn't come about")]
+    Revoked,
     /// It came too late.
     #[error("the token expired at {expired_at}")]
     Expired {
@@ -132,6 +140,10 @@ pub struct TokenTable {
     granted: BTreeMap<TokenDigest, (Token, TokenGrant)>,
     /// The same tokens by expiry. Invariant: one entry for each in `granted`.
     expiries: BTreeSet<(Time, TokenDigest)>,
+    /// How those ended that did lately, so that who shows one again can be told from who guesses.
+    ended: BTreeMap<TokenDigest, TokenError>,
+    /// The same, oldest first. Invariant: one entry for each in `ended`.
+    ended_order: VecDeque<TokenDigest>,
 }
 
 impl TokenTable {
@@ -142,6 +154,9 @@ impl TokenTable {
     pub fn grant(&mut self, token: Token, grant: TokenGrant) -> Result<(), TokensFull> {
         let digest = token.digest();
         self.remove(digest);
+        if self.ended.remove(&digest).is_some() {
+            self.ended_order.retain(|ended| *ended != digest);
+        }
         if self.granted.len() >= TOKENS_MAX {
             return Err(TokensFull);
         }
@@ -153,14 +168,12 @@ impl TokenTable {
     /// Uses `token` up and says what it admits to.
     ///
     /// # Errors
-    /// If it was never granted, is used already, or is expired. An expired one is removed.
+    /// If it was never granted, is used or revoked already, or is expired. An expired one is removed.
     pub fn admit(&mut self, token: &Token, now: Time) -> Result<TokenGrant, TokenError> {
-        let grant = self.find(token).ok_or(TokenError::Unknown)?;
-        self.remove(token.digest());
-        if now >= grant.expires_at {
-            return Err(TokenError::Expired { expired_at: grant.expires_at });
-        }
-        Ok(grant)
+        let grant = self.find(token).ok_or_else(|| self.why_not(token))?;
+        let late = (now >= grant.expires_at).then_some(TokenError::Expired { expired_at: grant.expires_at });
+        self.end(token.digest(), late.unwrap_or(TokenError::Used));
+        late.map_or(Ok(grant), Err)
     }
 
     /// As [`admit`](Self::admit), with a bug planted in: the token stays usable. Only to prove that the checkers of A5
@@ -181,7 +194,7 @@ impl TokenTable {
     pub fn revoke(&mut self, token: &Token) -> bool {
         let known = self.find(token).is_some();
         if known {
-            self.remove(token.digest());
+            self.end(token.digest(), TokenError::Revoked);
         }
         known
     }
@@ -189,8 +202,8 @@ impl TokenTable {
     /// Removes what has expired by `now`, and says how many.
     pub fn expire(&mut self, now: Time) -> usize {
         let mut removed = 0;
-        while let Some(&(_, digest)) = self.expiries.first().filter(|(expires_at, _)| *expires_at <= now) {
-            self.remove(digest);
+        while let Some(&(expired_at, digest)) = self.expiries.first().filter(|(at, _)| *at <= now) {
+            self.end(digest, TokenError::Expired { expired_at });
             removed += 1;
         }
         removed
@@ -216,6 +229,24 @@ impl TokenTable {
 
     fn find(&self, token: &Token) -> Option<TokenGrant> {
         self.granted.get(&token.digest()).filter(|(granted, _)| granted == token).map(|&(_, grant)| grant)
+    }
+
+    /// Why a token that isn't outstanding admits nobody, as far as that is remembered.
+    fn why_not(&self, token: &Token) -> TokenError {
+        self.ended.get(&token.digest()).copied().unwrap_or(TokenError::Unknown)
+    }
+
+    /// Takes a token out and remembers why.
+    fn end(&mut self, digest: TokenDigest, how: TokenError) {
+        self.remove(digest);
+        if self.ended.insert(digest, how).is_none() {
+            self.ended_order.push_back(digest);
+        }
+        if self.ended_order.len() > ENDED_TOKENS_MAX
+            && let Some(oldest) = self.ended_order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
     }
 
     fn remove(&mut self, digest: TokenDigest) {
@@ -249,7 +280,7 @@ mod tests {
         let (mut table, token) = (TokenTable::default(), Token::from_bytes([7; TOKEN_BYTES]));
         table.grant(token, grant(100)).unwrap();
         assert_eq!(table.admit(&token, at(99)), Ok(grant(100)));
-        assert_eq!(table.admit(&token, at(99)), Err(TokenError::Unknown));
+        assert_eq!(table.admit(&token, at(99)), Err(TokenError::Used));
         assert_eq!((table.len(), table.next_expiry()), (0, None));
     }
 
@@ -258,7 +289,29 @@ mod tests {
         let (mut table, token) = (TokenTable::default(), Token::from_bytes([7; TOKEN_BYTES]));
         table.grant(token, grant(100)).unwrap();
         assert_eq!(table.admit(&token, at(100)), Err(TokenError::Expired { expired_at: at(100) }));
-        assert_eq!(table.admit(&token, at(0)), Err(TokenError::Unknown));
+        assert_eq!(table.admit(&token, at(0)), Err(TokenError::Expired { expired_at: at(100) }));
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn how_a_token_ended_is_remembered_for_a_while_and_forgotten_when_it_is_granted_anew() {
+        let (mut table, mut random) = (TokenTable::default(), ChaCha20Rng::seed_from_u64(1));
+        let [revoked, expired] = [(); 2].map(|()| Token::generate(&mut random));
+        table.grant(revoked, grant(100)).unwrap();
+        table.revoke(&revoked);
+        assert_eq!(table.admit(&revoked, at(0)), Err(TokenError::Revoked));
+        table.grant(expired, grant(100)).unwrap();
+        table.expire(at(100));
+        assert_eq!(table.admit(&expired, at(200)), Err(TokenError::Expired { expired_at: at(100) }));
+        table.grant(expired, grant(300)).unwrap();
+        assert_eq!(table.admit(&expired, at(200)), Ok(grant(300)));
+        for _ in 0..ENDED_TOKENS_MAX {
+            let token = Token::generate(&mut random);
+            table.grant(token, grant(300)).unwrap();
+            table.revoke(&token);
+        }
+        assert_eq!(table.admit(&revoked, at(0)), Err(TokenError::Unknown));
+        assert_eq!((table.ended.len(), table.ended_order.len()), (ENDED_TOKENS_MAX, ENDED_TOKENS_MAX));
     }
 
     #[test]

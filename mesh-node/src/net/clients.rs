@@ -58,9 +58,18 @@ impl Reader {
     fn read(&mut self, event: ClientEvent) -> Option<ClientNews> {
         match event {
             ClientEvent::Opened { id, remote, first, connection } => {
-                let Ok(ClientMessage::Hello { token }) = decode_client(&first) else {
-                    self.misbehaved(&connection, "the first message is no hello");
-                    return None;
+                let token = match decode_client(&first) {
+                    Ok(ClientMessage::Hello { token }) => token,
+                    Ok(
+                        ClientMessage::Inputs { .. } | ClientMessage::Ghosts { .. } | ClientMessage::Logout,
+                    ) => {
+                        self.misbehaved(&connection, "the first message is no hello");
+                        return None;
+                    }
+                    Err(cause) => {
+                        self.misbehaved(&connection, &format!("the first message can't be read: {cause}"));
+                        return None;
+                    }
                 };
                 debug!(client = id.0, %remote, "client connected");
                 self.open.insert(id, connection.clone());
@@ -82,7 +91,7 @@ impl Reader {
         match decode_client(payload) {
             Ok(message) => Some(ClientNews::Message { client: ClientId(id.0), message }),
             Err(cause) => {
-                self.misbehaved(connection, &cause.to_string());
+                self.misbehaved(connection, &format!("a message can't be read: {cause}"));
                 None
             }
         }

@@ -1,6 +1,7 @@
 //! The mesh thread's end of the clients' connections: how to speak to them, and how to part.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,11 @@ impl Connections {
 
     pub(super) fn remove(&mut self, client: ClientId) {
         self.open.remove(&client);
+    }
+
+    /// Where a client is, as long as it is connected.
+    pub(super) fn remote(&self, client: ClientId) -> Option<SocketAddr> {
+        self.open.get(&client).map(ClientConnection::remote)
     }
 
     /// Says something to a client, states at the end of the batch; says whether it was taken.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use selvedge_certs::{Identity, Role};
 use selvedge_protocol::config::{NodeConfig, WorldConfig};
-use selvedge_protocol::id::{NodeId, Peer};
+use selvedge_protocol::id::{ClientId, NodeId, Peer};
 use selvedge_protocol::node::{
     GameCommand, GameReport, Input, Node, NodeEvent, NodeSetup, Output, Registration,
 };
@@ -345,8 +345,12 @@ impl MeshTask {
             NodeEvent::Attached { entity, handoff_total, attach } => {
                 debug!(?entity, ?handoff_total, ?attach, "client attached");
             }
-            NodeEvent::TokenRefused { client } => info!(%client, "token refused"),
-            NodeEvent::ClientMisbehaved { client } => info!(%client, "client misbehaved"),
+            NodeEvent::TokenRefused { client, cause } => {
+                info!(%client, remote = self.remote(*client), %cause, "token refused");
+            }
+            NodeEvent::ClientMisbehaved { client, what } => {
+                info!(%client, remote = self.remote(*client), cause = what, "client misbehaved");
+            }
             NodeEvent::Checkpointed { cut, sent, bytes, took, .. } => {
                 trace!(cut, sent, bytes, ?took, "checkpoint safe");
             }
@@ -359,7 +363,9 @@ impl MeshTask {
             NodeEvent::StandbyFull { of } => {
                 warn!(node = %of.node, "no room for this node's standby copies; raise core.standby_bytes_max");
             }
-            NodeEvent::PeerMisbehaved { peer, what } => warn!(?peer, what, "peer misbehaved"),
+            NodeEvent::PeerMisbehaved { peer, what } => {
+                warn!(node = %peer.node, incarnation = peer.incarnation.0, cause = %what, "peer misbehaved");
+            }
             NodeEvent::RegistrationRefused { reason } => {
                 error!(reason, "registration refused by the coordinator");
                 self.shared.set_refused(reason.clone());
@@ -375,6 +381,11 @@ impl MeshTask {
             }
         }
         self.shared.mesh_meter().record(&event);
+    }
+
+    /// A client's address, for the log.
+    fn remote(&self, client: ClientId) -> Option<tracing::field::DisplayValue<SocketAddr>> {
+        self.connections.remote(client).map(tracing::field::display)
     }
 
     /// Hands the batch's commands to the game, and its states to the clients' thread.

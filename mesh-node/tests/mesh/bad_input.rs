@@ -6,9 +6,10 @@ use bytes::Bytes;
 use selvedge_certs::{Role, Uuid};
 use selvedge_node::arena::{Arena, ArenaConfig};
 use selvedge_node::{MeshNode, MeshNodeConfig, StartError, TickError};
-use selvedge_transport::{ClientDialer, DialEvent, Tuning};
+use selvedge_protocol::wire::{ClientMessage, encode_client};
+use selvedge_transport::{ClientDialer, Tuning};
 
-use crate::support::{PATIENCE, World};
+use crate::support::{PATIENCE, World, closed, keep_log, logged};
 
 /// Runs the node's ticks for a while. None of them may fail.
 fn run(node: &mut MeshNode, arena: &mut Arena, time: Duration) {
@@ -87,13 +88,21 @@ async fn a_client_that_talks_nonsense_loses_its_own_connection() {
     let mut arena = Arena::new(ArenaConfig::default()).expect("avatars");
     run(&mut node, &mut arena, Duration::from_millis(100));
     let dialer = ClientDialer::new(world.0.ca_pem(), Tuning::for_clients()).expect("a socket");
-    for first in [&b"hello?"[..], &[1, 0xff, 0xff, 0xff, 0xff], &[9, 0, 0, 0, 0], &[]] {
+    keep_log();
+    let logout = encode_client(&ClientMessage::Logout);
+    for (first, cause) in [
+        (&b"hello?"[..], "wire version 104; this build speaks 1"),
+        (&[1, 0xff, 0xff, 0xff, 0xff][..], "the first message can't be read: the frame"),
+        (&[9, 0, 0, 0, 0][..], "wire version 9; this build speaks 1"),
+        (&[][..], "the frame is cut short: 0 bytes"),
+        (&logout[..], "the first message is no hello"),
+    ] {
         let name = "server-node-1.aerie.selvedge";
         let dialled = dialer.connect(node.client_addr(), name, Bytes::copy_from_slice(first)).await;
         let (_connection, mut events) = dialled.expect("the port is open to all");
-        let end = tokio::time::timeout(PATIENCE, events.recv()).await.expect("something happens");
-        let Some(DialEvent::Closed { reason, .. }) = end else { panic!("{end:?}") };
-        assert!(reason.contains("the first message is no hello"), "{first:?}: {reason}");
+        let reason = closed(&mut events).await;
+        assert!(reason.contains(cause), "{first:?}: {cause} in {reason}");
+        logged(&["client misbehaved", cause, "remote=127.0.0.1:"]).await;
         run(&mut node, &mut arena, Duration::from_millis(100));
     }
     node.stop();

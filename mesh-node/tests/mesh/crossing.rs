@@ -10,7 +10,7 @@ use selvedge_node::arena::{Arena, ArenaConfig, AvatarState, MoveInput};
 use selvedge_node::{MeshNodeBuilder, NodeReport, TickError};
 use selvedge_protocol::wire::ServerMessage;
 
-use crate::support::{PATIENCE, World};
+use crate::support::{PATIENCE, World, keep_log};
 
 const CROSSINGS: usize = 4;
 
@@ -33,7 +33,7 @@ fn run(builder: MeshNodeBuilder, stop: &Arc<AtomicBool>) -> JoinHandle<NodeRepor
 }
 
 /// Walks to and fro until the border was crossed often enough; gives the last account of the player's inputs.
-async fn walk(players: &ClientEndpoint) -> AvatarState {
+pub(crate) async fn walk(players: &ClientEndpoint) -> AvatarState {
     let mut player = players.enter("ada", *b"");
     let (mut crossed, mut east, mut state) = (0, 1.0, AvatarState::default());
     let deadline = Instant::now() + PATIENCE;
@@ -71,7 +71,7 @@ async fn walk(players: &ClientEndpoint) -> AvatarState {
 
 #[tokio::test]
 async fn a_player_crosses_to_and_fro_and_no_input_is_lost_or_doubled() {
-    let _ = tracing_subscriber::fmt().with_env_filter("info").with_test_writer().try_init();
+    keep_log();
     let world = World::new();
     let coordinator = world.coordinator(2).await;
     let stop = Arc::new(AtomicBool::new(false));

@@ -1,19 +1,17 @@
 //! Clients that are up to no good, as fast as they can: who plays beside them plays on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use selvedge_client::{Client, ClientEvent};
-use selvedge_node::TickError;
-use selvedge_node::arena::{Arena, ArenaConfig, AvatarState, MoveInput};
+use selvedge_node::arena::{AvatarState, MoveInput};
 use selvedge_protocol::wire::ServerMessage;
 use selvedge_transport::{ClientDialer, Tuning};
 use tokio::task::JoinSet;
 
-use crate::support::{PATIENCE, World};
+use crate::support::{PATIENCE, Running, World};
 
 /// Strangers at one time, fewer than one address may have places.
 const STRANGERS: u64 = 24;
@@ -22,7 +20,7 @@ const TIMES: u64 = 5;
 
 /// Plays until the last of so many inputs is applied; gives the entity's account of them.
 #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else happens is fine")]
-async fn play(player: &mut Client, inputs: u32) -> AvatarState {
+pub(crate) async fn play(player: &mut Client, inputs: u32) -> AvatarState {
     let standing = MoveInput { direction: [0.0; 2], speed_mps: 0.0 }.encode();
     let deadline = Instant::now() + PATIENCE;
     let (mut sent, mut last) = (0, 0);
@@ -51,23 +49,8 @@ async fn play(player: &mut Client, inputs: u32) -> AvatarState {
 async fn a_player_plays_on_beside_strangers_that_talk_nonsense_and_guests_that_never_read() {
     let world = World::new();
     let coordinator = world.coordinator(1).await;
-    let mut node = world.node(1, &coordinator).start().expect("the node starts");
-    node.wait_ready(PATIENCE).expect("the coordinator registers the node");
-    let address = node.client_addr();
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let ticking = thread::spawn(move || {
-        let mut arena = Arena::new(ArenaConfig::default()).expect("avatars");
-        while !stopped.load(Ordering::Relaxed) {
-            match node.tick(&mut arena, Arena::step) {
-                Ok(_) | Err(TickError::NotReady { .. }) => {}
-                Err(error @ TickError::Stopped) => panic!("{error}"),
-            }
-        }
-        let report = node.report();
-        node.stop();
-        report
-    });
+    let node = Running::start(world.node(1, &coordinator));
+    let address = node.clients;
 
     let players = world.players(&coordinator);
     let mut ada = players.enter("ada", *b"");
@@ -106,8 +89,7 @@ async fn a_player_plays_on_beside_strangers_that_talk_nonsense_and_guests_that_n
     ada.logout().await.expect("the world says good-bye");
     drop(guests);
     players.close().await;
-    stop.store(true, Ordering::Relaxed);
-    let report = ticking.join().expect("the node ends well");
+    let report = node.stop();
     let thrown_out = thrown_out.load(Ordering::Relaxed);
     assert_eq!((thrown_out, report.counters.clients_misbehaved), (STRANGERS * TIMES, STRANGERS * TIMES));
     coordinator.stop().await;

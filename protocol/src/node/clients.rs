@@ -24,7 +24,7 @@ pub(super) enum ClientState {
 impl Node {
     pub(super) fn on_client_hello(&mut self, client: ClientId, token: &Token, now: Time) {
         if self.clients.contains_key(&client) {
-            self.event(NodeEvent::ClientMisbehaved { client });
+            self.client_misbehaved(client, "said hello twice");
             return;
         }
         if self.clients.len() >= CLIENTS_MAX {
@@ -36,8 +36,8 @@ impl Node {
             Ok(TokenGrant { entity, purpose: TokenPurpose::Handoff | TokenPurpose::Resume, .. }) => {
                 self.on_arrival(client, entity, token, now);
             }
-            Err(_) => {
-                self.event(NodeEvent::TokenRefused { client });
+            Err(cause) => {
+                self.event(NodeEvent::TokenRefused { client, cause });
                 self.turn_away(client, ByeReason::BadToken);
             }
         }
@@ -124,7 +124,7 @@ impl Node {
         };
         match message {
             ClientMessage::Hello { .. } => {
-                self.event(NodeEvent::ClientMisbehaved { client });
+                self.client_misbehaved(client, "said hello twice");
                 self.on_client_closed(client, now);
                 self.turn_away(client, ByeReason::Misbehaved);
             }
@@ -132,7 +132,7 @@ impl Node {
                 ClientState::Attached(own) if own == entity => self.take_inputs(entity, inputs),
                 ClientState::Following(own) if own == entity => self.on_late_inputs(entity, 0, inputs, now),
                 ClientState::Attached(_) | ClientState::Following(_) => {
-                    self.event(NodeEvent::ClientMisbehaved { client });
+                    self.client_misbehaved(client, "sent inputs for an entity that it does not play");
                 }
                 ClientState::Parked { .. } => {}
             },

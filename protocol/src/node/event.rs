@@ -1,11 +1,13 @@
 //! What happened in a node, for those who measure, log or show it.
 
 use core::time::Duration;
+use std::borrow::Cow;
 
 use crate::action::Outcome;
 use crate::ghost::SenderStats;
 use crate::handoff::Path;
 use crate::id::{AuthorityEpoch, ClientId, EntityId, HandoffId, Incarnation, Peer, ReservationId};
+use crate::token::TokenError;
 use crate::wire::RefuseReason;
 
 /// How much was sent of ghosts.
@@ -93,18 +95,22 @@ pub enum NodeEvent {
     TokenRefused {
         /// The connection.
         client: ClientId,
+        /// Why it doesn't admit.
+        cause: TokenError,
     },
     /// A client sent what it must not.
     ClientMisbehaved {
         /// The connection.
         client: ClientId,
+        /// What it did.
+        what: &'static str,
     },
     /// A peer claimed what can't be.
     PeerMisbehaved {
         /// Who.
         peer: Peer,
-        /// What it did.
-        what: &'static str,
+        /// What it did, and with what.
+        what: Cow<'static, str>,
     },
     /// The coordinator refused this node.
     RegistrationRefused {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::target::{Takeover, Transfer};
+use super::target::{Takeover, Transfer, overlay};
 use super::{ArmedMember, ArmedTarget, GameCommand, Held, Node};
 use crate::authority::{CancelAnswer, Receipt};
 use crate::grid::Motion;
@@ -183,11 +183,8 @@ impl Node {
         let known = self.reservations.get(&(id.entity, peer.node)).filter(|known| known.id == reservation);
         let known = known.filter(|known| matches!(known.stage, Stage::Warm));
         let known = known.ok_or(RefuseReason::NotPrepared)?;
-        let state = super::target::overlay(&known.copied, id.entity, known.session, blob);
-        if state == Err(RefuseReason::BadSnapshot) {
-            self.misbehaved(peer, "sent an invalid snapshot");
-        }
-        state
+        overlay(&known.copied, id.entity, known.session, blob)
+            .map_err(|unfit| self.judge_unfit(peer, id.entity, &unfit))
     }
 
     fn take_group_over(&mut self, peer: Peer, takeovers: Vec<Takeover>, now: Time) {

@@ -47,6 +47,7 @@ pub use io::{
     LeaveReason, Output, Published, Registration, ReleaseReason, Sender,
 };
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -441,8 +442,12 @@ impl Node {
         self.outputs.push_back(Output::Event(event));
     }
 
-    fn misbehaved(&mut self, peer: Peer, what: &'static str) {
-        self.event(NodeEvent::PeerMisbehaved { peer, what });
+    fn misbehaved(&mut self, peer: Peer, what: impl Into<Cow<'static, str>>) {
+        self.event(NodeEvent::PeerMisbehaved { peer, what: what.into() });
+    }
+
+    fn client_misbehaved(&mut self, client: ClientId, what: &'static str) {
+        self.event(NodeEvent::ClientMisbehaved { client, what });
     }
 
     fn refuse_prepare(&mut self, to: Peer, reservation: crate::id::ReservationId, reason: RefuseReason) {

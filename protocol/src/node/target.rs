@@ -209,11 +209,9 @@ impl Node {
                 }
                 self.command(GameCommand::Warm { entity: id.entity, reservation: id, snapshot: copied });
             }
-            Err(reason) => {
+            Err(unfit) => {
                 let versions = reservation.copied.versions();
-                if reason == RefuseReason::BadSnapshot {
-                    self.misbehaved(peer, "sent an invalid snapshot");
-                }
+                let reason = self.judge_unfit(peer, id.entity, &unfit);
                 let message = Message::Warmed { reservation: id, versions, refused: Some(reason) };
                 self.send(peer.node, Lane::Control, message);
             }
@@ -276,10 +274,8 @@ impl Node {
         }
         let state = match overlay(&reservation.copied, id.entity, reservation.session, blob) {
             Ok(state) => state,
-            Err(reason) => {
-                if reason == RefuseReason::BadSnapshot {
-                    self.misbehaved(peer, "sent an invalid snapshot");
-                }
+            Err(unfit) => {
+                let reason = self.judge_unfit(peer, id.entity, &unfit);
                 self.reject(peer, id, reason);
                 return;
             }
@@ -295,6 +291,16 @@ impl Node {
             reservation.stage = Stage::Admitting(Box::new(admission));
             self.command(GameCommand::Admit { id, snapshot: state, first_tick: last_tick.next() });
         }
+    }
+
+    /// What a peer is told of a snapshot that can't be used. That it has lost count of the copies is nobody's fault; all else
+    /// is held against it.
+    pub(super) fn judge_unfit(&mut self, peer: Peer, entity: EntityId, unfit: &Unfit) -> RefuseReason {
+        if matches!(unfit, Unfit::Snapshot(SnapshotError::MissingComponent { .. })) {
+            return RefuseReason::StalePrecopy;
+        }
+        self.misbehaved(peer, format!("sent an invalid snapshot of the entity {entity}: {unfit}"));
+        RefuseReason::BadSnapshot
     }
 
     /// Whether a source's tick is so far ahead that this node's game could not go on from it.
@@ -467,21 +473,33 @@ impl Node {
     }
 }
 
+/// Why a snapshot from outside can't be laid over what was copied before.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error("it is of the entity {found}")]
+    OtherEntity { found: EntityId },
+    #[error("it is of another player's session, or of none")]
+    OtherSession,
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+}
+
 /// Lays a snapshot from outside over what was copied before. Nothing changes unless all of it is valid.
 pub(super) fn overlay(
     copied: &Assembled,
     entity: EntityId,
     session: Option<SessionId>,
     blob: Bytes,
-) -> Result<Assembled, RefuseReason> {
-    let archive = SnapshotArchive::validate(blob).map_err(|_| RefuseReason::BadSnapshot)?;
-    if archive.head().entity != entity || archive.head().session != session {
-        return Err(RefuseReason::BadSnapshot);
+) -> Result<Assembled, Unfit> {
+    let archive = SnapshotArchive::validate(blob)?;
+    let head = archive.head();
+    if head.entity != entity {
+        return Err(Unfit::OtherEntity { found: head.entity });
+    }
+    if head.session != session {
+        return Err(Unfit::OtherSession);
     }
     let mut state = copied.clone();
-    match state.apply(archive) {
-        Ok(()) => Ok(state),
-        Err(SnapshotError::MissingComponent { .. }) => Err(RefuseReason::StalePrecopy),
-        Err(_) => Err(RefuseReason::BadSnapshot),
-    }
+    state.apply(archive)?;
+    Ok(state)
 }

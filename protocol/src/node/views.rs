@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::clients::ClientState;
 use super::replication::{Ghosts, sight_rules};
-use super::{GhostTraffic, Node, NodeEvent};
+use super::{GhostTraffic, Node};
 use crate::ghost::{Outlet, SenderSettings, ViewInterest, is_ack};
 use crate::id::{AuthorityEpoch, ClientId, EntityId};
 use crate::time::{Tick, Time};
@@ -102,7 +102,7 @@ impl Node {
             return;
         };
         if !is_ack(bytes) || view.outlet.on_ack(bytes, now).is_err() {
-            self.event(NodeEvent::ClientMisbehaved { client });
+            self.client_misbehaved(client, "sent an acknowledgement of ghosts that can't be");
         }
     }
 }

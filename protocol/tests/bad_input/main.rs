@@ -27,8 +27,8 @@ use selvedge_protocol::snapshot::{ComponentVersions, SnapshotWriter};
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::token::Token;
 use selvedge_protocol::wire::{
-    AuthorityChange, AuthorityEvent, ByeReason, ClientMessage, LeaseMessage, Load, Message, PrepareOutcome,
-    PrepareRequest, RefuseReason,
+    AuthorityChange, AuthorityEvent, ByeReason, ClientMessage, InputMessage, LeaseMessage, Load, Message,
+    PrepareOutcome, PrepareRequest, RefuseReason,
 };
 
 const ENTITY: EntityId = EntityId::from_u128(99);
@@ -80,25 +80,29 @@ fn forged(good: &Bytes, from: &[u8], to: &[u8]) -> Bytes {
     bytes.into()
 }
 
-/// Snapshots that can't be used, by what is wrong with them.
-fn bad_snapshots() -> Vec<(&'static str, Bytes)> {
+/// Snapshots that can't be used, by what is wrong with them, and how that is put.
+fn bad_snapshots() -> Vec<(&'static str, &'static str, Bytes)> {
     let good = snapshot(ENTITY, None);
     let x = |value: f64| forged(&good, &X.to_le_bytes(), &value.to_le_bytes());
     let speed = |value: f32| forged(&good, &SPEED.to_le_bytes(), &value.to_le_bytes());
     vec![
-        ("empty", Bytes::new()),
-        ("noise", Bytes::from_static(&[0xa5; 300])),
-        ("cut short", good.slice(..good.len() - 1)),
-        ("of another layout", forged(&good, &good[..1], &[9])),
-        ("with bodies that never end", forged(&good, &good[1..5], &[0xff; 4])),
-        ("too large", Bytes::from(vec![1; 2 << 20])),
-        ("of another entity", snapshot(OTHER, None)),
-        ("of another session", snapshot(ENTITY, Some(SessionId::from_u128(5)))),
-        ("at NaN", x(f64::NAN)),
-        ("at infinity", x(f64::INFINITY)),
-        ("absurdly far away", x(1e300)),
-        ("moving at NaN", speed(f32::NAN)),
-        ("moving absurdly fast", speed(f32::MAX)),
+        ("empty", "a frame of 0 bytes is cut short", Bytes::new()),
+        ("noise", "the frame has layout 165, this build reads", Bytes::from_static(&[0xa5; 300])),
+        ("cut short", "", good.slice(..good.len() - 1)),
+        ("of another layout", "the frame has layout 9, this build reads", forged(&good, &good[..1], &[9])),
+        ("with bodies that never end", "is cut short", forged(&good, &good[1..5], &[0xff; 4])),
+        ("too large", "a frame of 2097152 bytes is past the limit", Bytes::from(vec![1; 2 << 20])),
+        (
+            "of another entity",
+            "it is of the entity 00000000-0000-0000-0000-000000000062",
+            snapshot(OTHER, None),
+        ),
+        ("of another session", "another player's session", snapshot(ENTITY, Some(SessionId::from_u128(5)))),
+        ("at NaN", "position is not a finite number", x(f64::NAN)),
+        ("at infinity", "position is not a finite number", x(f64::INFINITY)),
+        ("absurdly far away", "position is not a finite number", x(1e300)),
+        ("moving at NaN", "velocity is not a finite number", speed(f32::NAN)),
+        ("moving absurdly fast", "velocity is not a finite number", speed(f32::MAX)),
     ]
 }
 
@@ -136,10 +140,10 @@ fn handoff(entity: EntityId, step: u32) -> HandoffId {
 }
 
 /// What the node holds against the rogue, newest last.
-fn charges(mesh: &Mesh, host: usize) -> Vec<&'static str> {
+fn charges(mesh: &Mesh, host: usize) -> Vec<String> {
     let events = mesh.hosts[host].events.iter();
     let charges = events.filter_map(|event| match event {
-        NodeEvent::PeerMisbehaved { peer: ROGUE, what } => Some(*what),
+        NodeEvent::PeerMisbehaved { peer: ROGUE, what } => Some(what.to_string()),
         _ => None,
     });
     charges.collect()
@@ -174,7 +178,7 @@ fn a_crossing_works(mesh: &mut Mesh) {
 
 #[test]
 fn no_bad_snapshot_is_warmed_or_taken_over() {
-    for (what, bad) in bad_snapshots() {
+    for (what, cause, bad) in bad_snapshots() {
         let mut mesh = scene();
         let reservation = request(ENTITY, ROGUE, None).reservation;
         rogue_says(&mut mesh, 1, Message::PrepareDirect(request(ENTITY, ROGUE, None)), Bytes::new());
@@ -183,7 +187,9 @@ fn no_bad_snapshot_is_warmed_or_taken_over() {
         let refused = Some(RefuseReason::BadSnapshot);
         let warmed = Message::Warmed { reservation, versions: ComponentVersions::new(), refused };
         assert_eq!(said, [warmed], "{what}");
-        assert_eq!(charges(&mesh, 1), ["sent an invalid snapshot"], "{what}");
+        let [charge] = &charges(&mesh, 1)[..] else { panic!("{what}: {:?}", charges(&mesh, 1)) };
+        let sent = format!("sent an invalid snapshot of the entity {ENTITY}: ");
+        assert!(charge.starts_with(&sent) && charge.contains(cause), "{what}: {cause} in {charge}");
 
         let id = handoff(ENTITY, 2);
         let said = rogue_says(&mut mesh, 1, transfer(id, reservation), bad);
