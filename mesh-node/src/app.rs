@@ -56,7 +56,7 @@ pub fn run_arena(loaded: LoadedNode, lifeline: &Lifeline) -> anyhow::Result<()> 
                     told = refused;
                 }
             }
-            Err(error @ TickError::Stopped) => return Err(error.into()),
+            Err(error @ (TickError::Unfit { .. } | TickError::Stopped)) => return Err(error.into()),
         }
     }
     info!(avatars = arena.population(), "node ends");

@@ -104,6 +104,12 @@ pub enum TickError {
         /// Why the coordinator refused, if it did.
         refused: Option<String>,
     },
+    /// This node's settings don't fit the world that it joined; it has stopped. Correct them and start it again.
+    #[error("this node's settings don't fit the world that it joined: {cause}")]
+    Unfit {
+        /// Which setting, its value, and what it has to fit.
+        cause: String,
+    },
     /// The node was stopped, or one of its network threads has ended.
     #[error("the node has stopped")]
     Stopped,
@@ -176,11 +182,11 @@ impl MeshNode {
     /// Waits until the coordinator has registered this node and mesh time is known, so that `tick` runs.
     ///
     /// # Errors
-    /// If that didn't happen in time, or the node has stopped.
+    /// If that didn't happen in time, or the node has stopped: by itself if its settings don't fit the world.
     pub fn wait_ready(&self, timeout: Duration) -> Result<Peer, TickError> {
         let standing = self.shared.wait_ready(Instant::now() + timeout);
         if self.shared.stop.is_cancelled() {
-            return Err(TickError::Stopped);
+            return Err(self.why_stopped());
         }
         standing.me.filter(|_| standing.is_ready()).ok_or(TickError::NotReady { refused: standing.refused })
     }
@@ -287,7 +293,7 @@ impl MeshNode {
     /// Makes the game's side once the node is registered.
     fn refresh(&mut self) -> Result<(), TickError> {
         if self.shared.stop.is_cancelled() {
-            return Err(TickError::Stopped);
+            return Err(self.why_stopped());
         }
         if self.side.is_some() {
             return Ok(());
@@ -299,6 +305,10 @@ impl MeshNode {
         sleep_sharply();
         self.side = Some(GameSide::new(registration, map, self.core.hysteresis_m, self.core.schema_max));
         Ok(())
+    }
+
+    fn why_stopped(&self) -> TickError {
+        self.shared.standing().unfit.map_or(TickError::Stopped, |cause| TickError::Unfit { cause })
     }
 
     fn shut_down(&mut self) {

@@ -19,6 +19,8 @@ pub(crate) struct Standing {
     pub(crate) synchronized: bool,
     /// Why the coordinator last refused it.
     pub(crate) refused: Option<String>,
+    /// Why it can't run in the world that it joined, for good.
+    pub(crate) unfit: Option<String>,
 }
 
 impl Standing {
@@ -72,6 +74,13 @@ impl Shared {
             standing.synchronized = true;
             self.standing_changed.notify_all();
         }
+    }
+
+    /// Stops the node: its settings are not for this world.
+    pub(crate) fn set_unfit(&self, cause: String) {
+        lock(&self.standing).unfit = Some(cause);
+        self.stop.cancel();
+        self.standing_changed.notify_all();
     }
 
     pub(crate) fn set_refused(&self, reason: String) {

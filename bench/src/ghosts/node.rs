@@ -82,7 +82,7 @@ pub(crate) fn run(spec: &GhostNodeSpec) -> anyhow::Result<()> {
     loop {
         match node.tick(&mut stage, Stage::step) {
             Ok(_) | Err(TickError::NotReady { .. }) => {}
-            Err(error @ TickError::Stopped) => return Err(error.into()),
+            Err(error @ (TickError::Unfit { .. } | TickError::Stopped)) => return Err(error.into()),
         }
         match questions.try_recv() {
             Ok(()) => say(&stage.answer(node.report()))?,

@@ -207,7 +207,7 @@ fn node(spec: &NodeSpec) -> anyhow::Result<()> {
     loop {
         match node.tick(&mut world, Hoppers::step) {
             Ok(_) | Err(TickError::NotReady { .. }) => {}
-            Err(error @ TickError::Stopped) => return Err(error.into()),
+            Err(error @ (TickError::Unfit { .. } | TickError::Stopped)) => return Err(error.into()),
         }
         match questions.try_recv() {
             Ok(()) => say(&NodeAnswer {
@@ -252,7 +252,7 @@ fn idle_until(due: Instant, node: &mut MeshNode, world: &mut Hoppers) -> Result<
     while Instant::now() < due {
         match node.idle(world, Instant::now()) {
             Ok(()) | Err(TickError::NotReady { .. }) => thread::yield_now(),
-            Err(error @ TickError::Stopped) => return Err(error),
+            Err(error @ (TickError::Unfit { .. } | TickError::Stopped)) => return Err(error),
         }
     }
     Ok(())

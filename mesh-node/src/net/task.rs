@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use selvedge_certs::{Identity, Role};
-use selvedge_protocol::config::{NodeConfig, WorldConfig};
+use selvedge_protocol::config::{ConfigError, NodeConfig, WorldConfig};
 use selvedge_protocol::id::{ClientId, NodeId, Peer};
 use selvedge_protocol::node::{
     GameCommand, GameReport, Input, Node, NodeEvent, NodeSetup, Output, Registration,
@@ -298,7 +298,14 @@ impl MeshTask {
     fn on_registered(&mut self, registration: Registration) {
         let me = registration.me;
         info!(node = %me.node, incarnation = me.incarnation.0, term = registration.term.0, "registered");
-        self.check_config(&registration);
+        if let Err(cause) = self.check_config(&registration) {
+            error!(
+                %cause,
+                "this node's settings don't fit the world that it joined, so it stops; correct them and start it again"
+            );
+            self.shared.set_unfit(cause.to_string());
+            return;
+        }
         if let Err(cause) = self.endpoint.set_hello(self.facts.hello(Some(me))) {
             error!(%cause, "the hello can't be changed");
         }
@@ -310,12 +317,10 @@ impl MeshTask {
         self.shared.set_registered(me);
     }
 
-    /// What could not be checked before the world was known.
-    fn check_config(&self, registration: &Registration) {
+    /// What could not be checked before the world was known. With margins larger than a cell no handoff would ever be right.
+    fn check_config(&self, registration: &Registration) -> Result<(), ConfigError> {
         let world = WorldConfig { grid: *registration.grid.config(), ..WorldConfig::default() };
-        if let Err(cause) = self.config.check(&world) {
-            error!(%cause, "this node's settings don't fit the world that it joined; correct them and restart it");
-        }
+        self.config.check(&world)?;
         let margin_m = registration.interest_margin_m;
         let client_interest_m = self.config.client_sees_m(margin_m);
         if client_interest_m > margin_m {
@@ -326,6 +331,7 @@ impl MeshTask {
                  coordinator's interest_margin_m, or lower core.client_interest_m"
             );
         }
+        Ok(())
     }
 
     fn on_event(&self, event: NodeEvent) {

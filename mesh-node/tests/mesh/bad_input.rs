@@ -6,6 +6,7 @@ use bytes::Bytes;
 use selvedge_certs::{Role, Uuid};
 use selvedge_node::arena::{Arena, ArenaConfig};
 use selvedge_node::{MeshNode, MeshNodeConfig, StartError, TickError};
+use selvedge_protocol::config::NodeConfig;
 use selvedge_protocol::wire::{ClientMessage, encode_client};
 use selvedge_transport::{ClientDialer, Tuning};
 
@@ -105,6 +106,37 @@ async fn a_client_that_talks_nonsense_loses_its_own_connection() {
         logged(&["client misbehaved", cause, "remote=127.0.0.1:"]).await;
         run(&mut node, &mut arena, Duration::from_millis(100));
     }
+    node.stop();
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn margins_larger_than_the_worlds_cells_stop_the_node_with_both_numbers() {
+    let world = World::new();
+    let coordinator = world.coordinator(1).await;
+    let good = MeshNodeConfig::new(coordinator.addresses().mesh);
+    for (name, change) in [
+        ("hysteresis_m", (|core: &mut NodeConfig| core.hysteresis_m = 50.0) as fn(&mut NodeConfig)),
+        ("prepare_margin_m", |core| core.prepare_margin_m = 50.0),
+    ] {
+        let mut config = good.clone();
+        change(&mut config.core);
+        let mut node = world.node_with(1, config).start().expect("by itself it is a good configuration");
+        let error = node.wait_ready(PATIENCE).expect_err("its margins don't fit");
+        assert!(matches!(error, TickError::Unfit { .. }), "{error}");
+        let text = error.to_string();
+        for word in
+            [&format!("{name} is 50 m"), "a cell's edge is 30 m", "make it smaller or the cells larger"]
+        {
+            assert!(text.contains(word), "{word} in {text}");
+        }
+        let mut arena = Arena::new(ArenaConfig::default()).expect("avatars");
+        assert_eq!(node.tick(&mut arena, Arena::step), Err(error), "it doesn't run");
+        node.stop();
+    }
+    // Once that is corrected, the very same node is welcome.
+    let node = world.node_with(1, good).start().expect("the node starts");
+    node.wait_ready(PATIENCE).expect("the coordinator registers the node");
     node.stop();
     coordinator.stop().await;
 }

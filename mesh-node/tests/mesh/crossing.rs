@@ -25,7 +25,7 @@ fn run(builder: MeshNodeBuilder, stop: &Arc<AtomicBool>) -> JoinHandle<NodeRepor
         while !stop.load(Ordering::Relaxed) {
             match node.tick(&mut arena, Arena::step) {
                 Ok(_) | Err(TickError::NotReady { .. }) => {}
-                Err(error @ TickError::Stopped) => panic!("{error}"),
+                Err(error @ (TickError::Unfit { .. } | TickError::Stopped)) => panic!("{error}"),
             }
         }
         node.report()

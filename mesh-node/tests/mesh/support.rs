@@ -95,7 +95,7 @@ impl Running {
             while !stopped.load(Ordering::Relaxed) {
                 match node.tick(&mut arena, Arena::step) {
                     Ok(_) | Err(TickError::NotReady { .. }) => {}
-                    Err(error @ TickError::Stopped) => panic!("{error}"),
+                    Err(error @ (TickError::Unfit { .. } | TickError::Stopped)) => panic!("{error}"),
                 }
             }
             let report = node.report();
