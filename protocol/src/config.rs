@@ -28,6 +28,9 @@ impl Default for WorldConfig {
     }
 }
 
+/// The longest that any duration may be set to: 30 days. Far past it, sums of such times have no end that can be told.
+pub const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// Why a configuration can't be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConfigError {
@@ -55,6 +58,14 @@ pub enum ConfigError {
         /// The setting.
         name: &'static str,
     },
+    /// A duration is absurdly long.
+    #[error("{name} is {value:?}: choose at most {DURATION_MAX:?}")]
+    TooLong {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: Duration,
+    },
     /// More cells than a map can carry.
     #[error("the grid has {cells} cells; at most {WORLD_CELLS_MAX} are possible: make them larger")]
     TooManyCells {
@@ -79,8 +90,13 @@ impl WorldConfig {
         if self.tick_interval.is_zero() {
             return Err(ConfigError::ZeroDuration { name: "tick_interval" });
         }
+        not_endless("tick_interval", self.tick_interval)?;
         below_cell("interest_margin_m", self.interest_margin_m, self.grid.cell_edge_m)
     }
+}
+
+fn not_endless(name: &'static str, value: Duration) -> Result<(), ConfigError> {
+    if value > DURATION_MAX { Err(ConfigError::TooLong { name, value }) } else { Ok(()) }
 }
 
 fn below_cell(name: &'static str, value: f64, cell_edge_m: f64) -> Result<(), ConfigError> {
@@ -297,6 +313,17 @@ impl NodeConfig {
             if duration.is_zero() {
                 return Err(ConfigError::ZeroDuration { name });
             }
+            not_endless(name, duration)?;
+        }
+        for (name, duration) in [
+            ("dwell_min", self.dwell_min),
+            ("coordinator_patience", self.coordinator_patience),
+            ("candidate_keep", self.candidate_keep),
+            ("backoff", self.backoff),
+            ("forward_for", self.forward_for),
+            ("linger", self.linger),
+        ] {
+            not_endless(name, duration)?;
         }
         if self.checkpoint_bytes_per_s == 0 {
             return Err(ConfigError::NotPositive { name: "checkpoint_bytes_per_s", value: 0.0 });
@@ -377,5 +404,11 @@ mod tests {
         let config = NodeConfig { hysteresis_m: 100.0, ..NodeConfig::default() };
         let error = config.check(&WorldConfig::default()).unwrap_err();
         assert!(matches!(error, ConfigError::LongerThanCell { name: "hysteresis_m", .. }), "{error}");
+        let config = NodeConfig { precopy_refresh: Duration::MAX, ..NodeConfig::default() };
+        let text = config.check(&WorldConfig::default()).unwrap_err().to_string();
+        assert!(text.contains("precopy_refresh is") && text.contains("at most 2592000s"), "{text}");
+        let config = NodeConfig { backoff: Duration::MAX, ..NodeConfig::default() };
+        let text = config.check(&WorldConfig::default()).unwrap_err().to_string();
+        assert!(text.contains("backoff is"), "{text}");
     }
 }

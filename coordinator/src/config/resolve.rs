@@ -24,6 +24,8 @@ const TICK_HZ_DEFAULT: u32 = 30;
 const TICK_HZ_MAX: u32 = 1000;
 /// Two heartbeats of a node that is set as usual.
 const SILENCE_MIN: Duration = Duration::from_millis(500);
+/// Longer than this nobody waits for what a dead node held.
+const LEASE_MAX: Duration = Duration::from_secs(3600);
 /// The margin of a lease is no smaller part of it than this: each of two clocks may be off by 1 %.
 const MARGIN_PART_MIN: u32 = 50;
 const MARGIN_PART_DEFAULT: u32 = 20;
@@ -313,6 +315,10 @@ fn check_lease(
         let cause = format!("{lease_is:?} would run out between two heartbeats");
         return Err(invalid(&LEASE, lease, cause, "choose at least 500ms; 3s is usual"));
     }
+    if lease_is > LEASE_MAX {
+        let cause = format!("what a dead node held would stand still for {lease_is:?}");
+        return Err(invalid(&LEASE, lease, cause, "choose at most 1h; 3s is usual"));
+    }
     let least = lease_is / MARGIN_PART_MIN;
     if !(least..=lease_is).contains(&margin.value) {
         let cause = format!(
@@ -346,6 +352,7 @@ fn check_world(config: &WorldConfig, margin: &Sourced<f64>) -> Result<(), Settin
         ConfigError::NotPositive { .. }
         | ConfigError::LongerThanCell { .. }
         | ConfigError::ZeroDuration { .. }
+        | ConfigError::TooLong { .. }
         | ConfigError::TooManyCells { .. }
         | ConfigError::Grid(_) => SettingError::Machine(error),
     })

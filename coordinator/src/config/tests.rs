@@ -110,6 +110,8 @@ fn a_value_out_of_range_says_where_it_was_set_and_what_to_do() {
     let text = error(&["--advertise-door", "0.0.0.0:7401"], "");
     assert!(text.contains("advertise_door") && text.contains("0.0.0.0:7401"), "{text}");
     assert!(error(&["--lease", "1ms"], "").contains("lease"));
+    let endless = error(&["--lease", "1000000000d"], "");
+    assert!(endless.contains("--lease") && endless.contains("choose at most 1h"), "{endless}");
     assert!(error(&["--nodes-min", "0"], "").contains("nodes_min"));
 }
 
