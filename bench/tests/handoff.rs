@@ -57,6 +57,7 @@ fn every_row_has_its_figures_and_every_phase_its_histogram() {
         &[
             "--snapshot-bytes=2k",
             "--concurrency=3",
+            "--pin=one",
             "--duration=1s",
             "--turns=2",
             "--warm-up=100ms",
@@ -65,7 +66,12 @@ fn every_row_has_its_figures_and_every_phase_its_histogram() {
         ],
     );
     assert!(json["machine"]["cores"].as_u64() >= Some(1), "{json:#}");
-    assert_eq!(json["config"]["entities"], "clientless");
+    assert_eq!((&json["config"]["entities"], &json["config"]["pin"]), (&"clientless".into(), &"one".into()));
+    let figures_of = |row: &Value, of: &str| {
+        for key in ["p50", "p99", "p999", "max"] {
+            assert!(row[of][key].as_f64() > Some(0.0), "{of}.{key} in {row:#}");
+        }
+    };
     let rows = json["rows"].as_array().unwrap();
     let paths: Vec<_> = rows.iter().map(|row| row["path"].as_str().unwrap()).collect();
     assert_eq!(paths, ["udp", "quinn", "warm", "cold"]);
@@ -74,11 +80,15 @@ fn every_row_has_its_figures_and_every_phase_its_histogram() {
     }
     for floor in &rows[..2] {
         assert!(count(floor, "/rtt_us") > 0 && floor["requests_per_s"].as_f64() > Some(0.0), "{floor:#}");
+        figures_of(floor, "rtt_us");
+        assert_eq!(floor.get("handoffs_per_s"), Some(&Value::Null), "{floor:#}");
+        assert_eq!(floor["phases"], serde_json::json!({}), "{floor:#}");
     }
     for row in &rows[2..] {
         assert!(row["handoffs_per_s"].as_f64() > Some(0.0), "{row:#}");
+        figures_of(row, "cutover_us");
         for key in ["p50", "p99", "p999", "max"] {
-            assert!(row["cutover_us"][key].as_f64() > Some(0.0), "{key} in {row:#}");
+            assert!(row["missed_ticks"][key].is_number(), "missed_ticks.{key} in {row:#}");
         }
         assert!(row["cpu_s_per_1000_handoffs"]["all"].as_f64() > Some(0.0), "{row:#}");
         let cutovers = count(row, "/phases/cutover_us");

@@ -306,6 +306,9 @@ impl Row {
             RowPath::Floor(_) => {
                 put("rtt_us", json!(self.latency()));
                 put("requests_per_s", json!(self.per_second()));
+                // Every row has these keys, so that whoever reads rows need not ask which kind one is.
+                put("handoffs_per_s", Value::Null);
+                put("phases", json!({}));
                 put("repeated", json!(self.repeated));
             }
             RowPath::Hop(_) => {
@@ -393,6 +396,8 @@ mod tests {
         assert_eq!(json["path"], "udp");
         assert!((json["rtt_us"]["p50"].as_f64().unwrap() - 20.0).abs() < 0.1);
         assert_eq!(json["requests_per_s"], 0.5);
+        assert_eq!(json.get("handoffs_per_s"), Some(&Value::Null), "nothing is handed off");
+        assert_eq!(json["phases"], json!({}));
         assert_eq!(json["histogram"]["unit"], "ns");
         let text: HistogramText = serde_json::from_value(json["histogram"]["hdr_v2"].clone()).unwrap();
         assert_eq!(text.decode().unwrap(), rtt_ns);
