@@ -34,6 +34,8 @@ pub const GHOST_BYTES_MAX: usize = CLIENT_MESSAGE_BYTES_MAX;
 pub const GHOSTS_MAX: usize = 65_536;
 /// Of these, ghosts that one other node shows. Further ones of it are ignored: it leaves the rest to the others.
 pub const GHOSTS_OF_NODE_MAX: usize = GHOSTS_MAX / 8;
+/// Ghosts that have vanished whose epochs a node or a client remembers for a while. The oldest are forgotten first.
+pub const GHOSTS_GONE_MAX: usize = GHOSTS_MAX;
 /// Ghosts of one link whose appearing its peer hasn't acknowledged. Further ones appear once it has.
 pub const GHOSTS_UNCONFIRMED_MAX: usize = 16_384;
 /// Pieces of a link's ghost stream that wait for one which they have overtaken. A further one is lost, and with it the session:

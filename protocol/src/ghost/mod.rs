@@ -18,6 +18,7 @@
 
 mod change;
 mod delta;
+mod gone;
 mod inlet;
 mod interest;
 mod motion;

@@ -14,7 +14,7 @@ use super::table::{Floors, GhostTable, Telling, TrackKey};
 use super::window::{Revisions, Window};
 use super::wire::{
     self, Ack, Appear, Datagram, EntityClass, GhostWireError, LANE_IDS, Record, SampleIn, Section, Update,
-    UpdateHead,
+    UpdateHead, VanishReason,
 };
 use crate::id::{AuthorityEpoch, EntityId};
 use crate::limits::TICKS_AHEAD_MAX;
@@ -154,9 +154,11 @@ impl GhostReceiver {
                 Record::Appear(appear) => self.on_appear(table, floors, &appear, now)?,
                 Record::Renew { net, epoch } => self.on_renew(table, net, epoch)?,
                 Record::Vanish { net, epoch, why } => {
-                    let unbound = self.unbind(net).ok_or(UNKNOWN)?;
-                    if let Some(key) = unbound.track {
-                        table.untell(key, self.link, epoch, why, now);
+                    let (entity, track) = self.unbind(net).ok_or(UNKNOWN)?;
+                    match track.filter(|&key| table.told_by(key, self.link).is_some()) {
+                        Some(key) => table.untell(key, self.link, epoch, why, now),
+                        None if why == VanishReason::Ended => table.note_end(entity, epoch),
+                        None => {}
                     }
                 }
             }
@@ -326,7 +328,10 @@ impl GhostReceiver {
         binding.samples[0] = Some((appear.tick, sample));
         binding.state.merge(appear.state, appear.tick);
         let vouched = appear.tick;
-        let track = binding.tell(table, floors, Vouched { link: self.link, tick: vouched, fresh: true });
+        // What comes that late would vanish with the tick.
+        let is_stale = vouched.saturating_add(table.settings().stale_ticks) <= now.0;
+        let telling = Vouched { link: self.link, tick: vouched, fresh: true };
+        let track = if is_stale { None } else { binding.tell(table, floors, telling) };
         if track.is_none() {
             self.muted.insert(appear.net);
         }
@@ -353,14 +358,16 @@ impl GhostReceiver {
         Ok(())
     }
 
-    fn unbind(&mut self, net: u32) -> Option<Net> {
-        let bound = self.nets.get_mut(net as usize).filter(|net| net.binding.is_some())?;
-        let unbound = core::mem::take(bound);
+    /// The net id stands for nothing any more: what it stood for, and the ghost that was shown by that.
+    fn unbind(&mut self, net: u32) -> Option<(EntityId, Option<TrackKey>)> {
+        let bound = self.nets.get_mut(net as usize)?;
+        let entity = bound.binding.as_ref()?.entity;
+        let track = core::mem::take(bound).track;
         self.muted.remove(&net);
         if let Some(lane) = self.lanes.get_mut((net / LANE_IDS) as usize) {
             lane.sampled &= !(1 << (net % LANE_IDS));
         }
-        Some(unbound)
+        Some((entity, track))
     }
 }
 

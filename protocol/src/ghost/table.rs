@@ -1,11 +1,13 @@
 //! The ghosts of a node, or of a client: one for each entity, whichever link tells of it.
 //!
 //! An entity that changes hands is told of by one link and then by another, in any order and with a gap between. Its ghost
-//! stays: the higher epoch's word counts, and a vanish by one who tells of it no more is nobody's affair.
+//! stays: the higher epoch's word counts, and a vanish by one who tells of it no more is nobody's affair. What has vanished
+//! is remembered for as long as anybody could be believed who speaks of the time before.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use super::gone::Gone;
 use super::quantize::{Facing, Sample};
 use super::scene::Subject;
 use super::settings::TableSettings;
@@ -14,7 +16,7 @@ use super::track::{Ghost, Shown, Track};
 use super::wire::{EntityClass, VanishReason};
 use crate::authority::AuthorityTable;
 use crate::id::{AuthorityEpoch, EntityId};
-use crate::limits::GHOSTS_MAX;
+use crate::limits::{GHOSTS_MAX, TICKS_AHEAD_MAX};
 use crate::time::{Tick, Time};
 
 /// Kinds of staleness that are told apart: 0 ticks, 1, 2 and so on.
@@ -91,6 +93,9 @@ pub struct GhostTable {
     ghosts: Vec<(u32, Option<Ghost>)>,
     free: Vec<u32>,
     by_entity: BTreeMap<EntityId, u32>,
+    gone: Gone,
+    /// The tick that passed last.
+    tick: u64,
     events: Vec<GhostEvent>,
     refused: u64,
     /// How many changes the game was told of last.
@@ -100,12 +105,14 @@ pub struct GhostTable {
 impl GhostTable {
     /// Makes an empty table.
     #[must_use]
-    pub const fn new(settings: TableSettings) -> Self {
+    pub fn new(settings: TableSettings) -> Self {
         Self {
             settings,
             ghosts: Vec::new(),
             free: Vec::new(),
             by_entity: BTreeMap::new(),
+            gone: Gone::default(),
+            tick: 0,
             events: Vec::new(),
             refused: 0,
             changes: 0,
@@ -189,6 +196,8 @@ impl GhostTable {
 
     /// Lets a tick pass: what nobody tells of any more vanishes.
     pub fn tick(&mut self, now: Tick) {
+        self.tick = self.tick.max(now.0);
+        self.gone.tick(self.tick);
         let stale = self.settings.stale_ticks;
         let is_over = |ghost: &&Ghost| {
             ghost.lingers_until.is_some_and(|until| until <= now.0)
@@ -207,9 +216,11 @@ impl GhostTable {
     }
 
     /// The entity was held here until `tick` and is another's at `epoch`: it goes on as a ghost from where it was, and the
-    /// game hears of no appearing. Who holds it must tell of it within `linger_ticks`.
+    /// game hears of no appearing. Who holds it must tell of it within `linger_ticks`. If that one has said by now that it
+    /// is no more, there is no ghost of it.
     pub fn adopt(&mut self, subject: &Subject, epoch: AuthorityEpoch, tick: Tick) {
-        if self.ghost_of(subject.entity).is_some_and(|ghost| ghost.track().epoch >= epoch) {
+        let known = self.ghost_of(subject.entity).is_some_and(|ghost| ghost.track().epoch >= epoch);
+        if known || self.gone.outdates(subject.entity, epoch) {
             return;
         }
         let sample = Sample::of(&subject.motion, Facing::of(subject.rotation));
@@ -246,12 +257,16 @@ impl GhostTable {
         for entity in all {
             self.vanish(entity);
         }
+        self.gone = Gone::default();
     }
 
-    /// A link tells of an entity. None if somebody tells of it at a higher epoch, or if there is no room.
+    /// A link tells of an entity. None if somebody tells of it at a higher epoch or did so lately, or if there is no room.
     pub(super) fn tell(&mut self, telling: &Telling, state: &Merged) -> Option<TrackKey> {
         let &Telling { link, entity, epoch, class, tick, sample, vouched, fresh } = telling;
         let Some(&place) = self.by_entity.get(&entity) else {
+            if self.gone.outdates(entity, epoch) {
+                return None;
+            }
             let mut track = Track::new(entity, epoch, class, tick, sample);
             track.state = state.clone();
             let mut ghost = Ghost::new(track, tick.max(vouched));
@@ -303,8 +318,18 @@ impl GhostTable {
                 ghost.link = None;
                 ghost.lingers_until = Some(until);
             }
-            VanishReason::OutOfSight | VanishReason::Ended => self.vanish(entity),
+            VanishReason::OutOfSight => self.vanish_at(entity, epoch),
+            VanishReason::Ended => {
+                self.vanish_at(entity, epoch);
+                self.note_end(entity, epoch);
+            }
         }
+    }
+
+    /// A link says that an entity is no more, of which another tells, or which is held here: who tells of it at that epoch
+    /// hasn't heard yet.
+    pub(super) fn note_end(&mut self, entity: EntityId, epoch: AuthorityEpoch) {
+        self.gone.note(entity, epoch, true, self.forgets_at());
     }
 
     /// The ghost, while that link tells of it.
@@ -391,8 +416,21 @@ impl GhostTable {
     }
 
     fn vanish(&mut self, entity: EntityId) {
-        if self.remove(entity).is_some() {
-            self.events.push(GhostEvent::Vanished { entity });
-        }
+        self.vanish_at(entity, AuthorityEpoch::default());
+    }
+
+    /// It vanishes, as of an epoch or of its own, whichever is higher.
+    fn vanish_at(&mut self, entity: EntityId, epoch: AuthorityEpoch) {
+        let Some(ghost) = self.remove(entity) else {
+            return;
+        };
+        self.gone.note(entity, ghost.track().epoch.max(epoch), false, self.forgets_at());
+        self.events.push(GhostEvent::Vanished { entity });
+    }
+
+    /// What vanishes now is remembered until then: what an authority said before that, by a clock that may have been
+    /// ahead, is too old by then to be believed.
+    const fn forgets_at(&self) -> u64 {
+        self.tick.saturating_add(self.settings.stale_ticks).saturating_add(TICKS_AHEAD_MAX)
     }
 }

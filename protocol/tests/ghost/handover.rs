@@ -263,3 +263,138 @@ fn a_thawed_entity_stays_its_ghost_at_the_next_epoch() {
     assert_eq!(ghosts.take_events(), [GhostEvent::Appeared { entity: ENTITY }]);
     assert_eq!(ghosts.ghost_at(ENTITY, Time::ZERO).unwrap().epoch, SECOND);
 }
+
+/// T has told of it and says that it is gone. Whether a late word of S, who had it before, brings it back.
+fn a_late_appear_after_the_end(why: VanishReason) {
+    let (mut s, mut t) = (Teller::new(1), Teller::new(2));
+    let (mut from_s, mut from_t) = (GhostReceiver::new(1, 1), GhostReceiver::new(2, 2));
+    let (mut ghosts, floors) = (table(), AuthorityTable::new());
+    let late = s.tick(5, Some(&subject(AuthorityEpoch::FIRST, 5, true)));
+    for tick in 6..9 {
+        let said = t.tick(tick, Some(&subject(SECOND, tick, true)));
+        hear(&mut from_t, &mut ghosts, &floors, &mut t.sender, &said, tick);
+    }
+    t.scene.remove(ENTITY, why, SECOND);
+    let said = t.tick(9, None);
+    hear(&mut from_t, &mut ghosts, &floors, &mut t.sender, &said, 9);
+    let gone = [GhostEvent::Appeared { entity: ENTITY }, GhostEvent::Vanished { entity: ENTITY }];
+    assert_eq!(ghosts.take_events(), gone);
+    for tick in 10..=200 {
+        let said = if tick == 10 { &late } else { &Said::default() };
+        hear(&mut from_s, &mut ghosts, &floors, &mut s.sender, said, tick);
+        assert_eq!((ghosts.len(), ghosts.take_events()), (0, vec![]), "in tick {tick}, {why:?}");
+    }
+}
+
+#[test]
+fn a_late_appear_of_the_old_authority_brings_back_nothing_that_has_ended() {
+    a_late_appear_after_the_end(VanishReason::Ended);
+}
+
+#[test]
+fn a_late_appear_of_the_old_authority_brings_back_nothing_that_is_out_of_sight() {
+    a_late_appear_after_the_end(VanishReason::OutOfSight);
+}
+
+/// N hears that S has handed it over only long after T has taken it and told of its end.
+#[test]
+fn what_was_said_before_a_handoff_brings_back_nothing_that_has_ended_since() {
+    let (mut s, mut t) = (Teller::new(1), Teller::new(2));
+    let (mut from_s, mut from_t) = (GhostReceiver::new(1, 1), GhostReceiver::new(2, 2));
+    let (mut ghosts, floors) = (table(), AuthorityTable::new());
+    for tick in 1..=10 {
+        let said = s.tick(tick, Some(&subject(AuthorityEpoch::FIRST, tick, true)));
+        hear(&mut from_s, &mut ghosts, &floors, &mut s.sender, &said, tick);
+    }
+    let last = s.tick(11, Some(&subject(AuthorityEpoch::FIRST, 11, true)));
+    let handed_over = s.tick(12, Some(&subject(SECOND, 12, false)));
+    for tick in 12..=14 {
+        let said = t.tick(tick, Some(&subject(SECOND, tick, true)));
+        hear(&mut from_t, &mut ghosts, &floors, &mut t.sender, &said, tick);
+        let said = if tick == 13 { &last } else { &Said::default() };
+        hear(&mut from_s, &mut ghosts, &floors, &mut s.sender, said, tick);
+    }
+    t.scene.remove(ENTITY, VanishReason::Ended, SECOND);
+    let said = t.tick(15, None);
+    hear(&mut from_t, &mut ghosts, &floors, &mut t.sender, &said, 15);
+    let gone = [GhostEvent::Appeared { entity: ENTITY }, GhostEvent::Vanished { entity: ENTITY }];
+    assert_eq!(ghosts.take_events(), gone);
+    for tick in 16..=200 {
+        let said = if tick == 100 { &handed_over } else { &Said::default() };
+        hear(&mut from_s, &mut ghosts, &floors, &mut s.sender, said, tick);
+        assert_eq!((ghosts.len(), ghosts.take_events()), (0, vec![]), "in tick {tick}");
+    }
+}
+
+#[test]
+fn what_has_ended_stays_gone_at_its_epoch_and_what_is_out_of_sight_comes_back_at_it() {
+    for why in [VanishReason::Ended, VanishReason::OutOfSight] {
+        let (mut t, mut u) = (Teller::new(1), Teller::new(2));
+        let (mut from_t, mut from_u) = (GhostReceiver::new(1, 1), GhostReceiver::new(2, 2));
+        let (mut ghosts, floors) = (table(), AuthorityTable::new());
+        let said = t.tick(1, Some(&subject(SECOND, 1, true)));
+        hear(&mut from_t, &mut ghosts, &floors, &mut t.sender, &said, 1);
+        t.scene.remove(ENTITY, why, SECOND);
+        let said = t.tick(2, None);
+        hear(&mut from_t, &mut ghosts, &floors, &mut t.sender, &said, 2);
+        assert!(ghosts.is_empty());
+        let said = u.tick(3, Some(&subject(SECOND, 3, true)));
+        hear(&mut from_u, &mut ghosts, &floors, &mut u.sender, &said, 3);
+        assert_eq!(ghosts.len(), usize::from(why == VanishReason::OutOfSight), "{why:?}");
+        // A recovery may bring it back, at an epoch of its own.
+        let restored = AuthorityEpoch { generation: 1, step: 0 };
+        for tick in 4..8 {
+            let said = u.tick(tick, Some(&subject(restored, tick, true)));
+            hear(&mut from_u, &mut ghosts, &floors, &mut u.sender, &said, tick);
+        }
+        assert_eq!(ghosts.ghost_at(ENTITY, Time::ZERO).unwrap().epoch, restored);
+    }
+}
+
+/// S holds it, frozen, while T has it already and ends it: then S hears that T has it.
+#[test]
+fn what_ended_before_its_source_heard_who_holds_it_is_no_ghost_there() {
+    let mut t = Teller::new(2);
+    let mut from_t = GhostReceiver::new(2, 2);
+    let (mut ghosts, mut floors) = (table(), AuthorityTable::new());
+    let peer = Peer { node: NodeId::from_u128(2), incarnation: Incarnation(1) };
+    assert!(floors.spawn(ENTITY));
+    let id = floors.freeze(ENTITY, AuthorityEpoch::FIRST, peer).unwrap();
+    let said = t.tick(1, Some(&subject(id.epoch, 1, true)));
+    hear(&mut from_t, &mut ghosts, &floors, &mut t.sender, &said, 1);
+    t.scene.remove(ENTITY, VanishReason::Ended, id.epoch.next_step());
+    let said = t.tick(2, None);
+    hear(&mut from_t, &mut ghosts, &floors, &mut t.sender, &said, 2);
+    assert!(floors.gave_away(id, peer));
+    ghosts.adopt(&subject(id.epoch, 0, false), id.epoch, Tick(2));
+    assert!(ghosts.is_empty());
+}
+
+#[test]
+fn a_late_sample_of_the_old_authority_changes_neither_place_nor_epoch() {
+    let (mut s, mut t) = (Teller::new(1), Teller::new(2));
+    let (mut from_s, mut from_t) = (GhostReceiver::new(1, 1), GhostReceiver::new(2, 2));
+    let (mut ghosts, floors) = (table(), AuthorityTable::new());
+    for tick in 1..=10 {
+        let said = s.tick(tick, Some(&subject(AuthorityEpoch::FIRST, tick, true)));
+        hear(&mut from_s, &mut ghosts, &floors, &mut s.sender, &said, tick);
+    }
+    let mut aside = subject(AuthorityEpoch::FIRST, 11, true);
+    aside.motion.position.y = 40.0;
+    let samples = s.sender.stats().samples;
+    let late = s.tick(11, Some(&aside));
+    assert_eq!(s.sender.stats().samples, samples + 1);
+    for tick in 12..=14 {
+        let said = t.tick(tick, Some(&subject(SECOND, tick, true)));
+        hear(&mut from_t, &mut ghosts, &floors, &mut t.sender, &said, tick);
+    }
+    let shown = |ghosts: &GhostTable| {
+        let at = |tick| ghosts.ghost_at(ENTITY, Tick(tick).start(INTERVAL)).unwrap();
+        (at(11).motion, at(12).motion, at(14).motion, at(16).motion, at(14).epoch, at(14).vouched)
+    };
+    let before = shown(&ghosts);
+    hear(&mut from_s, &mut ghosts, &floors, &mut s.sender, &late, 14);
+    assert_eq!(from_s.stats().samples, samples + 1, "it was taken in");
+    assert_eq!((shown(&ghosts), before.4), (before, SECOND));
+    assert_eq!(ghosts.take_events(), [GhostEvent::Appeared { entity: ENTITY }]);
+}
