@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use crate::ghost::BUDGET_BYTES_MIN;
 use crate::grid::GridConfig;
 use crate::limits::WORLD_CELLS_MAX;
 
@@ -65,6 +66,16 @@ pub enum ConfigError {
         name: &'static str,
         /// Its value.
         value: Duration,
+    },
+    /// A budget takes less than the least that can be sent within it.
+    #[error("{name} is {value}: it must be at least {least} bytes, or what it is for cannot keep up")]
+    BelowLeast {
+        /// The setting.
+        name: &'static str,
+        /// Its value in bytes.
+        value: usize,
+        /// The least that it may be, in bytes.
+        least: usize,
     },
     /// More cells than a map can carry.
     #[error("the grid has {cells} cells; at most {WORLD_CELLS_MAX} are possible: make them larger")]
@@ -149,13 +160,13 @@ pub struct NodeConfig {
     /// behind it vanish and come back; longer, and what is gone with its node stands about.
     pub ghost_ttl: Duration,
     /// Bytes of UDP payload that ghosts may take on the link to one other node, in one tick. Default: 64 KiB. Too small and
-    /// ghosts lag behind, the farthest most.
+    /// ghosts lag behind, the farthest most; below [`BUDGET_BYTES_MIN`] it is refused.
     pub ghost_budget_bytes: usize,
     /// How far a client sees, in metres; what is seen goes out of sight a tenth farther. Default: as far as the world's
     /// `interest_margin_m`. Farther is seen only where no border is near: behind one, nobody is shown beyond the margin.
     pub client_interest_m: Option<f64>,
     /// Bytes of UDP payload that what a client sees may take in one tick. Default: 1,500. Too small and a crowd is seen to
-    /// move in jerks, the farthest most.
+    /// move in jerks, the farthest most; below [`BUDGET_BYTES_MIN`] it is refused.
     pub client_budget_bytes: usize,
     /// Distances from which entities of single classes are seen, in metres, across borders and by clients, instead of
     /// `interest_margin_m` and `client_interest_m`. Default: none.
@@ -325,6 +336,14 @@ impl NodeConfig {
         ] {
             not_endless(name, duration)?;
         }
+        for (name, value) in [
+            ("ghost_budget_bytes", self.ghost_budget_bytes),
+            ("client_budget_bytes", self.client_budget_bytes),
+        ] {
+            if value < BUDGET_BYTES_MIN {
+                return Err(ConfigError::BelowLeast { name, value, least: BUDGET_BYTES_MIN });
+            }
+        }
         if self.checkpoint_bytes_per_s == 0 {
             return Err(ConfigError::NotPositive { name: "checkpoint_bytes_per_s", value: 0.0 });
         }
@@ -410,5 +429,10 @@ mod tests {
         let config = NodeConfig { backoff: Duration::MAX, ..NodeConfig::default() };
         let text = config.check(&WorldConfig::default()).unwrap_err().to_string();
         assert!(text.contains("backoff is"), "{text}");
+        let config = NodeConfig { client_budget_bytes: 255, ..NodeConfig::default() };
+        let text = config.check(&WorldConfig::default()).unwrap_err().to_string();
+        assert!(text.contains("client_budget_bytes is 255: it must be at least 256 bytes"), "{text}");
+        let config = NodeConfig { ghost_budget_bytes: 0, ..NodeConfig::default() };
+        assert!(config.check(&WorldConfig::default()).is_err());
     }
 }

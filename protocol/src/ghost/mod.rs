@@ -48,7 +48,8 @@ pub use receiver::{GhostReceiver, ReceiverStats};
 pub use scene::{Scene, Subject};
 pub use sender::{GhostError, GhostSender, SenderStats};
 pub use settings::{
-    Bound, DATAGRAM_BYTES_MIN, DATAGRAM_OVERHEAD_BYTES, Rates, SenderSettings, TableSettings,
+    BUDGET_BYTES_MIN, Bound, DATAGRAM_BYTES_MIN, DATAGRAM_OVERHEAD_BYTES, Rates, SenderSettings,
+    TableSettings,
 };
 pub use state::{FIELD_BYTES_MAX, FIELDS_MAX, State, StateError, StateView, Value};
 pub use table::{Floors, GhostEvent, GhostTable, NoFloors, STALENESS_TICKS};

@@ -8,6 +8,14 @@ use super::wire::{HEAD_BYTES_MAX, SECTION_BYTES_MAX};
 pub const DATAGRAM_BYTES_MIN: usize = HEAD_BYTES_MAX + SECTION_BYTES_MAX + 640;
 /// What a datagram costs beside its payload on its way through QUIC and its encryption: counted against the budget.
 pub const DATAGRAM_OVERHEAD_BYTES: usize = 32;
+/// What a datagram takes beside its samples and its other sections, at most.
+pub(super) const DATAGRAM_LAYOUT_BYTES: usize = HEAD_BYTES_MAX + SECTION_BYTES_MAX + DATAGRAM_OVERHEAD_BYTES;
+/// The least budget that a node may be set to: below it a link's ghosts get one sample a tick, and lag by as many ticks as
+/// they are.
+pub const BUDGET_BYTES_MIN: usize = 256;
+
+// At least half of it is for samples and for what vouches.
+const _: () = assert!(BUDGET_BYTES_MIN >= 2 * DATAGRAM_LAYOUT_BYTES);
 
 /// A bound that grows with distance: constant within a reach, then linear, up to a maximum.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -77,7 +85,7 @@ pub struct SenderSettings {
     /// How often, and who first.
     pub rates: Rates,
     /// What may be sent in one tick, in bytes of UDP payload, the stream's share included. Default: 64 KiB. Too small and
-    /// ghosts lag behind, the farthest most.
+    /// ghosts lag behind, the farthest most; but one sample goes in each tick, whatever it takes.
     pub budget_bytes: usize,
     /// What may appear in one tick, in percent of the budget. Default: 50; above 100 the budget is exceeded while much
     /// comes into sight at once, as when a player has changed nodes. Half of the budget is for movement in any case.

@@ -115,6 +115,8 @@ struct Lane {
     used: u32,
     /// This tick's: net ids that need a sample that isn't sent yet, or of which nothing can be said.
     exceptions: u64,
+    /// This tick's: it has a section.
+    has_turn: bool,
 }
 
 /// One link's sending side. See the module's page.
@@ -127,6 +129,8 @@ pub struct GhostSender {
     free: BTreeSet<u32>,
     usages: u32,
     lanes: Vec<Lane>,
+    /// The lane that had its turn last, where not all have one in every tick.
+    last_turn: usize,
     /// By place in the scene: the net id that shows it.
     shown_as: Vec<u32>,
     flight: Flight,
@@ -160,6 +164,7 @@ impl GhostSender {
             free: BTreeSet::new(),
             usages: 0,
             lanes: Vec::new(),
+            last_turn: 0,
             shown_as: Vec::new(),
             flight: Flight::new(),
             stream: Vec::new(),

@@ -1,7 +1,8 @@
 //! Who gets a sample in this tick, and in which datagram.
 //!
 //! Samples are made in the order of impatience until the budget is spent; then they are laid out by net id, a section for
-//! each lane. Every lane that is in use has a section in every tick: it is what vouches.
+//! each lane. Every lane that is in use has a section in every tick, as that is what vouches; but where all of them would
+//! take more than half of the budget, those without samples take turns.
 
 use bytes::Bytes;
 
@@ -9,7 +10,7 @@ use super::super::delta::{Delta, STATE};
 use super::super::motion::predict_sample;
 use super::super::quantize::{POSITION_UNITS_PER_M, SHIFT_MAX, Sample};
 use super::super::scene::Scene;
-use super::super::settings::DATAGRAM_OVERHEAD_BYTES;
+use super::super::settings::DATAGRAM_LAYOUT_BYTES;
 use super::super::wire::{
     self, HEAD_BYTES_MAX, LANE_IDS, NEED_MAX, SECTION_BYTES_MAX, SampleHead, Section, UpdateHead,
 };
@@ -69,26 +70,49 @@ impl GhostSender {
     }
 
     fn make_samples(&mut self, scene: &Scene, tick: u64, budget_bytes: usize) {
-        let used = self.lanes.iter().filter(|lane| lane.used > 0).count();
-        // What the layout takes, at most; a datagram's rest may stay empty.
+        // What the datagrams take, at most; a datagram's rest may stay empty.
         let room = self.settings.datagram_bytes_max - HEAD_BYTES_MAX - SECTION_BYTES_MAX;
         let datagrams = budget_bytes / room + 1;
-        let layout = used * SECTION_BYTES_MAX
-            + datagrams * (HEAD_BYTES_MAX + SECTION_BYTES_MAX + DATAGRAM_OVERHEAD_BYTES);
-        let mut left = budget_bytes.saturating_sub(layout);
+        let mut left = budget_bytes.saturating_sub(datagrams * DATAGRAM_LAYOUT_BYTES);
+        left = left.saturating_sub(self.give_turns(left / 2));
         let mut candidates = core::mem::take(&mut self.packing.candidates);
         candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut sent = 0;
         for &(_, net) in &candidates {
-            let Some(len) = self.make_sample(scene, tick, net, left) else {
+            let lane = (net / LANE_IDS) as usize;
+            let has_turn = self.lanes.get(lane).is_some_and(|lane| lane.has_turn);
+            let section = if has_turn { 0 } else { SECTION_BYTES_MAX };
+            // One at least, however small the budget.
+            let room = if sent == 0 { usize::MAX } else { left.saturating_sub(section) };
+            let Some(len) = self.make_sample(scene, tick, net, room) else {
                 break;
             };
-            left -= len;
+            left = left.saturating_sub(len + section);
             sent += 1;
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.has_turn = true;
+            }
         }
         self.stats.samples += sent as u64;
         self.stats.deferred += (candidates.len() - sent) as u64;
         self.packing.candidates = candidates;
+    }
+
+    /// Lets the lanes in use have their sections: all of them if `bytes` take them, else as many as that, one at least, in
+    /// turn. Returns what they take.
+    fn give_turns(&mut self, bytes: usize) -> usize {
+        let used = self.lanes.iter().filter(|lane| lane.used > 0).count();
+        let turns = used.min((bytes / SECTION_BYTES_MAX).max(1));
+        self.lanes.iter_mut().for_each(|lane| lane.has_turn = turns == used);
+        let mut given = if turns == used { turns } else { 0 };
+        while given < turns {
+            self.last_turn = (self.last_turn + 1) % self.lanes.len();
+            if let Some(lane) = self.lanes.get_mut(self.last_turn).filter(|lane| lane.used > 0) {
+                lane.has_turn = true;
+                given += 1;
+            }
+        }
+        turns * SECTION_BYTES_MAX
     }
 
     /// Makes a ghost's sample if it fits into `left` bytes; returns how long it is.
@@ -140,7 +164,7 @@ impl GhostSender {
         let mut rest = bodies.as_slice();
         let mut filling = None;
         for lane in 0..u32::try_from(self.lanes.len()).unwrap_or(u32::MAX) {
-            if self.lanes.get(lane as usize).is_none_or(|lane| lane.used == 0) {
+            if self.lanes.get(lane as usize).is_none_or(|lane| lane.used == 0 || !lane.has_turn) {
                 continue;
             }
             let count = rest.partition_point(|body| body.carried.net / LANE_IDS <= lane);
