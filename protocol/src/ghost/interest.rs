@@ -395,6 +395,34 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_to_and_fro_at_the_edge_of_a_view_stays_in_sight() {
+        let mut view = ViewInterest::new(SightRules::within(30.0));
+        let mut scene = Scene::new(Duration::from_millis(33));
+        let mut seen_at = |x, centre| {
+            scene.begin(Tick(1));
+            scene.put(&at(1, x, 0.0));
+            view.look(&scene, Position::new(centre, 0.0, 0.0), None).len()
+        };
+        assert_eq!(seen_at(50.0, 0.0), 0);
+        assert_eq!(seen_at(32.0, 0.0), 0);
+        assert_eq!(seen_at(29.5, 0.0), 1);
+        assert_eq!(seen_at(32.0, 0.0), 1, "it is within the distance at which it leaves");
+        assert_eq!(seen_at(29.5, -3.0), 1, "whichever of the two goes");
+        assert_eq!(seen_at(34.0, 0.0), 0);
+        assert_eq!(seen_at(32.0, 0.0), 0);
+        // Another one in its place has to come near on its own.
+        assert_eq!(seen_at(20.0, 0.0), 1);
+        scene.remove(
+            EntityId::from_u128(1),
+            crate::ghost::VanishReason::Ended,
+            crate::id::AuthorityEpoch::FIRST,
+        );
+        scene.begin(Tick(2));
+        scene.put(&at(2, 32.0, 0.0));
+        assert_eq!(view.look(&scene, Position::default(), None).len(), 0);
+    }
+
+    #[test]
     fn classes_have_distances_of_their_own_and_ghosts_are_not_for_nodes() {
         let region = Region::of_boxes(vec![Bounds {
             min: Position::new(0.0, -1e3, -1e3),
