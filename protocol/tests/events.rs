@@ -5,8 +5,9 @@
 mod common;
 
 use common::Mesh;
+use selvedge_protocol::config::NodeConfig;
 use selvedge_protocol::event::{Area, Event, EventError, EventId};
-use selvedge_protocol::grid::Position;
+use selvedge_protocol::grid::{Motion, Position};
 use selvedge_protocol::id::EntityId;
 use selvedge_protocol::limits::{ANNOUNCEMENTS_PER_S, EVENTS_PER_TICK_MAX};
 use selvedge_protocol::node::{Input, Sender};
@@ -60,6 +61,41 @@ fn everybody_in_the_area_is_reached_once_on_every_node_and_nobody_else() {
     cause(&mut mesh, 1, Area::World, b'!');
     mesh.run(12);
     assert_eq!(reached(&mesh, 6), [1, 2, 2, 2, 2, 2]);
+}
+
+/// Four cells meet at (100, 100). Once each has a node of its own, and once the third node has two of them.
+#[test]
+fn at_a_corner_of_four_cells_everybody_is_reached_once() {
+    const NEAR: [(f64, f64); 4] = [(97.0, 97.0), (103.0, 97.0), (97.0, 103.0), (103.0, 103.0)];
+    const FAR: [(f64, f64); 4] = [(80.0, 97.0), (120.0, 97.0), (80.0, 103.0), (103.0, 120.0)];
+    for owners in [[0, 1, 2, 3], [0, 1, 2, 2]] {
+        let mut mesh = Mesh::grid([2, 2], &owners, &NodeConfig::default());
+        mesh.run(5);
+        let tick = mesh.tick;
+        for (number, (x, y)) in (1..).zip(NEAR.into_iter().chain(FAR)) {
+            let cell = usize::from(x >= 100.0) + 2 * usize::from(y >= 100.0);
+            let motion = Motion { position: Position::new(x, y, 0.0), ..Motion::default() };
+            mesh.hosts[owners[cell]].spawn_at(id(number), motion, tick);
+        }
+        mesh.run(10);
+        let corner = Position::new(100.0, 100.0, 0.0);
+        let (min, max) = (Position::new(95.0, 95.0, -1.0), Position::new(105.0, 105.0, 1.0));
+        let areas = [Area::Sphere { centre: corner, radius_m: 6.0 }, Area::Cuboid { min, max }];
+        let mut times = 0;
+        // Whoever causes it, the owner of a cell that it touches or of several.
+        for host in 0..mesh.hosts.len() {
+            for area in areas {
+                cause(&mut mesh, host, area, b'!');
+                mesh.run(8);
+                times += 1;
+                assert_eq!(
+                    reached(&mesh, 8),
+                    [[times; 4], [0; 4]].concat(),
+                    "{area:?} by {host} of {owners:?}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

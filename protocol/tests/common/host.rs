@@ -6,7 +6,7 @@ use std::sync::Arc;
 use selvedge_protocol::action::{Failure, Outcome};
 use selvedge_protocol::cell_map::CellMap;
 use selvedge_protocol::config::NodeConfig;
-use selvedge_protocol::ghost::{GhostChange, Look, State, Value};
+use selvedge_protocol::ghost::{EntityClass, GhostChange, Look, State, Value};
 use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::handoff::client::ConnectionId;
 use selvedge_protocol::id::{ClientId, EntityId, InputSeq, NodeId};
@@ -24,6 +24,8 @@ pub struct Game {
     pub refuse: bool,
     /// What it fails to capture for a checkpoint.
     pub uncaptured: BTreeSet<EntityId>,
+    /// What kind of thing a point is to this game; class 0 if it isn't here.
+    pub classes: BTreeMap<EntityId, EntityClass>,
     /// What it has heard of ghosts.
     pub ghosts: Vec<GhostChange>,
 }
@@ -71,14 +73,14 @@ impl Game {
 }
 
 impl Host {
-    pub(super) fn new(index: usize) -> Self {
+    pub(super) fn new(index: usize, config: NodeConfig) -> Self {
         let setup = NodeSetup {
             node: node_id(index),
             process: index as u64,
             mesh_addr: format!("10.0.0.{index}:1"),
             client_addr: format!("10.0.0.{index}:2"),
             server_name: format!("node-{index}"),
-            config: NodeConfig::default(),
+            config,
             seed: [u8::try_from(index).unwrap(); 32],
         };
         Self {
@@ -105,8 +107,12 @@ impl Host {
 
     /// Spawns a point of the game's own.
     pub fn spawn(&mut self, entity: EntityId, x: f64, speed: f32, tick: Tick) {
-        let motion =
-            Motion { position: Position::new(x, 50.0, 0.0), velocity: Velocity::new(speed, 0.0, 0.0) };
+        let position = Position::new(x, 50.0, 0.0);
+        self.spawn_at(entity, Motion { position, velocity: Velocity::new(speed, 0.0, 0.0) }, tick);
+    }
+
+    /// The same wherever it is and whichever way it goes.
+    pub fn spawn_at(&mut self, entity: EntityId, motion: Motion, tick: Tick) {
         self.roster.as_mut().unwrap().spawn(entity, motion, tick).unwrap();
         self.game.points.insert(entity, Point { motion, ..Point::default() });
     }
@@ -131,7 +137,9 @@ impl Host {
         for (&entity, point) in &mut self.game.points {
             point.motion.position = point.motion.after(TICK);
             let state = u32::try_from(point.inputs.len()).unwrap().to_le_bytes();
-            roster.publish(entity, point.motion, look(point), &state, now).unwrap();
+            let class = self.game.classes.get(&entity).copied().unwrap_or_default();
+            let look = look(point).with_class(class);
+            roster.publish(entity, point.motion, look, &state, now).unwrap();
         }
         while let Some(order) = roster.poll_freeze() {
             let group: Vec<EntityId> = order.entries.iter().map(|entry| entry.entity).collect();

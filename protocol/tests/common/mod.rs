@@ -16,12 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use selvedge_protocol::config::{CoordinatorConfig, WorldConfig};
+use selvedge_protocol::config::{CoordinatorConfig, NodeConfig, WorldConfig};
 use selvedge_protocol::coordinator::{
     Coordinator, CoordinatorEvent, CoordinatorImage, CoordinatorInput, CoordinatorOutput, LiveProcess,
     WhyAccount,
 };
-use selvedge_protocol::grid::GridConfig;
+use selvedge_protocol::grid::{CellId, GridConfig};
 use selvedge_protocol::handoff::client::{
     Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, ConnectionId,
 };
@@ -80,18 +80,24 @@ pub fn node_id(index: usize) -> NodeId {
 impl Mesh {
     /// `nodes` nodes side by side in a row of cells of 100 m, one each.
     pub fn row(nodes: u32) -> Self {
-        let grid = GridConfig { origin_m: [0.0; 3], cell_edge_m: 100.0, cells: [nodes, 1, 1] };
+        let owners: Vec<usize> = (0..nodes as usize).collect();
+        Self::grid([nodes, 1], &owners, &NodeConfig::default())
+    }
+
+    /// A grid of cells of 100 m, so many along x and y, and who has them: the cells along x first. All nodes are set alike.
+    pub fn grid(cells: [u32; 2], owners: &[usize], node: &NodeConfig) -> Self {
+        let [width, height] = cells;
+        let grid = GridConfig { origin_m: [0.0; 3], cell_edge_m: 100.0, cells: [width, height, 1] };
         let world = WorldConfig { grid, ..WorldConfig::default() };
-        let pinned = (0..nodes)
-            .map(|x| {
-                let cell = selvedge_protocol::grid::CellId::new(0, x, 0, 0).unwrap();
-                (cell, node_id(x as usize))
-            })
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let pinned = places
+            .zip(owners)
+            .map(|((x, y), &owner)| (CellId::new(0, x, y, 0).unwrap(), node_id(owner)))
             .collect();
-        let config =
-            CoordinatorConfig { world, pinned, nodes_min: nodes as usize, ..CoordinatorConfig::default() };
+        let nodes = owners.iter().max().unwrap() + 1;
+        let config = CoordinatorConfig { world, pinned, nodes_min: nodes, ..CoordinatorConfig::default() };
         let coordinator = Coordinator::new(config.clone(), Term(1), [7; 32]).unwrap();
-        let hosts = (0..nodes as usize).map(Host::new).collect();
+        let hosts = (0..nodes).map(|index| Host::new(index, node.clone())).collect();
         let mut mesh = Self {
             now: Time::from_micros(1_000_000),
             tick: Tick(0),
