@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use common::{Mesh, TICK, node_id};
+use selvedge_protocol::config::NodeConfig;
 use selvedge_protocol::ghost::{
     BorderInterest, EntityClass, GhostChange, Outlet, Region, Scene, SenderSettings, SightRules, State,
     Subject, is_stream,
@@ -281,4 +282,35 @@ fn a_ghost_has_the_state_that_its_game_publishes() {
     let after = mesh.hosts[0].roster.as_ref().unwrap().ghost(ENTITY).unwrap().look;
     assert_ne!(after.state, shown.state);
     assert_eq!(after.state, mesh.hosts[1].game.look(ENTITY).state);
+}
+
+#[test]
+fn a_class_is_seen_from_a_distance_of_its_own() {
+    const TOWER: EntityClass = EntityClass(7);
+    const WITHIN: EntityId = EntityId::from_u128(1);
+    const BEYOND: EntityId = EntityId::from_u128(2);
+    const USUAL: EntityId = EntityId::from_u128(3);
+    const LEAVING: EntityId = EntityId::from_u128(4);
+    let config = NodeConfig { class_margins_m: [(7, 60.0)].into(), ..NodeConfig::default() };
+    let mut mesh = Mesh::grid([2, 1], &[0, 1], &config);
+    mesh.run(2);
+    let tick = mesh.tick;
+    for (entity, x, speed) in
+        [(WITHIN, 155.0, 0.0), (BEYOND, 165.0, 0.0), (USUAL, 155.0, 0.0), (LEAVING, 158.0, 9.0)]
+    {
+        mesh.hosts[1].spawn(entity, x, speed, tick);
+        let class = if entity == USUAL { EntityClass::default() } else { TOWER };
+        mesh.hosts[1].game.classes.insert(entity, class);
+    }
+    mesh.run(5);
+    assert_eq!(ghosts(&mesh, 0), [WITHIN, LEAVING], "the margin of all others is 30 m");
+    assert_eq!(mesh.hosts[0].roster.as_ref().unwrap().ghost(WITHIN).unwrap().look.class, TOWER);
+    // It leaves at a tenth more than 60 m.
+    while mesh.hosts[1].game.points[&LEAVING].motion.position.x < 163.0 {
+        mesh.run(1);
+    }
+    assert_eq!(ghosts(&mesh, 0), [WITHIN, LEAVING]);
+    mesh.run(40);
+    assert!(mesh.hosts[1].game.points[&LEAVING].motion.position.x > 170.0);
+    assert_eq!(ghosts(&mesh, 0), [WITHIN]);
 }

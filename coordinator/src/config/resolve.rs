@@ -353,6 +353,7 @@ fn check_world(config: &WorldConfig, margin: &Sourced<f64>) -> Result<(), Settin
         | ConfigError::LongerThanCell { .. }
         | ConfigError::ZeroDuration { .. }
         | ConfigError::TooLong { .. }
+        | ConfigError::BelowLeast { .. }
         | ConfigError::TooManyCells { .. }
         | ConfigError::Grid(_) => SettingError::Machine(error),
     })
