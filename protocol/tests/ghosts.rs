@@ -12,7 +12,7 @@ use selvedge_protocol::ghost::{
     BorderInterest, EntityClass, GhostChange, Outlet, Region, Scene, SenderSettings, SightRules, State,
     Subject, is_stream,
 };
-use selvedge_protocol::grid::{Bounds, Motion, Position};
+use selvedge_protocol::grid::{Bounds, Motion, Position, Velocity};
 use selvedge_protocol::id::{AuthorityEpoch, EntityId, Incarnation, NodeId, Peer};
 use selvedge_protocol::limits::GHOSTS_OF_NODE_MAX;
 use selvedge_protocol::node::{Destination, Input, NodeEvent, Sender};
@@ -313,4 +313,103 @@ fn a_class_is_seen_from_a_distance_of_its_own() {
     mesh.run(40);
     assert!(mesh.hosts[1].game.points[&LEAVING].motion.position.x > 170.0);
     assert_eq!(ghosts(&mesh, 0), [WITHIN]);
+}
+
+/// Three nodes where four cells meet, at (100, 100): two have one below each, the third has both above.
+fn at_the_corner(x: f64, y: f64, velocity: Velocity) -> Mesh {
+    let mut mesh = Mesh::grid([2, 2], &[0, 1, 2, 2], &NodeConfig::default());
+    mesh.run(2);
+    let tick = mesh.tick;
+    mesh.hosts[0].spawn_at(ENTITY, Motion { position: Position::new(x, y, 0.0), velocity }, tick);
+    mesh
+}
+
+fn comings_and_goings(mesh: &Mesh, host: usize) -> Vec<&GhostChange> {
+    let told = mesh.hosts[host].game.ghosts.iter();
+    told.filter(|change| matches!(change, GhostChange::Appeared { .. } | GhostChange::Vanished { .. }))
+        .collect()
+}
+
+/// Runs until the second node has the entity, and `ticks` more; the third is shown it all the while, on its straight way.
+fn cross_before_the_third(mesh: &mut Mesh, ticks: usize) {
+    const SPEED_MPS: f64 = 9.0;
+    let (mut since, mut shown_at) = (0, None::<Position>);
+    while since < ticks {
+        mesh.run(1);
+        since += usize::from(mesh.simulating(ENTITY) == [1]);
+        let Some(ghost) = mesh.hosts[2].roster.as_ref().expect("it is registered").ghost(ENTITY) else {
+            assert!(shown_at.is_none(), "it went out of sight {since} ticks after it had changed hands");
+            continue;
+        };
+        let at = ghost.motion.position;
+        if let Some(before) = shown_at {
+            let step_m = at.x - before.x;
+            assert!((step_m - SPEED_MPS * TICK.as_secs_f64()).abs() < 0.1, "{step_m} m in a tick");
+        }
+        shown_at = Some(at);
+        assert!(mesh.tick.0 < 600, "it doesn't cross");
+    }
+    let seen = comings_and_goings(mesh, 2);
+    assert!(matches!(seen[..], [GhostChange::Appeared { .. }]), "{seen:?}");
+}
+
+#[test]
+fn a_third_node_sees_what_crosses_between_two_others_go_straight_on() {
+    let mut mesh = at_the_corner(85.0, 85.0, Velocity::new(9.0, 0.0, 0.0));
+    cross_before_the_third(&mut mesh, 90);
+}
+
+/// 32 m from the third node's cells: within 30 m it came into sight, and beyond 33 m it would go out of it.
+#[test]
+fn what_a_third_node_sees_on_its_way_out_stays_in_sight_when_it_changes_hands() {
+    let mut mesh = at_the_corner(85.0, 71.0, Velocity::new(9.0, 0.0, 0.0));
+    mesh.run(5);
+    mesh.hosts[0].game.points.get_mut(&ENTITY).unwrap().motion.position.y = 68.0;
+    cross_before_the_third(&mut mesh, 90);
+    mesh.hosts[1].game.points.get_mut(&ENTITY).unwrap().motion.position.y = 66.0;
+    mesh.run(5);
+    assert_eq!(ghosts(&mesh, 2), [], "and beyond that it goes");
+}
+
+/// 32 m from the player: within 30 m it came into sight, and beyond 33 m it would go out of it.
+#[test]
+fn what_a_player_sees_on_its_way_out_stays_in_sight_when_the_player_changes_nodes() {
+    let mut mesh = Mesh::row(2);
+    mesh.enter("ada");
+    mesh.run(3);
+    let player = mesh.the_player_entity();
+    let from = mesh.simulating(player)[0];
+    let (to, ahead) = (1 - from, if from == 0 { 1.0 } else { -1.0 });
+    let point = mesh.hosts[from].game.points.get_mut(&player).unwrap();
+    point.motion.position.x = 100.0 - 3.0 * ahead;
+    point.motion.velocity.x = if from == 0 { 4.0 } else { -4.0 };
+    let tick = mesh.tick;
+    mesh.hosts[to].spawn(ENTITY, 100.0 + 10.0 * ahead, 0.0, tick);
+    let keep_away = |mesh: &mut Mesh, apart_m: f64| {
+        let holder = mesh.simulating(player).first().copied();
+        let Some(at) = holder.map(|holder| mesh.hosts[holder].game.points[&player].motion.position) else {
+            return;
+        };
+        let point = mesh.hosts[to].game.points.get_mut(&ENTITY).unwrap();
+        point.motion.position = Position::new(at.x + 10.0 * ahead, at.y + apart_m, 0.0);
+    };
+    let sees = |mesh: &Mesh| mesh.players[0].client.sights(mesh.now).any(|shown| shown.entity == ENTITY);
+    for _ in 0..8 {
+        keep_away(&mut mesh, 27.0);
+        mesh.run(1);
+    }
+    assert!(sees(&mesh), "29 m away");
+    let mut since = 0;
+    while since < 40 {
+        keep_away(&mut mesh, 30.4);
+        mesh.run(1);
+        since += usize::from(mesh.simulating(player) == [to]);
+        assert!(sees(&mesh), "{since} ticks after the player has changed nodes");
+        assert!(mesh.tick.0 < 600, "nobody crosses");
+    }
+    for _ in 0..10 {
+        keep_away(&mut mesh, 33.0);
+        mesh.run(1);
+    }
+    assert!(!sees(&mesh), "34.5 m away");
 }

@@ -1,7 +1,8 @@
 //! Who sees what: what is near a neighbour's cells, what is near a player.
 //!
 //! Each class of entity has a distance at which it comes into sight and a greater one at which it goes out of it, so that
-//! what stands at the edge doesn't flicker. Distances are looked at again only once something has moved far enough for
+//! what stands at the edge doesn't flicker, nor when it changes hands there: whom another may have shown until now leaves at
+//! the greater distance from the first look on. Distances are looked at again only once something has moved far enough for
 //! them to matter.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use super::scene::Scene;
 use super::wire::EntityClass;
 use crate::cell_map::CellMap;
 use crate::grid::{Bounds, CellId, Grid, Position};
-use crate::id::{EntityId, NodeId};
+use crate::id::{AuthorityEpoch, EntityId, NodeId};
 
 /// Distances are kept to this accuracy, in metres, and to [`SLACK_PART`] of themselves where that is more.
 const SLACK_M: f64 = 0.25;
@@ -235,7 +236,9 @@ impl BorderInterest {
             };
             let at = actor.subject.motion.position;
             if known.life != actor.life {
-                *known = Known { life: actor.life, ..Known::NOTHING };
+                // Only what was spawned here can't have been shown by another before.
+                let shown = actor.subject.epoch > AuthorityEpoch::FIRST;
+                *known = Known { life: actor.life, shown, ..Known::NOTHING };
             }
             if at.distance_squared(known.at) > known.slack_squared {
                 known.at = at;
@@ -260,15 +263,18 @@ pub struct ViewInterest {
     reach_m: f64,
     /// By place in the scene: the life that is shown there.
     shown: Vec<u32>,
+    /// Nobody has looked yet.
+    is_new: bool,
     sights: Vec<Sight>,
 }
 
 impl ViewInterest {
-    /// Makes one that sees nothing yet.
+    /// Makes one that sees nothing yet. At its first look everything is in sight that isn't past the distance at which it
+    /// leaves, as the player may come from another node where it was.
     #[must_use]
     pub fn new(rules: SightRules) -> Self {
         let reach_m = rules.reach_m();
-        Self { rules, reach_m, shown: Vec::new(), sights: Vec::new() }
+        Self { rules, reach_m, shown: Vec::new(), is_new: true, sights: Vec::new() }
     }
 
     /// What is seen of a scene from `centre`, in the order of places; not what stands at `own`'s place, if that is an
@@ -276,6 +282,7 @@ impl ViewInterest {
     pub fn look(&mut self, scene: &Scene, centre: Position, own: Option<EntityId>) -> &[Sight] {
         self.shown.resize(scene.places(), 0);
         self.sights.clear();
+        let is_new = core::mem::replace(&mut self.is_new, false);
         let reach_squared = self.reach_m * self.reach_m;
         for ((place, actor), shown) in (0..).zip(scene.slots()).zip(&mut self.shown) {
             let Some(actor) = actor else {
@@ -287,7 +294,7 @@ impl ViewInterest {
                 continue;
             }
             let distance_m = squared.sqrt();
-            let was_shown = *shown == actor.life;
+            let was_shown = is_new || *shown == actor.life;
             if self.rules.of(actor.subject.class).reaches(distance_m, was_shown) {
                 *shown = actor.life;
                 self.sights.push(Sight { place, distance_m });
@@ -307,6 +314,7 @@ mod tests {
 
     use super::*;
     use crate::cell_map::NodeEntry;
+    use crate::ghost::VanishReason;
     use crate::ghost::scene::tests::subject;
     use crate::ghost::scene::{Scene, Subject};
     use crate::grid::GridConfig;
@@ -395,6 +403,27 @@ mod tests {
     }
 
     #[test]
+    fn what_another_may_have_shown_until_now_leaves_at_the_distance_at_which_it_leaves() {
+        let region = Region::of_boxes(vec![Bounds {
+            min: Position::new(0.0, -1e3, -1e3),
+            max: Position::new(1e3, 1e3, 1e3),
+        }]);
+        let mut interest = BorderInterest::new(SightRules::within(30.0), region);
+        let mut scene = Scene::new(Duration::from_millis(33));
+        let epoch = AuthorityEpoch::FIRST.next_step();
+        let mut seen_at = |x, owned| {
+            scene.begin(Tick(1));
+            scene.put(&at(1, x, 0.0));
+            scene.put(&Subject { epoch, owned, ..at(2, x, 0.0) });
+            seen(interest.look(&scene))
+        };
+        assert_eq!(seen_at(-32.0, false), [0_u32; 0]);
+        assert_eq!(seen_at(-32.0, true), [1], "it has just come here; the other was always here");
+        assert_eq!(seen_at(-34.0, true), [0_u32; 0]);
+        assert_eq!(seen_at(-32.0, true), [0_u32; 0]);
+    }
+
+    #[test]
     fn what_goes_to_and_fro_at_the_edge_of_a_view_stays_in_sight() {
         let mut view = ViewInterest::new(SightRules::within(30.0));
         let mut scene = Scene::new(Duration::from_millis(33));
@@ -412,11 +441,11 @@ mod tests {
         assert_eq!(seen_at(32.0, 0.0), 0);
         // Another one in its place has to come near on its own.
         assert_eq!(seen_at(20.0, 0.0), 1);
-        scene.remove(
-            EntityId::from_u128(1),
-            crate::ghost::VanishReason::Ended,
-            crate::id::AuthorityEpoch::FIRST,
-        );
+        let mut another = ViewInterest::new(SightRules::within(30.0));
+        for (x, seen) in [(32.0, 1), (34.0, 0), (32.0, 0)] {
+            assert_eq!(another.look(&scene, Position::new(20.0 - x, 0.0, 0.0), None).len(), seen);
+        }
+        scene.remove(EntityId::from_u128(1), VanishReason::Ended, AuthorityEpoch::FIRST);
         scene.begin(Tick(2));
         scene.put(&at(2, 32.0, 0.0));
         assert_eq!(view.look(&scene, Position::default(), None).len(), 0);
