@@ -1,4 +1,5 @@
-//! Ghost replication of 2,000 entities of mixed motion, a tick at a time: who is in sight, what is sent, what is taken in.
+//! Ghost replication of 2,000 entities of mixed motion, a tick at a time: who is in sight, what is sent, what is taken in;
+//! each part alone, and the sending side as a whole.
 //!
 //! The throughput counts entity-ticks: a million a second is a microsecond for each.
 
@@ -8,8 +9,9 @@ use core::time::Duration;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use selvedge_protocol::ghost::{
-    BorderInterest, EntityClass, Facing, GhostReceiver, GhostSender, GhostTable, NoFloors, Region, Sample,
-    Scene, SenderSettings, SightRules, State, Subject, TableSettings, ViewInterest, predict,
+    BorderInterest, Bound, EntityClass, Facing, GhostReceiver, GhostSender, GhostTable, NoFloors, Region,
+    Sample, Scene, SenderSettings, SightRules, State, Subject, TableSettings, ViewInterest, predict,
+    put_delta,
 };
 use selvedge_protocol::grid::{Bounds, Motion, Position, Velocity};
 use selvedge_protocol::id::{AuthorityEpoch, EntityId};
@@ -20,6 +22,10 @@ const INTERVAL: Duration = Duration::from_micros(33_333);
 const DT: f64 = 0.033_333;
 /// Ticks that are played over and over.
 const TICKS: u64 = 240;
+/// Ticks from a baseline to the sample that is a delta against it.
+const SAMPLED_AFTER: usize = 4;
+/// A bound that nobody exceeds.
+const ANY: Bound = Bound { near: 1e6, near_reach_m: 0.0, per_m: 0.0, max: 1e6 };
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ghost");
@@ -28,18 +34,38 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut stage = Stage::new();
     group.bench_function("scene", |bencher| bencher.iter(|| stage.publish()));
     let mut stage = Stage::new();
-    group.bench_function("scene and interest", |bencher| {
-        bencher.iter(|| {
-            stage.publish();
-            black_box(stage.interest.look(&stage.scene).len())
-        });
+    group.bench_function("interest", |bencher| {
+        bencher.iter_custom(|ticks| (0..ticks).map(|_| stage.time_interest()).sum());
     });
     let mut view = ViewInterest::new(SightRules::within(60.0));
     let centre = Position::new(-50.0, 200.0, 0.0);
     group.bench_function("interest of one player", |bencher| {
         bencher.iter(|| black_box(view.look(&stage.scene, centre, None).len()));
     });
+    let deltas = deltas(&stage.film);
+    let settings = SenderSettings::default();
+    let mut bytes = Vec::new();
+    group.bench_function("delta", |bencher| {
+        bencher.iter(|| {
+            bytes.clear();
+            for (distance_m, baseline, is) in &deltas {
+                put_delta(&settings, *distance_m, (baseline, SAMPLED_AFTER as f64 * DT), is, &mut bytes);
+            }
+            black_box(bytes.len())
+        });
+    });
     // Acknowledged at once, as over a quick link; each side's work is timed alone.
+    let mut stage = Stage::new();
+    group.bench_function("packing, with the deltas of whoever errs", |bencher| {
+        bencher.iter_custom(|ticks| (0..ticks).map(|_| stage.time_packing()).sum());
+    });
+    // Who is in sight and as foreseen is looked at and vouched for, and that is all.
+    let mut stage = Stage::with(SenderSettings { position: ANY, facing: ANY, ..Stage::settings() });
+    let samples = stage.sender.stats().samples;
+    group.bench_function("packing, of nobody's deltas", |bencher| {
+        bencher.iter_custom(|ticks| (0..ticks).map(|_| stage.time_packing()).sum());
+    });
+    assert_eq!(stage.sender.stats().samples, samples, "nobody errs by so much");
     let mut stage = Stage::new();
     group.bench_function("scene, interest, delta, packing, acknowledgement", |bencher| {
         bencher.iter_custom(|ticks| (0..ticks).map(|_| stage.time_sending()).sum());
@@ -85,6 +111,14 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::with(Self::settings())
+    }
+
+    fn settings() -> SenderSettings {
+        SenderSettings { budget_bytes: 1 << 20, ..SenderSettings::default() }
+    }
+
+    fn with(settings: SenderSettings) -> Self {
         let neighbour = Bounds {
             min: Position::new(0.0, -1e6, f64::NEG_INFINITY),
             max: Position::new(1e6, 1e6, f64::INFINITY),
@@ -93,10 +127,7 @@ impl Stage {
             film: film(),
             scene: Scene::new(INTERVAL),
             interest: BorderInterest::new(SightRules::within(150.0), Region::of_boxes(vec![neighbour])),
-            sender: GhostSender::new(
-                1,
-                SenderSettings { budget_bytes: 1 << 20, ..SenderSettings::default() },
-            ),
+            sender: GhostSender::new(1, settings),
             receiver: GhostReceiver::new(1, 1),
             table: GhostTable::new(TableSettings { interval: INTERVAL, ..TableSettings::default() }),
             tick: 0,
@@ -145,6 +176,28 @@ impl Stage {
         ack.into_iter().for_each(|ack| self.sender.on_ack(&ack, now).expect("it is sound"));
     }
 
+    fn time_interest(&mut self) -> Duration {
+        self.publish();
+        let begun = std::time::Instant::now();
+        black_box(self.interest.look(&self.scene).len());
+        begun.elapsed()
+    }
+
+    /// With what is in sight found out beforehand, and acknowledged afterwards.
+    fn time_packing(&mut self) -> Duration {
+        self.publish();
+        let now = self.now();
+        let sights = self.interest.look(&self.scene).to_vec();
+        let begun = std::time::Instant::now();
+        self.sender.tick(&self.scene, &sights, now);
+        let took = begun.elapsed();
+        let stream: Vec<Bytes> = core::iter::from_fn(|| self.sender.poll_stream()).collect();
+        let datagrams: Vec<Bytes> = core::iter::from_fn(|| self.sender.poll_datagram()).collect();
+        let ack = self.receive(&stream, &datagrams);
+        ack.into_iter().for_each(|ack| self.sender.on_ack(&ack, now).expect("it is sound"));
+        took
+    }
+
     fn time_receiving(&mut self) -> Duration {
         let (stream, datagrams) = self.send_only();
         let begun = std::time::Instant::now();
@@ -165,6 +218,13 @@ impl Stage {
         ack.into_iter().for_each(|ack| self.sender.on_ack(&ack, now).expect("it is sound"));
         took + begun.elapsed()
     }
+}
+
+/// For everybody how far from the border they are, where they were, and where they are some ticks later.
+fn deltas(film: &[Vec<Subject>]) -> Vec<(f64, Sample, Sample)> {
+    let of = |subject: &Subject| Sample::of(&subject.motion, Facing::of(subject.rotation));
+    let pairs = film[0].iter().zip(&film[SAMPLED_AFTER]);
+    pairs.map(|(was, is)| (-is.motion.position.x, of(was), of(is))).collect()
 }
 
 /// A quarter each stand, run, turn and jump.

@@ -46,7 +46,7 @@ pub use quantize::{
 };
 pub use receiver::{GhostReceiver, ReceiverStats};
 pub use scene::{Scene, Subject};
-pub use sender::{GhostError, GhostSender, SenderStats};
+pub use sender::{GhostError, GhostSender, SenderStats, put_delta};
 pub use settings::{
     BUDGET_BYTES_MIN, Bound, DATAGRAM_BYTES_MIN, DATAGRAM_OVERHEAD_BYTES, Rates, SenderSettings,
     TableSettings,

@@ -30,6 +30,7 @@ use crate::limits::GHOSTS_UNCONFIRMED_MAX;
 use crate::time::Time;
 
 pub(super) use self::pack::at_rest;
+pub use self::pack::put_delta;
 pub(super) use self::slot::REMEMBERED;
 
 /// A piece of the stream is cut at this length, in bytes.

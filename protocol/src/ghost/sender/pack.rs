@@ -10,7 +10,7 @@ use super::super::delta::{Delta, STATE};
 use super::super::motion::predict_sample;
 use super::super::quantize::{POSITION_UNITS_PER_M, SHIFT_MAX, Sample};
 use super::super::scene::Scene;
-use super::super::settings::DATAGRAM_LAYOUT_BYTES;
+use super::super::settings::{DATAGRAM_LAYOUT_BYTES, SenderSettings};
 use super::super::wire::{
     self, HEAD_BYTES_MAX, LANE_IDS, NEED_MAX, SECTION_BYTES_MAX, SampleHead, Section, UpdateHead,
 };
@@ -126,16 +126,14 @@ impl GhostSender {
                 (0, at_rest(*origin_m))
             }
         };
-        let shift = shift_for(self.settings.position.at(slot.distance_m));
-        let facing_slack_rad = self.settings.facing.at(slot.distance_m) * FACING_PART;
-        let delta = Delta::between(&foreseen, &actor.sample, shift, facing_slack_rad);
+        let delta = delta_within(&self.settings, slot.distance_m, &foreseen, &actor.sample);
         let fields = if slot.state_due { slot.dirty } else { 0 };
         let head = SampleHead {
             place: place_of(net),
             number: u8::try_from((slot.number + 1) % super::REMEMBERED).unwrap_or(0),
             back,
             mask: delta.mask | if fields == 0 { 0 } else { STATE },
-            shift,
+            shift: delta.shift,
         };
         let start = self.packing.bytes.len();
         head.put(&mut self.packing.bytes);
@@ -265,6 +263,25 @@ impl GhostSender {
             super::resolve(&mut self.slots, &mut self.lanes, &mut self.stats, &forgotten, super::Fate::Lost);
         }
     }
+}
+
+/// From what is foreseen to what is, as coarse as the bounds at a distance allow.
+fn delta_within(settings: &SenderSettings, distance_m: f64, foreseen: &Sample, is: &Sample) -> Delta {
+    let facing_slack_rad = settings.facing.at(distance_m) * FACING_PART;
+    Delta::between(foreseen, is, shift_for(settings.position.at(distance_m)), facing_slack_rad)
+}
+
+/// Writes the fields of a sample as a datagram carries them, without its head and its entity's state: only what differs from
+/// where `baseline` leads to in `seconds`, as coarse as the bounds at `distance_m` allow. For who wants to know what a
+/// ghost's movement costs without a link to send it over.
+pub fn put_delta(
+    settings: &SenderSettings,
+    distance_m: f64,
+    (baseline, seconds): (&Sample, f64),
+    is: &Sample,
+    out: &mut Vec<u8>,
+) {
+    delta_within(settings, distance_m, &predict_sample(baseline, seconds), is).put(out);
 }
 
 /// A net id's place in its lane.
