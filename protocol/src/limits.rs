@@ -7,6 +7,8 @@ pub const TICKS_AHEAD_MAX: u64 = 300;
 pub const ENTITIES_MAX: usize = 65_536;
 /// Reservations that one node keeps. A preparation past it is refused with `Overloaded`.
 pub const RESERVATIONS_MAX: usize = 16_384;
+/// Bytes of pre-copies that one node keeps of another's entities. One past it is answered `Overloaded`: that entity comes cold.
+pub const PRECOPIED_OF_NODE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Entities of one group: what is attached to each other and handed over at once. Attaching one more is refused.
 pub const GROUP_MAX: usize = 32;
 /// Pins that hold one entity back at once. A further one is refused.

@@ -200,6 +200,7 @@ impl Node {
         for entity in known {
             self.command(GameCommand::Release { entity, grant: newest, why: ReleaseReason::Void });
         }
+        self.precopied_bytes.clear();
         for ((entity, _), reservation) in core::mem::take(&mut self.reservations) {
             if reservation.game_knows() {
                 let why = ReleaseReason::NotComing;

@@ -175,6 +175,8 @@ pub struct Node {
     /// What rides on what, of all that is held; and of what it came with, if that has not come.
     groups: Attachments,
     reservations: BTreeMap<(EntityId, NodeId), Reservation>,
+    /// What the pre-copies among them weigh, by source.
+    precopied_bytes: BTreeMap<NodeId, usize>,
     tombstones: BTreeMap<EntityId, Tombstone>,
     joins: BTreeMap<EntityId, PendingJoin>,
     saves: BTreeMap<SessionId, Save>,
@@ -220,6 +222,7 @@ impl Node {
             held: BTreeMap::new(),
             groups: Attachments::new(),
             reservations: BTreeMap::new(),
+            precopied_bytes: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             joins: BTreeMap::new(),
             saves: BTreeMap::new(),

@@ -7,7 +7,7 @@ use crate::authority::{CancelAnswer, Receipt};
 use crate::handoff::target::{Admission, Reservation, Stage};
 use crate::id::{AuthorityEpoch, EntityId, HandoffId, NodeId, Peer, ReservationId, SessionId};
 use crate::inputs::InputQueue;
-use crate::limits::{RESERVATIONS_MAX, TICKS_AHEAD_MAX};
+use crate::limits::{PRECOPIED_OF_NODE_BYTES_MAX, RESERVATIONS_MAX, TICKS_AHEAD_MAX};
 use crate::snapshot::{Assembled, SnapshotArchive, SnapshotError, SnapshotHead};
 use crate::time::{Tick, Time};
 use crate::token::{Token, TokenGrant, TokenPurpose};
@@ -171,7 +171,7 @@ impl Node {
 
     pub(super) fn drop_reservation(&mut self, key: (EntityId, NodeId)) {
         self.timers.cancel(TimerKey::Reservation(key.0, key.1));
-        let Some(reservation) = self.reservations.remove(&key) else {
+        let Some(reservation) = self.take_reservation(key) else {
             return;
         };
         if let Some(token) = &reservation.token {
@@ -189,6 +189,17 @@ impl Node {
         }
     }
 
+    fn take_reservation(&mut self, key: (EntityId, NodeId)) -> Option<Reservation> {
+        let reservation = self.reservations.remove(&key)?;
+        if let Some(bytes) = self.precopied_bytes.get_mut(&key.1) {
+            *bytes = bytes.saturating_sub(reservation.copied.retained_bytes());
+            if *bytes == 0 {
+                self.precopied_bytes.remove(&key.1);
+            }
+        }
+        Some(reservation)
+    }
+
     /// Step 6: a pre-copy arrived.
     pub(super) fn on_precopy(&mut self, peer: Peer, id: ReservationId, blob: Bytes, now: Time) {
         let expires_at = now + self.setup.config.reservation_ttl;
@@ -203,6 +214,16 @@ impl Node {
         reservation.expires_at = expires_at;
         match overlay(&reservation.copied, id.entity, reservation.session, blob) {
             Ok(copied) => {
+                let kept = self.precopied_bytes.entry(peer.node).or_default();
+                let others = kept.saturating_sub(reservation.copied.retained_bytes());
+                let bytes = others + copied.retained_bytes();
+                if bytes > PRECOPIED_OF_NODE_BYTES_MAX {
+                    let (versions, refused) = (reservation.copied.versions(), Some(RefuseReason::Overloaded));
+                    let message = Message::Warmed { reservation: id, versions, refused };
+                    self.send(peer.node, Lane::Control, message);
+                    return;
+                }
+                *kept = bytes;
                 reservation.copied = copied.clone();
                 if let Stage::Reserved { asked } = &mut reservation.stage {
                     *asked = true;
@@ -402,7 +423,7 @@ impl Node {
         let (entity, session) = (id.entity, head.session);
         let key = (entity, from.node);
         self.timers.cancel(TimerKey::Reservation(entity, from.node));
-        let reservation = self.reservations.remove(&key);
+        let reservation = self.take_reservation(key);
 
         let mut inputs = InputQueue::new(head.last_input);
         for InputMessage { seq, bytes } in pending {

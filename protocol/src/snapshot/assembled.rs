@@ -9,13 +9,16 @@ use rkyv::rancor;
 use super::archive::check_bodies;
 use super::view::SnapshotView;
 use super::{
-    CapturedSnapshot, ComponentVersions, SNAPSHOT_BYTES_MAX, Snapshot, SnapshotArchive, SnapshotError,
-    SnapshotHead, SnapshotWriter,
+    CapturedSnapshot, ComponentVersions, Snapshot, SnapshotArchive, SnapshotError, SnapshotHead,
+    SnapshotWriter,
 };
 use crate::action::{ACTIONS_COMPONENT, ActionBook};
 
-/// When the frames that bodies keep alive weigh more than this, the bodies are copied out of them.
-const RETAINED_BYTES_MAX: usize = 4 * SNAPSHOT_BYTES_MAX;
+/// When the frames that bodies keep alive weigh more than so many times the bodies, these are copied out: then what comes in
+/// between two copies is thrice what is copied.
+const RETAINED_TIMES_MAX: usize = 4;
+/// Where the bodies are small, frames may weigh so many bytes more.
+const RETAINED_BYTES_SPARE: usize = 64 * 1024;
 
 /// A component's body: a slice of the frame that it came in.
 #[derive(Clone, PartialEq)]
@@ -69,7 +72,7 @@ impl Assembled {
         }
         self.held = merged;
         self.newest = Some(archive);
-        if self.retained_bytes > RETAINED_BYTES_MAX {
+        if self.retained_bytes > RETAINED_TIMES_MAX * self.body_bytes() + RETAINED_BYTES_SPARE {
             self.copy_out();
         }
         Ok(())
@@ -113,7 +116,7 @@ impl Assembled {
         weight(&self.held)
     }
 
-    /// What the frames weigh that the bodies keep alive, at most: bounded by four frames.
+    /// What the frames weigh that the bodies keep alive, at most: four times the bodies, and a little.
     #[must_use]
     pub const fn retained_bytes(&self) -> usize {
         self.retained_bytes

@@ -1,5 +1,6 @@
 //! What nodes that nobody prepared with, or that prepared with ill will, say of entities: it takes them from nobody.
 
+use selvedge_protocol::limits::PRECOPIED_OF_NODE_BYTES_MAX;
 use selvedge_protocol::wire::InputMessage;
 
 use super::*;
@@ -58,5 +59,38 @@ fn the_last_number_of_all_inputs_is_given_to_the_game_once() {
     rogue_says(&mut mesh, 1, message, snapshot_after(ENTITY, session, InputSeq(u32::MAX - 1)));
     mesh.run(2);
     assert_eq!(mesh.hosts[1].node.standing(ENTITY), Some(Standing::Active(id.epoch)));
+    a_crossing_works(&mut mesh);
+}
+
+/// Whoever prepares one large entity after the other fills its own share, and no more.
+#[test]
+fn pre_copies_of_one_node_have_a_bound() {
+    let mut mesh = scene();
+    let large = |entity| {
+        let mut writer = SnapshotWriter::new(entity, None, &ComponentVersions::new());
+        writer.schema(1);
+        writer.component("weight", 1, &vec![7; 900_000]);
+        writer.finish(InputSeq(0)).unwrap().bytes
+    };
+    let mut refused_at = None;
+    for number in 0..400_u32 {
+        let entity = EntityId::from_u128(1 << 32 | u128::from(number));
+        let request = request(entity, ROGUE, None);
+        let reservation = request.reservation;
+        rogue_says(&mut mesh, 1, Message::PrepareDirect(request), Bytes::new());
+        let said = rogue_says(&mut mesh, 1, Message::Precopy { reservation }, large(entity));
+        if let [Message::Warmed { refused: Some(reason), .. }] = said[..] {
+            assert_eq!(reason, RefuseReason::Overloaded);
+            refused_at = Some(number);
+            break;
+        }
+        if number == 100 {
+            // What is not needed any more makes room.
+            rogue_says(&mut mesh, 1, Message::CancelPrepare { reservation }, Bytes::new());
+        }
+    }
+    let kept = PRECOPIED_OF_NODE_BYTES_MAX / 900_000;
+    let refused_at = refused_at.expect("there is a bound") as usize;
+    assert!((kept..=kept + 1).contains(&refused_at), "{refused_at} of about {kept}");
     a_crossing_works(&mut mesh);
 }
