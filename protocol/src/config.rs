@@ -198,6 +198,8 @@ pub struct NodeConfig {
 pub enum PlantedBug {
     /// What crosses leaves behind what rides on it.
     LeaveRiders,
+    /// What a recovery restores rides on nothing.
+    LoseRides,
     /// A frozen source simulates on when the target stays silent.
     ThawOnTimeout,
     /// A target activates whatever epoch arrives.

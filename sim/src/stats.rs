@@ -62,6 +62,7 @@ stats! {
     lives_over: "Lives of nodes that ended because nobody witnessed them any more.",
     cuts_confirmed: "Cuts of standby copies that a keeper confirmed.",
     entities_restored: "Entities that a recovery restored.",
+    rides_restored: "Of these, from a copy that rode on something.",
     recoveries: "Recovery rounds that were carried out.",
     client_messages: "Client messages delivered.",
     client_cuts: "Client connections cut.",

@@ -42,11 +42,11 @@ const fn done() -> Outcome {
 }
 
 const fn restored(entity: EntityId, tick: u64) -> Fact {
-    Fact::Restored { entity, contents: Captured { epoch: EPOCH, tick: Tick(tick) } }
+    Fact::Restored { entity, contents: Captured { epoch: EPOCH, tick: Tick(tick) }, ride: None }
 }
 
 fn safe(entity: EntityId, tick: u64) -> Fact {
-    let copies = vec![SentCopy { entity, epoch: EPOCH, inputs: None }];
+    let copies = vec![SentCopy { entity, epoch: EPOCH, inputs: None, attached_to: None }];
     Fact::CutSafe { node: 0, keeper: Some(1), tick: Tick(tick), copies, gone: Vec::new() }
 }
 

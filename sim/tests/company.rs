@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a helper that panics fails the test that called it")]
 
 use selvedge_protocol::authority::Standing;
-use selvedge_protocol::id::{AuthorityEpoch, EntityId};
+use selvedge_protocol::id::{AuthorityEpoch, EntityId, Incarnation, NodeId, Peer};
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::wire::Captured;
-use selvedge_sim::invariant::{Fact, Ghosts, Groups, Invariant, Step, Violation};
+use selvedge_sim::invariant::{CopiedRide, Fact, Ghosts, Groups, Invariant, Step, Violation};
 
 const BOAT: EntityId = EntityId::from_u128(1);
 const RIDER: EntityId = EntityId::from_u128(2);
@@ -69,16 +69,50 @@ fn who_comes_rides_on_what_it_rode_on() {
     at(1, &mut afloat(), &[runs(None)]).unwrap_err();
 }
 
+/// An entity comes back at node 1, from a copy of node 0's that rides on this.
+fn restored(entity: EntityId, cut: u64, to: Option<EntityId>) -> [Fact; 2] {
+    let contents = Captured { epoch: AuthorityEpoch::FIRST, tick: Tick(cut) };
+    let of = Peer { node: NodeId::from_u128(1), incarnation: Incarnation(1) };
+    [Fact::Restored { entity, contents, ride: Some(CopiedRide { of, cut, to }) }, active(1, entity)]
+}
+
+fn rides(to: Option<EntityId>) -> [Fact; 1] {
+    [Fact::Runs { node: 1, entity: RIDER, to }]
+}
+
 #[test]
 fn a_recovery_may_take_a_ride_back() {
-    let contents = Captured { epoch: AuthorityEpoch::FIRST, tick: Tick(1) };
-    let restored = |entity| Fact::Restored { entity, contents };
-    let runs = |to| Fact::Runs { node: 1, entity: RIDER, to };
-    let apart = [Fact::Ended { node: 0 }, restored(RIDER), active(1, RIDER), runs(None)];
-    at(1, &mut afloat(), &apart).unwrap();
+    let apart = |cut, to| {
+        let mut check = afloat();
+        at(1, &mut check, &[Fact::Ended { node: 0 }]).unwrap();
+        at(1, &mut check, &[restored(RIDER, cut, to), restored(BOAT, 5, None)].concat()).unwrap();
+        check
+    };
+    at(2, &mut apart(4, Some(BOAT)), &rides(None)).unwrap();
+    at(2, &mut apart(5, None), &rides(None)).unwrap();
+    at(2, &mut apart(5, None), &rides(Some(BOAT))).unwrap_err();
+    // One that comes back alone, from whatever copy.
     let mut check = afloat();
-    let both = [Fact::Ended { node: 0 }, restored(RIDER), active(1, RIDER), restored(BOAT), active(1, BOAT)];
-    at(1, &mut check, &both).unwrap();
-    at(2, &mut check, &[runs(Some(BOAT))]).unwrap();
+    at(1, &mut check, &[Fact::Ended { node: 0 }]).unwrap();
+    at(1, &mut check, &restored(RIDER, 5, Some(BOAT))).unwrap();
+    at(2, &mut check, &rides(None)).unwrap();
+}
+
+#[test]
+fn who_comes_back_with_what_it_rode_on_rides_on() {
+    let together = || {
+        let mut check = afloat();
+        at(1, &mut check, &[Fact::Ended { node: 0 }]).unwrap();
+        let both = [restored(RIDER, 5, Some(BOAT)), restored(BOAT, 5, None)].concat();
+        at(1, &mut check, &both).unwrap();
+        check
+    };
+    let mut check = together();
+    at(2, &mut check, &rides(Some(BOAT))).unwrap();
     at(3, &mut check, &[gone(1, BOAT)]).unwrap_err();
+    at(2, &mut together(), &rides(None)).unwrap_err();
+    at(2, &mut together(), &[gone(1, BOAT)]).unwrap_err();
+    let off = |by_game| Fact::Attached { node: 1, entity: RIDER, to: None, by_game };
+    at(2, &mut together(), &[off(false)]).unwrap_err();
+    at(2, &mut together(), &[[off(true)], rides(None)].concat()).unwrap();
 }

@@ -229,7 +229,7 @@ fn a2_sees_what_is_lost_and_what_should_be_gone() {
 }
 
 const fn sent(inputs: Option<(SessionId, u32)>) -> SentCopy {
-    SentCopy { entity: ENTITY, epoch: epoch(1), inputs }
+    SentCopy { entity: ENTITY, epoch: epoch(1), inputs, attached_to: None }
 }
 
 /// Node 1 has confirmed a cut of node 0's with the entity in it.
@@ -246,7 +246,7 @@ fn cut_without_it() -> Fact {
 
 const fn restored(step: u32, tick: u64) -> Fact {
     let contents = Captured { epoch: epoch(step), tick: Tick(tick) };
-    Fact::Restored { entity: ENTITY, contents }
+    Fact::Restored { entity: ENTITY, contents, ride: None }
 }
 
 /// An entity that lives at node 0; node 1 keeps a copy as it was after tick 9.

@@ -38,6 +38,12 @@ fn a_boat_that_leaves_its_riders_behind_is_caught() {
 }
 
 #[test]
+fn a_recovery_that_loses_who_rides_on_what_is_caught() {
+    let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::LoseRides);
+    assert_caught(&["groups"], Some("crash"), tweak);
+}
+
+#[test]
 fn a_source_that_thaws_on_silence_is_caught() {
     let tweak = |drawn: &mut Scenario| drawn.node.planted_bug = Some(PlantedBug::ThawOnTimeout);
     assert_caught(&["A1 single authority"], None, tweak);

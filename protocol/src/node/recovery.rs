@@ -164,7 +164,11 @@ impl Node {
         held.source.captured = state.clone();
         let client = self.remove_tombstone(entity);
         self.held.insert(entity, held);
-        self.come_attached(entity, head.attached_to);
+        let attached_to = head.attached_to;
+        #[cfg(feature = "planted-bugs")]
+        let attached_to =
+            attached_to.filter(|_| !self.setup.config.has_bug(crate::config::PlantedBug::LoseRides));
+        self.come_attached(entity, attached_to);
         self.promote_ghost(entity);
         let first_tick = last_tick.next();
         self.command(GameCommand::Restore { entity, grant: epoch, snapshot: state, first_tick });

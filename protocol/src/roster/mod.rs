@@ -152,6 +152,12 @@ impl Roster {
         self.bug == Some(crate::config::PlantedBug::LeaveRiders)
     }
 
+    /// A recovery restores at the first step of a generation, and nothing else does.
+    #[cfg(feature = "planted-bugs")]
+    fn loses_rides(&self, grant: AuthorityEpoch) -> bool {
+        self.bug == Some(crate::config::PlantedBug::LoseRides) && grant.generation > 0 && grant.step == 0
+    }
+
     /// Takes a newer cell map.
     pub fn set_map(&mut self, map: Arc<CellMap>) {
         self.map = map;
@@ -339,7 +345,10 @@ impl Roster {
         };
         self.held.insert(entity, entry);
         self.ghosts.remove(&entity);
-        self.come_attached(entity, head.and_then(|head| head.attached_to));
+        let attached_to = head.and_then(|head| head.attached_to);
+        #[cfg(feature = "planted-bugs")]
+        let attached_to = attached_to.filter(|_| !self.loses_rides(grant));
+        self.come_attached(entity, attached_to);
     }
 
     /// The game's answer to [`Callback::Join`]: where the player stands, or none if the game refused.

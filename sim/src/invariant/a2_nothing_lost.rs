@@ -100,7 +100,7 @@ impl Invariant for NothingLost {
                     self.on_cut_without(*node, gone);
                 }
                 Fact::Ended { node } | Fact::LifeOver { node } => self.on_death(*node),
-                Fact::Restored { entity, contents } => self.on_restored(*entity, *contents)?,
+                Fact::Restored { entity, contents, .. } => self.on_restored(*entity, *contents)?,
                 Fact::Inspected(inspection) => {
                     let wrong = self.wrong(inspection);
                     self.settled = wrong.is_none();

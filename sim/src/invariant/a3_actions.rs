@@ -73,7 +73,7 @@ impl Invariant for ActionsOnce {
             self.fallen.follow(fact);
             if let Fact::Action { entity, fact, .. } = fact {
                 self.on_action(*entity, fact)?;
-            } else if let Fact::Restored { entity, contents } = fact {
+            } else if let Fact::Restored { entity, contents, .. } = fact {
                 self.on_restored(*entity, *contents)?;
             } else if let Fact::Inspected(inspection) = fact {
                 self.on_inspection(inspection)?;
@@ -194,7 +194,7 @@ impl Fallen {
                 let covered = self.covered.entry(*entity).or_default();
                 *covered = (*covered).max((*epoch, *tick));
             }
-        } else if let Fact::Restored { entity, contents } = fact
+        } else if let Fact::Restored { entity, contents, .. } = fact
             && self.covered.get(entity).is_some_and(|covered| (contents.epoch, contents.tick) < *covered)
         {
             self.fallen.insert(*entity);

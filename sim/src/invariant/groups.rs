@@ -1,13 +1,14 @@
 //! What rides together stays together: held by one node at every moment, and apart only if the game says so.
 //!
-//! A recovery may take two back to moments that don't agree: who got on since the older of the two copies is off again.
+//! A recovery may take two back to moments that don't agree: who got on since the older of the two copies is off again. Of
+//! one cut they do agree: who comes back rides on what the copy says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_protocol::authority::Standing;
 use selvedge_protocol::id::EntityId;
 
-use super::{Fact, Invariant, Step, Violation};
+use super::{CopiedRide, Fact, Invariant, Step, Violation};
 
 const NAME: &str = "groups";
 
@@ -16,13 +17,22 @@ const NAME: &str = "groups";
 pub struct Groups {
     rides_on: BTreeMap<EntityId, EntityId>,
     holders: BTreeMap<EntityId, usize>,
-    /// Restored by a recovery, and not running yet: what they ride on is their copy's to say.
-    restored: BTreeSet<EntityId>,
+    /// Restored by a recovery, and not running yet, and what is known of that.
+    restored: BTreeMap<EntityId, Back>,
+}
+
+/// What one that a recovery has restored must ride on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Back {
+    /// What is known here: all that matters came back from one cut.
+    AsKnown,
+    /// Whatever its game says: what it rode on was taken back to another moment, or is elsewhere.
+    AsTheGameSays,
 }
 
 impl Invariant for Groups {
     fn observe(&mut self, step: &Step<'_>) -> Result<(), Violation> {
-        let mut moved = BTreeSet::new();
+        let (mut moved, mut back) = (BTreeSet::new(), BTreeMap::new());
         for fact in step.facts {
             match *fact {
                 Fact::Standing { node, entity, standing } => {
@@ -37,9 +47,10 @@ impl Invariant for Groups {
                     moved.insert(entity);
                 }
                 Fact::Ended { node } => self.holders.retain(|_, holder| *holder != node),
-                Fact::Restored { entity, .. } => {
+                Fact::Restored { entity, ride, .. } => {
                     self.forget(entity);
-                    self.restored.insert(entity);
+                    self.restored.insert(entity, Back::AsTheGameSays);
+                    back.extend(ride.map(|ride| (entity, ride)));
                 }
                 Fact::Gone { entity, .. } => self.forget(entity),
                 Fact::Attached { entity, to, by_game, .. } => self.attached(entity, to, by_game)?,
@@ -67,6 +78,7 @@ impl Invariant for Groups {
                 | Fact::Inspected(_) => {}
             }
         }
+        self.came_back(&back);
         for (&rider, &to) in &self.rides_on {
             let (here, there) = (self.holders.get(&rider), self.holders.get(&to));
             if here != there && (moved.contains(&rider) || moved.contains(&to)) {
@@ -85,6 +97,20 @@ impl Groups {
         self.rides_on.retain(|&rider, &mut to| rider != entity && to != entity);
     }
 
+    /// A node has carried a verdict out: who rode on what has come back with it, from the same cut, rides on.
+    fn came_back(&mut self, back: &BTreeMap<EntityId, CopiedRide>) {
+        for (&entity, &CopiedRide { of, cut, to }) in back {
+            if let Some(to) = to {
+                let with_it = |ride: &CopiedRide| (ride.of, ride.cut) == (of, cut);
+                if !back.get(&to).is_some_and(with_it) || self.holders.get(&to) != self.holders.get(&entity) {
+                    continue;
+                }
+                self.rides_on.insert(entity, to);
+            }
+            self.restored.insert(entity, Back::AsKnown);
+        }
+    }
+
     fn attached(&mut self, entity: EntityId, to: Option<EntityId>, by_game: bool) -> Result<(), Violation> {
         let Some(to) = to else {
             return match self.rides_on.remove(&entity) {
@@ -98,7 +124,8 @@ impl Groups {
 
     /// It has come to a game: what it rode on before it must ride on there.
     fn runs(&mut self, node: usize, entity: EntityId, to: Option<EntityId>) -> Result<(), Violation> {
-        if self.restored.remove(&entity) {
+        let back = self.restored.remove(&entity);
+        if back == Some(Back::AsTheGameSays) {
             if let Some(to) = to.filter(|to| self.holders.get(to) == Some(&node)) {
                 self.rides_on.insert(entity, to);
             }
@@ -107,6 +134,9 @@ impl Groups {
         match self.rides_on.get(&entity) {
             Some(from) if to != Some(*from) => {
                 Err(apart(entity, format!("rode on {from} and came to node {node} riding on {to:?}")))
+            }
+            None if back == Some(Back::AsKnown) && to.is_some() => {
+                Err(apart(entity, format!("rode on nothing in its copy, and on {to:?} at node {node}")))
             }
             Some(_) | None => Ok(()),
         }

@@ -18,7 +18,7 @@ use core::fmt;
 use selvedge_protocol::authority::Standing;
 use selvedge_protocol::grid::CellId;
 use selvedge_protocol::handoff::client::ClientEvent;
-use selvedge_protocol::id::{AuthorityEpoch, ClientId, EntityId, SessionId};
+use selvedge_protocol::id::{AuthorityEpoch, ClientId, EntityId, Peer, SessionId};
 use selvedge_protocol::time::{Tick, Time};
 use selvedge_protocol::token::TOKEN_BYTES;
 use selvedge_protocol::wire::Captured;
@@ -162,6 +162,8 @@ pub enum Fact {
         entity: EntityId,
         /// From when the copy is.
         contents: Captured,
+        /// What it rides on by the copy; none if that comes from no cut.
+        ride: Option<CopiedRide>,
     },
     /// A node's process stands still: it does nothing until it stirs.
     StoodStill {
@@ -284,6 +286,19 @@ pub struct SentCopy {
     pub epoch: AuthorityEpoch,
     /// A player's session, and the last input in the contents.
     pub inputs: Option<(SessionId, u32)>,
+    /// What it rides on.
+    pub attached_to: Option<EntityId>,
+}
+
+/// What an entity rides on by a standby copy. All copies of one cut are of one tick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CopiedRide {
+    /// Whose cut it is.
+    pub of: Peer,
+    /// Which cut.
+    pub cut: u64,
+    /// What the entity rides on.
+    pub to: Option<EntityId>,
 }
 
 /// What a token is for.
