@@ -4,12 +4,17 @@
 
 mod common;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use bytes::Bytes;
-use common::Mesh;
+use common::{Mesh, node_id};
 use selvedge_protocol::action::{ActionId, ActionNumber, Terms};
-use selvedge_protocol::id::EntityId;
+use selvedge_protocol::id::{EntityId, NodeId};
+use selvedge_protocol::limits::HOPS_MAX;
 use selvedge_protocol::node::{Input, Sender};
-use selvedge_protocol::wire::{ActionMessage, Message, Missed};
+use selvedge_protocol::time::Tick;
+use selvedge_protocol::wire::{ActionMessage, Message};
 
 const A: EntityId = EntityId::from_u128(7);
 const B: EntityId = EntityId::from_u128(8);
@@ -132,25 +137,105 @@ fn an_action_on_what_is_gone_fails_soon_and_one_on_what_nobody_reaches_times_out
     assert_eq!(heard(&mesh), "t");
 }
 
+/// B has crossed from node 0 to node 1; what A, at node 2, asks of it by its own way is lost.
+fn b_has_crossed() -> (Mesh, Rc<RefCell<Vec<(NodeId, u8)>>>) {
+    let mut mesh = scene(3, (250.0, 0.0), (40.0, 20.0));
+    while mesh.simulating(B) != [1] {
+        mesh.run(1);
+    }
+    mesh.run(2);
+    let passed_on = Rc::new(RefCell::new(Vec::new()));
+    let sink = passed_on.clone();
+    mesh.filter = Box::new(move |from, _, message| {
+        let Message::Action(ActionMessage::Ask { hops, .. }) = message else { return false };
+        if *hops > 0 {
+            sink.borrow_mut().push((from, *hops));
+        }
+        *hops == 0
+    });
+    (mesh, passed_on)
+}
+
 #[test]
-fn a_plain_action_that_was_passed_on_too_often_fails_and_its_caller_hears_it() {
+fn an_action_is_passed_on_eight_times_and_then_fails_and_its_caller_hears_it() {
+    for (hops, passed, done, told) in
+        [(7, vec![(node_id(0), HOPS_MAX)], "1", "d"), (HOPS_MAX, vec![], "", "h")]
+    {
+        let (mut mesh, passed_on) = b_has_crossed();
+        act(&mut mesh, b'1', PLAIN);
+        mesh.run(2);
+        assert_eq!((deeds(&mesh), heard(&mesh)), (String::new(), String::new()));
+        // As it comes from the last tombstone of a chain.
+        let id = ActionId { from: A, number: ActionNumber { generation: 0, count: 1 } };
+        let reply_to = mesh.hosts[2].node.me().unwrap();
+        let message = Message::Action(ActionMessage::Ask {
+            id,
+            to: B,
+            low: id.number,
+            deadline: Tick(mesh.tick.0 + 100),
+            durable: false,
+            reply_to,
+            hops,
+            bytes: b"1".to_vec(),
+        });
+        let from = Sender::Node(mesh.hosts[1].node.me().unwrap());
+        mesh.hosts[0].node.handle(Input::Message { from, message, blob: Bytes::new() }, mesh.now);
+        mesh.run(4);
+        assert_eq!(passed_on.take(), passed, "after {hops}");
+        assert_eq!((deeds(&mesh), heard(&mesh)), (done.to_owned(), told.to_owned()), "after {hops}");
+        let roster = mesh.hosts[2].roster.as_ref().unwrap();
+        assert_eq!(roster.unsettled(A), 0, "after {hops}");
+    }
+}
+
+#[test]
+fn a_durable_action_that_comes_too_late_is_not_done_and_its_caller_hears_it() {
     let mut mesh = scene(2, (95.0, 0.0), (105.0, 0.0));
     mesh.filter = Box::new(|_, _, message| matches!(message, Message::Action(ActionMessage::Ask { .. })));
-    act(&mut mesh, b'1', PLAIN);
-    mesh.run(2);
-    // As the eighth tombstone in a row says it.
-    let from = Sender::Node(mesh.hosts[1].node.me().unwrap());
-    let id = ActionId { from: A, number: ActionNumber { generation: 0, count: 1 } };
-    let message = Message::Action(ActionMessage::Missed { id, why: Missed::TooManyHops });
-    mesh.hosts[0].node.handle(Input::Message { from, message, blob: Bytes::new() }, mesh.now);
-    mesh.run(3);
-    assert_eq!(heard(&mesh), "h");
+    act(&mut mesh, b'1', DURABLE);
+    mesh.run(200);
+    assert_eq!(heard(&mesh), "", "only its receiver can tell whether it was done in time");
+    mesh.filter = Box::new(|_, _, _| false);
+    mesh.run(90);
+    assert_eq!((deeds(&mesh), heard(&mesh)), (String::new(), "t".to_owned()));
+    for (host, entity) in [(0, A), (1, B)] {
+        assert_eq!(mesh.hosts[host].roster.as_ref().unwrap().unsettled(entity), 0);
+    }
+}
+
+/// What A gives is with A until it has heard that it was taken, and with B from then on.
+#[test]
+fn a_gift_is_in_one_place_though_giver_and_taker_cross_in_one_tick_in_opposite_directions() {
+    // They cross some 60 ticks after the scene is set.
+    for after in 30..90 {
+        let mut mesh = scene(2, (10.0, 20.0), (190.0, -20.0));
+        let (mut crossed, mut given) = ([None; 2], false);
+        for tick in 0..150 {
+            // Nobody simulates it between its last tick at one node and its first at the other.
+            if tick >= after && !given && !mesh.simulating(A).is_empty() {
+                act(&mut mesh, b'1', DURABLE);
+                given = true;
+            }
+            mesh.run(1);
+            for (crossed, (entity, from)) in crossed.iter_mut().zip([(A, 0), (B, 1)]) {
+                if crossed.is_none() && mesh.simulating(entity) != [from] {
+                    *crossed = Some(tick);
+                }
+            }
+        }
+        assert!(crossed[0] == crossed[1] && crossed[0].is_some(), "in one tick: {crossed:?}");
+        assert_eq!((holder(&mesh, A), holder(&mesh, B)), (1, 0));
+        assert_eq!((deeds(&mesh), heard(&mesh)), ("1".to_owned(), "d".to_owned()), "after {after} ticks");
+        for (host, entity) in [(1, A), (0, B)] {
+            assert_eq!(mesh.hosts[host].roster.as_ref().unwrap().unsettled(entity), 0, "after {after} ticks");
+        }
+    }
 }
 
 #[test]
 fn a_durable_action_survives_the_crash_of_either_side_at_any_moment() {
     for victim in [0, 1] {
-        for after in 0..24 {
+        for after in 0..90 {
             let mut mesh = scene(3, (95.0, 0.0), (105.0, 0.0));
             act(&mut mesh, b'1', DURABLE);
             mesh.run(after);
