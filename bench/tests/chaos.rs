@@ -31,6 +31,7 @@ fn a_mesh_survives_a_kill_and_the_report_says_so() {
     assert_eq!(report["players"]["present"], 40);
     assert_eq!(report["inputs"]["lost"], 0);
     assert_eq!(report["items"]["before"], report["items"]["after"]);
+    assert!(report["items"]["trades"].as_u64().unwrap() > 0, "{}", report["items"]);
     assert_eq!(report["lease_ms"], 3000.0);
     let [p50, p99, max] = ["p50", "p99", "max"].map(|key| report["recovery_ms"][key].as_f64().unwrap());
     assert!(p50 > 0.0 && p50 <= p99 && p99 <= max, "{}", report["recovery_ms"]);

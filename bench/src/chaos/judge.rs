@@ -31,6 +31,13 @@ pub(crate) struct Items {
 /// Inventories by player.
 pub(crate) type Inventories = [(EntityId, Inventory)];
 
+/// What is wrong if several players were to trade all the time and nothing changed hands: then it shows nothing that all
+/// items are where they were.
+pub(crate) fn judge_trades(players: usize, durable_done: u64) -> Option<String> {
+    let vain = players > 1 && durable_done == 0;
+    vain.then(|| "nothing changed hands: that no item was lost or doubled shows nothing".to_owned())
+}
+
 /// Compares the inventories.
 pub(crate) fn judge_items(before: &Inventories, after: &Inventories) -> Items {
     let count = |inventories: &Inventories| {
@@ -142,6 +149,13 @@ mod tests {
         let after = inventories(&[&[2], &[3, 1]]);
         let items = judge_items(&before, &after);
         assert_eq!(items, Items { before: 3, after: 3, ..Items::default() });
+    }
+
+    #[test]
+    fn a_run_without_a_trade_shows_nothing_of_items() {
+        assert!(judge_trades(2, 0).unwrap().contains("nothing changed hands"));
+        assert_eq!(judge_trades(2, 1), None);
+        assert_eq!(judge_trades(1, 0), None, "nobody is there to trade with");
     }
 
     #[test]

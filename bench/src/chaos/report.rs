@@ -115,6 +115,10 @@ impl<'a> Report<'a> {
         self.runs.iter().map(of).sum()
     }
 
+    fn trades(&self) -> u64 {
+        self.runs.iter().map(Outcome::trades).sum()
+    }
+
     fn lease_ms(&self) -> f64 {
         self.args.lease.as_secs_f64() * 1000.0
     }
@@ -159,6 +163,7 @@ impl<'a> Report<'a> {
         let (vanished, doubled) =
             (self.count(|run| run.items.vanished.len()), self.count(|run| run.items.doubled.len()));
         row("items", format!("{before} before, {after} after, {vanished} vanished, {doubled} doubled"));
+        row("trades", format!("{} done", self.trades()));
         let (sent, applied) = (self.sum(|sums| sums.sent), self.sum(|sums| sums.applied));
         let (lost, doubled) = (self.sum(|sums| sums.lost), self.sum(|sums| sums.doubled));
         row("inputs", format!("{sent} sent, {applied} applied, {lost} lost, {doubled} doubled"));
@@ -268,6 +273,7 @@ impl<'a> Report<'a> {
                 "doubled": self.count(|run| run.items.doubled.len()),
                 "appeared": self.count(|run| run.items.appeared.len()),
                 "players_unread": self.count(|run| run.items.players_unread),
+                "trades": self.trades(),
             },
             "inputs": {
                 "sent": self.sum(|sums| sums.sent),

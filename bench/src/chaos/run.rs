@@ -15,7 +15,7 @@ use super::aftermath::{Aftermath, names};
 use super::args::{ChaosArgs, FaultKind};
 use super::home::Home;
 use super::inflict::Fury;
-use super::judge::{Items, judge_inputs, judge_items, npcs};
+use super::judge::{Items, judge_inputs, judge_items, judge_trades, npcs};
 use super::mesh::Mesh;
 use super::plan::{Fault, Plan};
 use super::proxy::{COORDINATOR, Carried};
@@ -129,10 +129,18 @@ pub(crate) fn run(
     };
     let broken = outcome.broken(args.local.players);
     outcome.problems.splice(0..0, broken);
+    if !signals.asked() {
+        outcome.problems.extend(judge_trades(args.local.players, outcome.trades()));
+    }
     Ok(Some(outcome))
 }
 
 impl Outcome {
+    /// Gifts and trades that were done, as the nodes count that live at the end.
+    pub(crate) const fn trades(&self) -> u64 {
+        self.nodes.counters.actions_durable_done
+    }
+
     /// The invariants that were broken, in words.
     fn broken(&self, expected: usize) -> Vec<String> {
         let mut broken = Vec::new();
