@@ -17,6 +17,8 @@ use super::{Phase, SharedAccount, SharedGaps};
 const HIT_EVERY: u64 = 4;
 /// ... and every so many-th of those a shout instead.
 const SHOUT_EVERY: u64 = 2;
+/// Of the others every so many-th is a gift, the rest are trades.
+const GIVE_EVERY: u64 = 2;
 /// Pause between two looks at who else is there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -118,8 +120,10 @@ impl Bot {
             DeedInput::Shout
         } else if deeds.is_multiple_of(HIT_EVERY) {
             DeedInput::Hit
-        } else {
+        } else if deeds.is_multiple_of(GIVE_EVERY) {
             DeedInput::Give
+        } else {
+            DeedInput::Trade
         };
         let mut account = lock(&self.account);
         match self.client.act(&deed.encode()) {

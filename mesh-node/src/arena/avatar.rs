@@ -23,7 +23,7 @@ const ESCROW_BYTES: usize = 4 + 8 + ITEM_BYTES;
 const INVENTORY_PERIOD: u64 = 60;
 /// How long a cooldown or effect lasts once it begins anew, in microseconds.
 const LASTS_US: u64 = 8_000_000;
-pub(super) const ITEM_BYTES: usize = 22;
+const ITEM_BYTES: usize = 22;
 const HEALTH_MAX: f32 = 100.0;
 
 /// A thing in an inventory.
@@ -43,7 +43,12 @@ impl Item {
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8; ITEM_BYTES]) -> Option<Self> {
+    /// What others say is an item.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes.try_into().ok()?)
+    }
+
+    fn decode(bytes: &[u8; ITEM_BYTES]) -> Option<Self> {
         let (id, rest) = bytes.split_first_chunk()?;
         let (kind, count) = rest.split_first_chunk()?;
         Some(Self {
@@ -190,12 +195,12 @@ impl Avatar {
         self.escrow.version += 1;
     }
 
-    /// What became of it.
-    pub(super) fn given(&mut self, number: ActionNumber, taken: bool) {
+    /// What became of it: somebody has taken it, perhaps for something else, or it is back.
+    pub(super) fn given(&mut self, number: ActionNumber, taken: bool, in_return: Option<Item>) {
         let Some(index) = self.escrow.body.iter().position(|(known, _)| *known == number) else { return };
         let (_, item) = self.escrow.body.swap_remove(index);
         self.escrow.version += 1;
-        if !taken {
+        if let Some(item) = if taken { in_return } else { Some(item) } {
             self.inventory.body.push(item);
             self.inventory.version += 1;
         }
@@ -209,6 +214,15 @@ impl Avatar {
             self.inventory.version += 1;
         }
         takes
+    }
+
+    /// Takes an item for one of its own, if it has one to give: the answer carries that one, and it is here no more.
+    pub(super) fn swap(&mut self, item: Item) -> Option<Item> {
+        let in_return = self.item_to_give().filter(|_| self.player)?;
+        self.inventory.body.retain(|known| known.id != in_return.id);
+        self.inventory.body.push(item);
+        self.inventory.version += 1;
+        Some(in_return)
     }
 
     /// Suffers a hit; who has no health left begins anew.

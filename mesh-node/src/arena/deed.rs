@@ -1,12 +1,13 @@
-//! What avatars do to each other: a hit, an item that changes hands, and a shout.
+//! What avatars do to each other: a hit, an item that changes hands, two that change places, and a shout.
 //!
 //! An item that is given away is in its giver's escrow until the taker has answered, and the action is durable: it is in
-//! one place at any time, whoever dies.
+//! one place at any time, whoever dies. So is what a trade gives in return: it leaves its owner as the offer is taken, and
+//! travels in the answer. Both change hands, or neither.
 
 use selvedge_protocol::grid::Position;
 use selvedge_protocol::id::EntityId;
 
-use super::avatar::{ITEM_BYTES, Item};
+use super::avatar::Item;
 
 /// How far a hit or a hand reaches, in metres.
 pub(super) const REACH_M: f64 = 30.0;
@@ -19,6 +20,7 @@ pub(super) const ITEMS_MAX: usize = 200;
 
 const TAKE: u8 = 1;
 const SUFFER: u8 = 2;
+const SWAP: u8 = 3;
 
 /// The length of an encoded wish.
 pub const DEED_INPUT_BYTES: usize = 1;
@@ -28,6 +30,8 @@ pub const DEED_INPUT_BYTES: usize = 1;
 pub enum DeedInput {
     /// Give them an item, if they are a player.
     Give,
+    /// Give them an item for one of theirs, if they are a player and have one to spare.
+    Trade,
     /// Hit them.
     Hit,
     /// Shout: an event for all who are near.
@@ -44,6 +48,7 @@ impl DeedInput {
     pub const fn encode(self) -> [u8; DEED_INPUT_BYTES] {
         match self {
             Self::Give => [2],
+            Self::Trade => [7],
             Self::Hit => [3],
             Self::Shout => [4],
             Self::Board => [5],
@@ -60,6 +65,7 @@ impl DeedInput {
             [4] => Some(Self::Shout),
             [5] => Some(Self::Board),
             [6] => Some(Self::Fire),
+            [7] => Some(Self::Trade),
             _ => None,
         }
     }
@@ -70,6 +76,8 @@ impl DeedInput {
 pub(super) enum Deed {
     /// Take this item.
     Take(Item),
+    /// Take this item for one of yours, which the answer is to carry.
+    Swap(Item),
     /// Suffer a hit.
     Suffer,
 }
@@ -78,13 +86,15 @@ impl Deed {
     pub(super) fn encode(self) -> Vec<u8> {
         match self {
             Self::Take(item) => [&[TAKE][..], &item.encode()].concat(),
+            Self::Swap(item) => [&[SWAP][..], &item.encode()].concat(),
             Self::Suffer => vec![SUFFER],
         }
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first()? {
-            (&TAKE, item) => Some(Self::Take(Item::decode(<&[u8; ITEM_BYTES]>::try_from(item).ok()?)?)),
+            (&TAKE, item) => Item::read(item).map(Self::Take),
+            (&SWAP, item) => Item::read(item).map(Self::Swap),
             (&SUFFER, []) => Some(Self::Suffer),
             _ => None,
         }
@@ -110,17 +120,19 @@ mod tests {
 
     #[test]
     fn deeds_survive_their_bytes_and_nothing_else_is_one() {
-        let deed = Deed::Take(Item { id: 7, kind: 3, count: 2 });
-        let bytes = deed.encode();
-        assert_eq!(Deed::decode(&bytes), Some(deed));
-        for cut in 0..bytes.len() {
-            assert_eq!(Deed::decode(&bytes[..cut]), None);
+        let item = Item { id: 7, kind: 3, count: 2 };
+        for deed in [Deed::Take(item), Deed::Swap(item), Deed::Suffer] {
+            let bytes = deed.encode();
+            assert_eq!(Deed::decode(&bytes), Some(deed));
+            for cut in 0..bytes.len() {
+                assert_eq!(Deed::decode(&bytes[..cut]), None);
+            }
         }
-        assert_eq!(Deed::decode(&Deed::Suffer.encode()), Some(Deed::Suffer));
-        for wish in [DeedInput::Give, DeedInput::Hit, DeedInput::Shout, DeedInput::Board, DeedInput::Fire] {
+        let to_one = [DeedInput::Give, DeedInput::Trade, DeedInput::Hit, DeedInput::Fire];
+        for wish in to_one.into_iter().chain([DeedInput::Shout, DeedInput::Board]) {
             assert_eq!(DeedInput::decode(&wish.encode()), Some(wish));
         }
-        assert_eq!(DeedInput::decode(&[7]), None);
+        assert_eq!(DeedInput::decode(&[8]), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use selvedge_protocol::action::ActionNumber;
 use selvedge_protocol::grid::{Motion, Position, Velocity};
 use selvedge_protocol::id::{EntityId, InputSeq};
 use selvedge_protocol::snapshot::{
@@ -140,4 +141,46 @@ fn every_item_shows_in_turn_and_no_two_avatars_share_one() {
         avatar.ledger.enter(u32::from(items) + 1);
         assert!(!ids.insert(avatar.item_shown().id), "the first one shows again");
     }
+}
+
+#[test]
+fn a_trade_changes_one_thing_for_one_and_who_has_none_to_spare_keeps_what_they_have() {
+    let number = ActionNumber { generation: 0, count: 1 };
+    let trader = |seed, snapshot_bytes| {
+        let kit = Kit::weighing(snapshot_bytes).unwrap();
+        let mut avatar = Avatar::new("a trader", Motion::default(), kit, seed);
+        avatar.player = true;
+        avatar
+    };
+    let (mut giver, mut taker) = (trader(1, 4096), trader(2, 4096));
+    let items = giver.item_shown().items;
+    let offered = giver.item_to_give().unwrap();
+    giver.give(offered, number);
+    assert_eq!(giver.item_shown().items, items - 1, "aside until there is an answer");
+    let in_return = taker.swap(offered).unwrap();
+    giver.given(number, true, Some(in_return));
+    assert_eq!((giver.item_shown().items, taker.item_shown().items), (items, items));
+    assert_ne!(in_return.id, offered.id);
+    // What came last is given last: all else goes first.
+    for _ in 1..items {
+        assert_ne!(taker.swap(in_return).unwrap().id, offered.id);
+    }
+    assert_eq!(taker.swap(in_return).unwrap().id, offered.id);
+
+    let mut poor = trader(3, SNAPSHOT_BYTES_MIN);
+    while let Some(item) = poor.item_to_give() {
+        poor.give(item, number);
+        poor.given(number, true, None);
+    }
+    let mut npc = trader(4, 4096);
+    npc.player = false;
+    for nobody in [&mut poor, &mut npc] {
+        let before = nobody.clone();
+        assert_eq!(nobody.swap(offered), None);
+        assert_eq!(*nobody, before, "refused, and unchanged");
+    }
+    let before = giver.item_shown().items;
+    giver.give(in_return, number);
+    giver.given(number, false, None);
+    assert_eq!(giver.item_shown().items, before, "it is back");
 }

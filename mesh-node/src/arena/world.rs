@@ -10,7 +10,7 @@ use selvedge_protocol::node::{LeaveReason, ReleaseReason};
 use selvedge_protocol::snapshot::{SnapshotError, SnapshotView, SnapshotWriter};
 use tracing::{debug, error, info};
 
-use super::avatar::{Avatar, Chance};
+use super::avatar::{Avatar, Chance, Item};
 use super::deed::{Deed, DeedInput, HIT, SHOUT_REACH_M, nearest};
 use super::ferry::setting_out;
 use super::kit::Kit;
@@ -85,7 +85,8 @@ impl Arena {
         self.spawn_npcs(frame);
         for (entity, wish) in std::mem::take(&mut self.wishes) {
             match wish {
-                DeedInput::Give => self.give(frame, entity),
+                DeedInput::Give => self.offer(frame, entity, Deed::Take),
+                DeedInput::Trade => self.offer(frame, entity, Deed::Swap),
                 DeedInput::Hit => self.hit(frame, entity),
                 DeedInput::Shout => self.shout(frame, entity),
                 DeedInput::Board => self.board(frame, entity),
@@ -130,11 +131,12 @@ impl Arena {
         }
     }
 
-    fn give(&mut self, frame: &mut Frame<'_>, entity: EntityId) {
+    /// Gives an item to whoever is nearest: as a gift, or for one of theirs.
+    fn offer(&mut self, frame: &mut Frame<'_>, entity: EntityId, deed: fn(Item) -> Deed) {
         let (Some(owned), Some(avatar)) = (frame.owned_by(entity), self.here.get(&entity)) else { return };
         let Some(item) = avatar.item_to_give() else { return };
         let Some(target) = self.nearest(frame, entity, avatar.motion.position) else { return };
-        match frame.action(owned, target, &Deed::Take(item).encode(), Durability::Durable) {
+        match frame.action(owned, target, &deed(item).encode(), Durability::Durable) {
             Ok(number) => {
                 if let Some(avatar) = self.here.get_mut(&entity) {
                     avatar.give(item, number);
@@ -276,6 +278,12 @@ impl World for Arena {
         let Some(avatar) = self.here.get_mut(&action.to()) else { return Reply::refused(&[][..]) };
         let done = match Deed::decode(action.bytes()) {
             Some(Deed::Take(item)) => avatar.take(item),
+            Some(Deed::Swap(item)) => {
+                return match avatar.swap(item) {
+                    Some(in_return) => Reply::done(in_return.encode().to_vec()),
+                    None => Reply::refused(&[][..]),
+                };
+            }
             Some(Deed::Suffer) => {
                 avatar.suffer(HIT);
                 true
@@ -289,7 +297,11 @@ impl World for Arena {
         if let Some(answered) = self.struck.get_mut(&entity) {
             *answered = true;
         } else if let Some(avatar) = self.here.get_mut(&entity) {
-            avatar.given(number, matches!(answer, Answer::Done(_)));
+            let (taken, in_return) = match answer {
+                Answer::Done(bytes) => (true, Item::read(bytes)),
+                Answer::Refused(_) | Answer::Failed(_) => (false, None),
+            };
+            avatar.given(number, taken, in_return);
         }
     }
 

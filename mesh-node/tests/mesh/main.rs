@@ -4,6 +4,7 @@ mod bad_clients;
 mod bad_input;
 mod bad_nodes;
 mod crossing;
+mod deeds;
 mod flood;
 mod lighthouse;
 mod support;

@@ -1,4 +1,4 @@
-//! Two players give each other things all the time, and cross the border at the same moment, in opposite directions: so
+//! Two players give each other things all the time, for others or for nothing, and cross the border at the same moment, in opposite directions: so
 //! that what is on its way finds both of its ends on theirs.
 
 #![allow(clippy::cast_possible_truncation, reason = "directions of the tests' own fit an f32")]
@@ -17,8 +17,10 @@ use crate::support::{PATIENCE, World};
 const TRADED: Duration = Duration::from_secs(16);
 /// ... and until then what is on its way has arrived or come back.
 const SETTLED: Duration = Duration::from_secs(24);
-/// Every so many-th input is a gift.
-const GIFT_EVERY: u32 = 8;
+/// Every so many-th input gives something away, ...
+const GIVE_EVERY: u32 = 8;
+/// ... and every so many-th for nothing.
+const GIFT_EVERY: u32 = 16;
 
 /// Both change sides this often, ...
 const CHANGE: Duration = Duration::from_secs(2);
@@ -70,8 +72,10 @@ impl Trader {
             let to = SIDES_M[(self.side + changes.unwrap_or(0)) % SIDES_M.len()] - motion.position.x;
             let speed_mps = if trades && to.abs() > 0.5 { 10.0 } else { 0.0 };
             let walk = MoveInput { direction: [to.signum() as f32, 0.0], speed_mps }.encode();
-            let gives = trades && self.inputs.is_multiple_of(GIFT_EVERY);
-            let input = if gives { &DeedInput::Give.encode()[..] } else { &walk[..] };
+            let gives = trades && self.inputs.is_multiple_of(GIVE_EVERY);
+            let deed =
+                if self.inputs.is_multiple_of(GIFT_EVERY) { DeedInput::Give } else { DeedInput::Trade };
+            let input = if gives { &deed.encode()[..] } else { &walk[..] };
             self.client.act(input).expect("the inputs are acknowledged in time");
         }
     }
