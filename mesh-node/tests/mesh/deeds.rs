@@ -44,7 +44,7 @@ fn run(builder: MeshNodeBuilder, ferries: u32, stop: &Arc<AtomicBool>) -> JoinHa
             };
             match node.tick(&mut arena, step) {
                 Ok(_) | Err(TickError::NotReady { .. }) => {}
-                Err(error @ TickError::Stopped) => panic!("{error}"),
+                Err(error @ (TickError::Stopped | TickError::Unfit { .. })) => panic!("{error}"),
             }
         }
     })
