@@ -137,8 +137,11 @@ fn an_action_on_what_is_gone_fails_soon_and_one_on_what_nobody_reaches_times_out
     assert_eq!(heard(&mesh), "t");
 }
 
+/// Who passed an action on, and how often that had been done by then.
+type PassedOn = Rc<RefCell<Vec<(NodeId, u8)>>>;
+
 /// B has crossed from node 0 to node 1; what A, at node 2, asks of it by its own way is lost.
-fn b_has_crossed() -> (Mesh, Rc<RefCell<Vec<(NodeId, u8)>>>) {
+fn b_has_crossed() -> (Mesh, PassedOn) {
     let mut mesh = scene(3, (250.0, 0.0), (40.0, 20.0));
     while mesh.simulating(B) != [1] {
         mesh.run(1);
