@@ -135,6 +135,8 @@ fn cargo(args: &[&str]) -> Result<()> {
 }
 
 fn check(command: &mut Command) -> Result<()> {
+    // What is built once needs no notes for the next build: they would take gigabytes.
+    command.env("CARGO_INCREMENTAL", "0");
     let status = command.status().with_context(|| format!("{command:?} could not be run"))?;
     if !status.success() {
         bail!("{command:?} ended with {status}");
