@@ -6,6 +6,7 @@
 
 use core::time::Duration;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -69,7 +70,7 @@ impl Outlet {
         left_out: impl Iterator<Item = EntityId>,
     ) -> Cow<'a, [Sight]> {
         let places = left_out.filter_map(|entity| scene.place_of(entity));
-        let places: Vec<u32> = places.filter(|&place| !self.sender.shows(scene, place)).collect();
+        let places: BTreeSet<u32> = places.filter(|&place| !self.sender.shows(scene, place)).collect();
         if places.is_empty() {
             return Cow::Borrowed(sights);
         }

@@ -4,7 +4,8 @@
 //! - `lease`: how long this node may simulate, and what it witnesses of others
 //! - `recovery`: what dead nodes held
 //! - `source`, `cutover`: an entity on its way out
-//! - `target`: an entity on its way in
+//! - `reservation`: room for an entity that may come
+//! - `target`: an entity that comes
 //! - `clients`: players' connections, inputs, entering and leaving
 //! - `actions`: actions between entities, on their way
 //! - `events`: events, on their way
@@ -34,6 +35,7 @@ mod membership;
 mod players;
 mod recovery;
 mod replication;
+mod reservation;
 mod source;
 mod standby;
 mod target;
