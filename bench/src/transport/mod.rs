@@ -32,8 +32,6 @@ pub(crate) use spec::LanesSpec;
 use spec::{LanesAsk, Seen, Stretch, Via};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Turns of the quiet link and each load, each half as long as the other measurements.
-const TURNS: usize = 8;
 /// A paced cutover each so often.
 const EVERY: Duration = Duration::from_millis(2);
 const IN_FLIGHT: usize = 32;
@@ -59,6 +57,10 @@ pub(crate) struct TransportArgs {
     /// Time before each measurement
     #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
     warm_up: Duration,
+    /// Turns of the cutover on the quiet link and under each load, each half as long as the other measurements: more of
+    /// them tell a load from what else the machine does
+    #[arg(long, default_value_t = 8, value_parser = parse_turns, value_name = "N")]
+    turns: usize,
     /// Where the two processes run
     #[arg(long, value_enum, default_value = "split")]
     pin: Pin,
@@ -132,7 +134,7 @@ pub(crate) fn run(args: &TransportArgs) -> anyhow::Result<ExitCode> {
         let [_answerer, asker] = pair(true, &[])?;
         asker.hear::<Seen>(PATIENCE)?.rtt_ns.decode()?
     };
-    let stretches = stretches(&args.lanes);
+    let stretches = stretches(&args.lanes, args.turns);
     let [_answerer, asker] = pair(false, &stretches)?;
     let patience = PATIENCE + args.duration * 4 + args.warm_up;
     let bar = ProgressBar::new(stretches.len() as u64)
@@ -168,7 +170,7 @@ pub(crate) fn run(args: &TransportArgs) -> anyhow::Result<ExitCode> {
 fn report(args: &TransportArgs, set_ups: &SetUps, rows: &[Row], doubts: &[String]) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "config": { "pin": args.pin, "mtu": args.mtu, "bulk_mb_per_s": args.bulk_mb_per_s, "datagram_mb_per_s": args.datagram_mb_per_s, "turns": TURNS, "lanes": args.lanes,
+        "config": { "pin": args.pin, "mtu": args.mtu, "bulk_mb_per_s": args.bulk_mb_per_s, "datagram_mb_per_s": args.datagram_mb_per_s, "turns": args.turns, "lanes": args.lanes,
             "duration_s": args.duration.as_secs_f64(), "warm_up_s": args.warm_up.as_secs_f64() },
         "set_up_us": { "cold": crate::figures(&set_ups.cold, NS), "resumed": crate::figures(&set_ups.resumed, NS) },
         "rows": rows.iter().map(Row::as_json).collect::<Vec<_>>(),
@@ -181,8 +183,15 @@ fn report(args: &TransportArgs, set_ups: &SetUps, rows: &[Row], doubts: &[String
     })
 }
 
+fn parse_turns(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(turns @ 1..=1_000) => Ok(turns),
+        Ok(_) | Err(_) => Err(format!("{text} is no number of turns: choose 1 to 1000")),
+    }
+}
+
 /// What is measured, in order.
-fn stretches(lanes: &[Via]) -> Vec<Stretch> {
+fn stretches(lanes: &[Via], turns: usize) -> Vec<Stretch> {
     let mut all = Vec::new();
     for &via in lanes {
         for in_flight in [1, IN_FLIGHT] {
@@ -202,7 +211,7 @@ fn stretches(lanes: &[Via]) -> Vec<Stretch> {
         ("datagram", &[Via::Datagram]),
         ("all", &[Via::Precopy, Via::Checkpoint, Via::Datagram]),
     ];
-    for _ in 0..TURNS {
+    for _ in 0..turns {
         all.extend(loads.map(|(load_name, loads)| Stretch {
             part: "paced".to_owned(),
             load_name: load_name.to_owned(),
@@ -221,9 +230,9 @@ mod tests {
 
     #[test]
     fn every_load_has_its_turns_beside_a_quiet_link() {
-        let all = stretches(&[Via::Action]);
-        assert_eq!(all.len(), 3 + 5 * TURNS);
+        let all = stretches(&[Via::Action], 8);
+        assert_eq!(all.len(), 3 + 5 * 8);
         let quiet = all.iter().filter(|stretch| stretch.part == "paced" && stretch.loads.is_empty());
-        assert_eq!(quiet.count(), TURNS);
+        assert_eq!(quiet.count(), 8);
     }
 }

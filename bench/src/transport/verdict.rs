@@ -155,7 +155,7 @@ mod tests {
 
     fn row(loads: &[Via], values_us: &[(u64, u64)]) -> Row {
         let seen = seen(values_us);
-        let stretch = stretches(&[]).into_iter().find(|stretch| stretch.loads == loads).unwrap();
+        let stretch = stretches(&[], 1).into_iter().find(|stretch| stretch.loads == loads).unwrap();
         assert_eq!(stretch, Stretch { every: Some(EVERY), ..stretch.clone() });
         Row::new(stretch, &seen).unwrap()
     }

@@ -126,10 +126,10 @@ impl LeaseBound {
     };
     /// Minutes in a release build.
     pub const LARGE: [Self; 7] = [
-        Self { name: "a lease of two voters", voters: 2, ..Self::SMALL },
+        Self { name: "a lease of two voters", voters: 2, steps: 3, ..Self::SMALL },
         Self { name: "a lease whose voters change", assigned: false, ..Self::SMALL },
         Self::CHANGED,
-        Self { name: "a lease of two voters, one dies", voters: 2, steps: 2, ends: 1, ..Self::SMALL },
+        Self { name: "a lease of two voters, one dies", voters: 2, steps: 1, ends: 1, ..Self::SMALL },
         Self { name: "a lease whose voters change, and one dies", assigned: false, ends: 1, ..Self::SMALL },
         Self::MISSED,
         Self { name: "a lease whose coordinator begins anew", assigned: false, restarts: 1, ..Self::SMALL },
