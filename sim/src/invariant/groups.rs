@@ -114,7 +114,10 @@ impl Groups {
     fn attached(&mut self, entity: EntityId, to: Option<EntityId>, by_game: bool) -> Result<(), Violation> {
         let Some(to) = to else {
             return match self.rides_on.remove(&entity) {
-                Some(from) if !by_game => Err(apart(entity, format!("came off {from} by itself"))),
+                // What its game got on while it stood there on approval, and was not taken over in the end, was never there.
+                Some(from) if !by_game && self.holders.get(&from) == self.holders.get(&entity) => {
+                    Err(apart(entity, format!("came off {from} by itself")))
+                }
                 Some(_) | None => Ok(()),
             };
         };
