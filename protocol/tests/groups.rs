@@ -219,15 +219,8 @@ fn what_carries_others_may_end_and_they_go_their_own_way() {
     assert_eq!((mesh.simulating(RIDER), mesh.simulating(LAMP)), (vec![1], vec![1]));
 }
 
-#[test]
-fn a_group_that_was_restored_goes_on_as_one() {
-    let mut mesh = Mesh::row(3);
-    mesh.run(2);
-    mesh.hosts[0].spawn(BOAT, 50.0, 0.0, Tick(2));
-    mesh.hosts[0].spawn(RIDER, 50.0, 0.0, Tick(2));
-    roster(&mut mesh, 0).attach(RIDER, BOAT).unwrap();
-    mesh.run(90);
-    mesh.crash(0);
+/// Once a crash is recovered from.
+fn the_rider_comes_back_on_the_boat(mesh: &mut Mesh) {
     for _ in 0..600 {
         mesh.run(1);
         if !mesh.simulating(BOAT).is_empty() {
@@ -237,7 +230,19 @@ fn a_group_that_was_restored_goes_on_as_one() {
     let at = mesh.simulating(BOAT);
     assert_eq!(at.len(), 1, "the boat is restored");
     assert_eq!(mesh.simulating(RIDER), at);
-    assert_eq!(roster(&mut mesh, at[0]).attached_to(RIDER), Some(BOAT));
+    assert_eq!(roster(mesh, at[0]).attached_to(RIDER), Some(BOAT));
+}
+
+#[test]
+fn a_group_that_was_restored_goes_on_as_one() {
+    let mut mesh = Mesh::row(3);
+    mesh.run(2);
+    mesh.hosts[0].spawn(BOAT, 50.0, 0.0, Tick(2));
+    mesh.hosts[0].spawn(RIDER, 50.0, 0.0, Tick(2));
+    roster(&mut mesh, 0).attach(RIDER, BOAT).unwrap();
+    mesh.run(90);
+    mesh.crash(0);
+    the_rider_comes_back_on_the_boat(&mut mesh);
 }
 
 /// A cut that holds a part of a group only would have the others come back elsewhere, as they were before.
@@ -252,16 +257,7 @@ fn a_group_of_which_one_can_not_be_captured_comes_back_as_one() {
     mesh.run(120);
     assert_eq!((mesh.simulating(BOAT), mesh.simulating(RIDER)), (vec![1], vec![1]));
     mesh.crash(1);
-    for _ in 0..600 {
-        mesh.run(1);
-        if !mesh.simulating(BOAT).is_empty() {
-            break;
-        }
-    }
-    let at = mesh.simulating(BOAT);
-    assert_eq!(at.len(), 1, "the boat is restored");
-    assert_eq!(mesh.simulating(RIDER), at);
-    assert_eq!(roster(&mut mesh, at[0]).attached_to(RIDER), Some(BOAT));
+    the_rider_comes_back_on_the_boat(&mut mesh);
 }
 
 #[test]
