@@ -32,6 +32,8 @@ mod share;
 mod socket;
 mod tls;
 mod tuning;
+#[cfg(target_os = "linux")]
+mod udp;
 
 pub use client::connection::{ClientConnection, ClientConnectionStats};
 pub use client::dial::{ClientDialer, DialEvent};

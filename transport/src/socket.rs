@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use quinn::{AsyncUdpSocket, Endpoint, Runtime, ServerConfig, TokioRuntime};
+use quinn::{AsyncUdpSocket, Endpoint, ServerConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::BindError;
@@ -49,7 +49,7 @@ pub(crate) fn endpoint(
     }
     let failed = |source| BindError::Socket { address, source };
     let socket = bind(address, tuning.socket_buffer_bytes).map_err(failed)?;
-    let socket = TokioRuntime.wrap_udp_socket(socket).map_err(failed)?;
+    let socket = watched(socket).map_err(failed)?;
     let watch = PortWatch(Arc::downgrade(&socket));
     let endpoint =
         Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime)).map_err(failed)?;
@@ -60,6 +60,16 @@ pub(crate) fn endpoint(
 pub(crate) fn any_endpoint(tuning: &Tuning) -> Result<(Endpoint, PortWatch), BindError> {
     endpoint((Ipv6Addr::UNSPECIFIED, 0).into(), tuning, None, None)
         .or_else(|_| endpoint((Ipv4Addr::UNSPECIFIED, 0).into(), tuning, None, None))
+}
+
+#[cfg(target_os = "linux")]
+fn watched(socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    Ok(Arc::new(crate::udp::UdpSocket::new(socket)?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn watched(socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    quinn::Runtime::wrap_udp_socket(&TokioRuntime, socket)
 }
 
 fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<UdpSocket> {
