@@ -27,6 +27,8 @@ pub(crate) struct Batch {
     pub(crate) map: Option<Arc<CellMap>>,
     /// Another node waits for the game's answer to one of the commands.
     urgent: bool,
+    /// The game waits for such a command.
+    awaited: bool,
 }
 
 impl Batch {
@@ -114,7 +116,7 @@ impl Mailbox {
     pub(crate) fn push(&self, commands: impl Iterator<Item = GameCommand>) {
         let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
         commands.for_each(|command| batch.push(command));
-        if batch.urgent {
+        if batch.urgent && batch.awaited {
             drop(batch);
             self.urgent.notify_one();
         }
@@ -122,10 +124,13 @@ impl Mailbox {
 
     /// Waits until there is a command whose answer another node waits for, or the time is over.
     pub(crate) fn wait_urgent(&self, timeout: Duration) {
-        let batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
-        if !batch.urgent {
-            drop(self.urgent.wait_timeout(batch, timeout));
+        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        if batch.urgent {
+            return;
         }
+        batch.awaited = true;
+        let waited = self.urgent.wait_timeout(batch, timeout);
+        waited.unwrap_or_else(PoisonError::into_inner).0.awaited = false;
     }
 
     pub(crate) fn set_registration(&self, registration: Registration) {

@@ -242,7 +242,11 @@ fn run_mesh(
         match MeshTask::open(&config, identity, setup, states, shared) {
             Ok((task, links, address)) => {
                 drop(ready.send(Ok(address)));
-                task.run(links, inboxes).await;
+                // A task like those of the sockets: what wakes it from within needs no look at the kernel's events first.
+                let ended = tokio::spawn(task.run(links, inboxes)).await;
+                if let Err(Ok(panic)) = ended.map_err(tokio::task::JoinError::try_into_panic) {
+                    std::panic::resume_unwind(panic);
+                }
             }
             Err(error) => drop(ready.send(Err(error))),
         }

@@ -3,8 +3,10 @@
 //! It feeds the core what happens and carries out what the core asks for. Whatever is pending is taken in one go, so
 //! that the game is woken and the sockets are served once for many events.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -111,23 +113,30 @@ impl MeshTask {
     /// Runs until the node stops.
     pub(super) async fn run(mut self, mut links: mpsc::Receiver<LinkEvent>, mut inboxes: Inboxes) {
         let stop = self.shared.stop.clone();
+        let stopped = stop.cancelled();
+        tokio::pin!(stopped);
+        let mut alarm = Box::pin(tokio::time::sleep_until(self.next_wake()));
         self.drain();
         loop {
+            // One that rings early costs a turn, setting it anew each time costs every turn.
             let wake = self.next_wake();
+            if wake < alarm.deadline() || alarm.is_elapsed() {
+                alarm.as_mut().reset(wake);
+            }
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = &mut stopped => break,
                 Some(report) = inboxes.reports.recv() => self.feed(Input::Game(report)),
                 Some(event) = links.recv() => self.on_link(event),
                 Some(news) = inboxes.client_news.recv() => self.on_client(news),
                 Some(json) = inboxes.measured.recv() => self.feed(Input::Report(json)),
-                () = tokio::time::sleep_until(wake) => {}
+                () = &mut alarm => {}
             }
             self.take_pending(&mut links, &mut inboxes);
             self.deliver();
             if std::mem::take(&mut self.urgent) {
                 // The tasks that write to the sockets are ready and wait for this one.
-                tokio::task::yield_now().await;
+                let_others_go_first().await;
             }
             self.let_time_pass();
             self.deliver();
@@ -403,4 +412,17 @@ impl MeshTask {
             self.shared.mesh_meter().client_send_dropped();
         }
     }
+}
+
+/// Lets the tasks that are ready have their turn. The runtime's own way looks for new events first, which takes longer.
+async fn let_others_go_first() {
+    let mut had_their_turn = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut had_their_turn, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
