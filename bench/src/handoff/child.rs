@@ -247,13 +247,16 @@ fn core(spec: &NodeSpec) -> NodeConfig {
     }
 }
 
-/// Lets others have the core, but doesn't sleep: that would take longer than the pause.
+/// Lets others have the core, between any two ticks, but doesn't sleep: that would take longer than the pause.
 fn idle_until(due: Instant, node: &mut MeshNode, world: &mut Hoppers) -> Result<(), TickError> {
-    while Instant::now() < due {
+    loop {
+        thread::yield_now();
+        if Instant::now() >= due {
+            return Ok(());
+        }
         match node.idle(world, Instant::now()) {
-            Ok(()) | Err(TickError::NotReady { .. }) => thread::yield_now(),
+            Ok(()) | Err(TickError::NotReady { .. }) => {}
             Err(error @ (TickError::Unfit { .. } | TickError::Stopped)) => return Err(error),
         }
     }
-    Ok(())
 }
