@@ -106,6 +106,30 @@ fn every_row_has_its_figures_and_every_phase_its_histogram() {
 }
 
 #[test]
+fn the_lightest_snapshot_is_measured_at_the_pace_of_the_heaviest_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (printed, json) = measured(
+        folder.path(),
+        &[
+            "--snapshot-bytes=1k,128k",
+            "--concurrency=1",
+            "--path=warm",
+            "--no-floors",
+            "--duration=500ms",
+            "--turns=1",
+            "--warm-up=100ms",
+        ],
+    );
+    let sizes: Vec<_> = json["rows"].as_array().unwrap().iter().map(|row| &row["snapshot_bytes"]).collect();
+    assert_eq!(sizes, [1024, 128 * 1024], "it is no row like the others");
+    let seldom = &json["seldom"];
+    assert_eq!((&seldom["path"], &seldom["snapshot_bytes"]), (&"warm".into(), &1024.into()));
+    let dwell_s = seldom["dwell_s"].as_f64().unwrap();
+    assert!(dwell_s > 0.0 && seldom["handoffs_per_s"].as_f64().unwrap() * dwell_s < 1.1, "{seldom:#}");
+    assert!(printed.contains("warm, seldom"), "{printed}");
+}
+
+#[test]
 fn players_follow_every_handoff_with_their_clients() {
     let folder = tempfile::tempdir().unwrap();
     let (printed, json) = measured(

@@ -136,6 +136,14 @@ impl HandoffArgs {
         })
     }
 
+    /// How long the pre-copy of so many bytes takes: an entity that weighs as much stays at least that long. None where bulk
+    /// has no pace.
+    pub(crate) fn copying(&self, bytes: usize) -> Option<Duration> {
+        let bytes_per_s = super::child::limits(self.bulk_mb_per_s).bulk_bytes_per_s;
+        let nanoseconds = (bytes as u64).saturating_mul(1_000_000_000).checked_div(bytes_per_s)?;
+        Some(Duration::from_nanos(nanoseconds))
+    }
+
     /// How long each row is measured.
     pub(crate) fn duration(&self) -> Duration {
         let seconds = if self.elsewhere.coordinator.is_some() { 30 } else { 3 };

@@ -30,6 +30,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use args::{Entities, HopPath};
 pub(crate) use args::{HandoffArgs, Pin, parse_period};
 pub(crate) use child::run as run_child;
 pub(crate) use kin::CHILD_COMMAND;
@@ -178,7 +179,8 @@ fn json_report(args: &HandoffArgs, outcome: &Outcome) -> Value {
             "cpu": cpu::model(),
         },
         "config": config,
-        "rows": outcome.rows,
+        "rows": outcome.rows.iter().filter(|row| row.dwell.is_none()).collect::<Vec<_>>(),
+        "seldom": outcome.rows.iter().find(|row| row.dwell.is_some()),
         "beside_restless": restless::compare(&outcome.rows),
         "runs": outcome.runs,
         "doubts": words::doubts(&outcome.rows).into_iter().chain(outcome.doubts.iter().cloned()).collect::<Vec<_>>(),
@@ -191,7 +193,7 @@ fn trials(args: &HandoffArgs) -> Vec<Trial> {
     for &concurrency in &args.concurrency {
         for &snapshot_bytes in &args.snapshot_bytes {
             let mut add = |path, restless| {
-                trials.push(Trial { path, snapshot_bytes, concurrency, restless });
+                trials.push(Trial { path, snapshot_bytes, concurrency, restless, dwell: None });
             };
             if !args.no_floors {
                 add(RowPath::Floor(Floor::Udp), 0);
@@ -205,7 +207,19 @@ fn trials(args: &HandoffArgs) -> Vec<Trial> {
             }
         }
     }
+    trials.extend(seldom(args));
     trials
+}
+
+/// The lightest snapshot at the pace of the heaviest, where both are measured and nothing else sets their pace.
+fn seldom(args: &HandoffArgs) -> Option<Trial> {
+    let (&lightest, &heaviest) = (args.snapshot_bytes.iter().min()?, args.snapshot_bytes.iter().max()?);
+    let paced = args.dwell.is_some() || args.entities() == Entities::Players || args.restless > 0;
+    let warm_alone = args.paths.contains(&HopPath::Warm) && args.concurrency.contains(&1);
+    (lightest < heaviest && warm_alone && !paced).then_some(())?;
+    let dwell = args.copying(heaviest - lightest)?;
+    let path = RowPath::Hop(HopPath::Warm);
+    Some(Trial { path, snapshot_bytes: lightest, concurrency: 1, restless: 0, dwell: Some(dwell) })
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

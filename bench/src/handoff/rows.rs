@@ -146,6 +146,8 @@ pub(super) struct Row {
     pub(super) players: Option<Seen>,
     /// What ran beside it.
     pub(super) load: Load,
+    /// How long each entity stayed on a node, in a row that is there to be compared with one that is as seldom.
+    pub(super) dwell: Option<Duration>,
     pub(super) elapsed: Duration,
 }
 
@@ -176,6 +178,7 @@ impl Row {
             others_cpu_s: None,
             players: None,
             load: Load::default(),
+            dwell: None,
             elapsed: Duration::ZERO,
         }
     }
@@ -332,6 +335,9 @@ impl Row {
                 );
                 put("others_cores", json!(self.others_cores()));
                 put("restless", if self.load.entities > 0 { self.load.as_json() } else { Value::Null });
+                if let Some(dwell) = self.dwell {
+                    put("dwell_s", json!(dwell.as_secs_f64()));
+                }
                 if let Some(seen) = &self.players {
                     put("players", seen.as_json());
                 }
@@ -346,6 +352,9 @@ impl Row {
         let mut stem = format!("{}-{bytes}-x{}", self.path, self.concurrency);
         if self.load.entities > 0 {
             let _ = write!(stem, "-restless-{}", self.load.entities);
+        }
+        if self.dwell.is_some() {
+            stem.push_str("-seldom");
         }
         if !self.is_hop() {
             return vec![(format!("{stem}-rtt_us.hgrm"), percentiles(&self.latency, NS))];

@@ -38,6 +38,8 @@ pub(super) struct Trial {
     pub(super) concurrency: usize,
     /// Restless entities beside them.
     pub(super) restless: usize,
+    /// How long each stays on a node, where that is not as the command line has it.
+    pub(super) dwell: Option<Duration>,
 }
 
 impl fmt::Display for Trial {
@@ -45,6 +47,9 @@ impl fmt::Display for Trial {
         write!(f, "{} {} B x {}", self.path, self.snapshot_bytes, self.concurrency)?;
         if self.restless > 0 {
             write!(f, " + {} restless", self.restless)?;
+        }
+        if let Some(dwell) = self.dwell {
+            write!(f, ", {dwell:.1?} each")?;
         }
         Ok(())
     }
@@ -73,6 +78,7 @@ impl Trial {
 
         let mut row = Row::new(self.path, Some(self.snapshot_bytes), self.concurrency);
         row.load = Load { entities: self.restless, elapsed, ..Load::default() };
+        row.dwell = self.dwell;
         let mut measured = Difference::default();
         for (before, after) in before.nodes.iter().zip(&after.nodes) {
             measured.add(&before.report, &after.report)?;
@@ -139,7 +145,7 @@ impl Trial {
                 restless,
                 precopy_refresh: (self.restless > 0).then_some(args.restless_every),
                 players,
-                dwell: args.dwell(self.concurrency),
+                dwell: self.dwell.unwrap_or_else(|| args.dwell(self.concurrency)),
                 log: args.log.clone(),
             };
             mesh.nodes.push(Kin::start(name, &Spec::Node(spec))?);
