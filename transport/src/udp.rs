@@ -13,11 +13,17 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// Reads that fail in a row before new arrivals are waited for.
+const FAILURES_MAX: usize = 16;
+/// When a socket that can't be watched for room is tried again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(crate) struct UdpSocket {
@@ -54,6 +60,7 @@ impl AsyncUdpSocket for UdpSocket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        let mut failures = 0;
         loop {
             let mut readiness = ready!(self.socket.poll_read_ready(context))?;
             match self.state.recv(self.socket.get_ref().into(), buffers, meta) {
@@ -65,7 +72,15 @@ impl AsyncUdpSocket for UdpSocket {
                     return Poll::Ready(Ok(count));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => readiness.clear_ready(),
-                Err(error) => return Poll::Ready(Err(error)),
+                // Told to QUIC it would end the endpoint. Most are told once, and what arrived is behind them.
+                Err(error) => {
+                    failures += 1;
+                    if failures == FAILURES_MAX {
+                        tracing::warn!(%error, "cannot read from the UDP socket");
+                        readiness.clear_ready();
+                        failures = 0;
+                    }
+                }
             }
         }
     }
@@ -106,9 +121,14 @@ impl Room {
 
     /// Waits until a send may be tried again.
     async fn wait(&self, socket: impl AsFd) -> io::Result<()> {
-        let watched = self.watched(socket)?;
-        // Seen room is forgotten before the next try: room that comes after it is reported anew.
-        watched.writable().await?.clear_ready();
+        match self.watched(socket) {
+            // Seen room is forgotten before the next try: room that comes after it is reported anew.
+            Ok(watched) => watched.writable().await?.clear_ready(),
+            Err(error) => {
+                tracing::debug!(%error, "the UDP socket can't be watched for room: too many files open?");
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
         self.is_full.store(false, Ordering::Relaxed);
         Ok(())
     }
@@ -168,7 +188,6 @@ mod tests {
     use std::future::poll_fn;
     use std::net::Ipv4Addr;
     use std::os::unix::net::UnixDatagram;
-    use std::time::Duration;
 
     use super::*;
 
