@@ -19,9 +19,12 @@ use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 
 /// Reads that fail in a row before new arrivals are waited for.
 const FAILURES_MAX: usize = 16;
+/// How long room is waited for before a send is tried all the same.
+const ROOM_MAX: Duration = Duration::from_millis(10);
 /// When a socket that can't be watched for room is tried again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
@@ -31,13 +34,20 @@ pub(crate) struct UdpSocket {
     socket: AsyncFd<Socket>,
     state: UdpSocketState,
     room: Room,
+    /// A read failed for good, and it was said.
+    failed: AtomicBool,
 }
 
 impl UdpSocket {
     /// Within a runtime only. The socket must not block.
     pub(crate) fn new(socket: Socket) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
-        Ok(Self { socket: watch(socket, Interest::READABLE)?, state, room: Room::default() })
+        Ok(Self {
+            socket: watch(socket, Interest::READABLE)?,
+            state,
+            room: Room::new(Handle::current(), ROOM_MAX),
+            failed: AtomicBool::new(false),
+        })
     }
 }
 
@@ -76,7 +86,9 @@ impl AsyncUdpSocket for UdpSocket {
                 Err(error) => {
                     failures += 1;
                     if failures == FAILURES_MAX {
-                        tracing::warn!(%error, "cannot read from the UDP socket");
+                        if !self.failed.swap(true, Ordering::Relaxed) {
+                            tracing::warn!(%error, "cannot read from the UDP socket; said once");
+                        }
                         readiness.clear_ready();
                         failures = 0;
                     }
@@ -103,14 +115,22 @@ impl AsyncUdpSocket for UdpSocket {
 }
 
 /// Whether a socket takes more, as far as is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Room {
     is_full: AtomicBool,
     /// The same socket, watched for room: there as long as somebody waits for some.
     watched: Mutex<Weak<AsyncFd<OwnedFd>>>,
+    /// Where it is watched, whoever waits.
+    runtime: Handle,
+    /// How long it is waited for before a send is tried all the same.
+    patience: Duration,
 }
 
 impl Room {
+    fn new(runtime: Handle, patience: Duration) -> Self {
+        Self { is_full: AtomicBool::new(false), watched: Mutex::default(), runtime, patience }
+    }
+
     fn found_none(&self) {
         self.is_full.store(true, Ordering::Relaxed);
     }
@@ -123,7 +143,12 @@ impl Room {
     async fn wait(&self, socket: impl AsFd) -> io::Result<()> {
         match self.watched(socket) {
             // Seen room is forgotten before the next try: room that comes after it is reported anew.
-            Ok(watched) => watched.writable().await?.clear_ready(),
+            Ok(watched) => {
+                // Room is reported as it comes up, and not where it has been all along: so it is looked for by the clock, too.
+                if let Ok(room) = tokio::time::timeout(self.patience, watched.writable()).await {
+                    room?.clear_ready();
+                }
+            }
             Err(error) => {
                 tracing::debug!(%error, "the UDP socket can't be watched for room: too many files open?");
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -138,6 +163,7 @@ impl Room {
         if let Some(watched) = watched.upgrade() {
             return Ok(watched);
         }
+        let _inside = self.runtime.enter();
         let new = Arc::new(watch(socket.as_fd().try_clone_to_owned()?, Interest::WRITABLE)?);
         *watched = Arc::downgrade(&new);
         Ok(new)
@@ -188,6 +214,7 @@ mod tests {
     use std::future::poll_fn;
     use std::net::Ipv4Addr;
     use std::os::unix::net::UnixDatagram;
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -212,13 +239,20 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn every_datagram_wakes_its_reader_however_the_reads_end() {
         const COUNT: usize = 20_000;
+        // The kernel drops what doesn't fit the reader's buffer.
+        const UNREAD_MAX: usize = 128;
         for buffers in [1, BATCH_SIZE] {
             let (here, there) = (socket(), socket());
             there.connect(here.local_addr().unwrap()).unwrap();
             let here = UdpSocket::new(here).unwrap();
+            let taken = Arc::new(AtomicUsize::new(0));
+            let reader = Arc::clone(&taken);
             let sender = std::thread::spawn(move || {
                 for number in 0..COUNT {
-                    while there.send(&[7]).is_err() {}
+                    while number - taken.load(Ordering::Relaxed) > UNREAD_MAX {
+                        std::thread::yield_now();
+                    }
+                    there.send(&[7]).unwrap();
                     // One by one, so that each must wake the reader, and in bursts of all lengths around a whole batch.
                     if number % 100 < 30 || number % 47 == 0 {
                         std::thread::sleep(Duration::from_micros(20));
@@ -229,6 +263,7 @@ mod tests {
                 let mut received = 0;
                 while received < COUNT {
                     received += receive(&here, buffers).await;
+                    reader.store(received, Ordering::Relaxed);
                 }
             };
             tokio::time::timeout(PATIENCE, reading).await.expect("a datagram woke nobody");
@@ -241,7 +276,7 @@ mod tests {
         let (here, there) = UnixDatagram::pair().unwrap();
         here.set_nonblocking(true).unwrap();
         there.set_nonblocking(true).unwrap();
-        let room = Room::default();
+        let room = Room::new(Handle::current(), Duration::from_secs(3600));
         for _ in 0..3 {
             while here.send(&[0; 1024]).is_ok() {}
             room.found_none();
@@ -258,6 +293,17 @@ mod tests {
             assert!(!room.is_full());
         }
         assert!(room.watched.lock().unwrap().upgrade().is_none(), "nobody waits, and it is watched");
+    }
+
+    #[tokio::test]
+    async fn a_send_is_tried_again_though_nobody_tells_of_room() {
+        let (here, _there) = UnixDatagram::pair().unwrap();
+        here.set_nonblocking(true).unwrap();
+        while here.send(&[0; 1024]).is_ok() {}
+        let room = Room::new(Handle::current(), Duration::from_millis(1));
+        room.found_none();
+        tokio::time::timeout(PATIENCE, room.wait(&here)).await.expect("it waits for ever").unwrap();
+        assert!(!room.is_full());
     }
 
     #[tokio::test]

@@ -192,34 +192,37 @@ fn trials(args: &HandoffArgs) -> Vec<Trial> {
     let mut trials = Vec::new();
     for &concurrency in &args.concurrency {
         for &snapshot_bytes in &args.snapshot_bytes {
-            let mut add = |path, restless| {
-                trials.push(Trial { path, snapshot_bytes, concurrency, restless, dwell: None });
-            };
+            let trial = |path, restless| Trial { path, snapshot_bytes, concurrency, restless, dwell: None };
             if !args.no_floors {
-                add(RowPath::Floor(Floor::Udp), 0);
-                add(RowPath::Floor(Floor::Quinn), 0);
+                trials.push(trial(RowPath::Floor(Floor::Udp), 0));
+                trials.push(trial(RowPath::Floor(Floor::Quinn), 0));
             }
             for &path in &args.paths {
-                add(RowPath::Hop(path), 0);
+                trials.push(trial(RowPath::Hop(path), 0));
                 if args.restless > 0 {
-                    add(RowPath::Hop(path), args.restless.into());
+                    trials.push(trial(RowPath::Hop(path), args.restless.into()));
+                }
+                if (path, snapshot_bytes, concurrency) == (HopPath::Warm, words::HEAVY_BYTES, 1) {
+                    trials.extend(seldom(args));
                 }
             }
         }
     }
-    trials.extend(seldom(args));
     trials
 }
 
-/// The lightest snapshot at the pace of the heaviest, where both are measured and nothing else sets their pace.
+/// The light snapshot at the pace of the heavy one, where both are measured and nothing else sets their pace.
 fn seldom(args: &HandoffArgs) -> Option<Trial> {
-    let (&lightest, &heaviest) = (args.snapshot_bytes.iter().min()?, args.snapshot_bytes.iter().max()?);
     let paced = args.dwell.is_some() || args.entities() == Entities::Players || args.restless > 0;
-    let warm_alone = args.paths.contains(&HopPath::Warm) && args.concurrency.contains(&1);
-    (lightest < heaviest && warm_alone && !paced).then_some(())?;
-    let dwell = args.copying(heaviest - lightest)?;
-    let path = RowPath::Hop(HopPath::Warm);
-    Some(Trial { path, snapshot_bytes: lightest, concurrency: 1, restless: 0, dwell: Some(dwell) })
+    let both = [words::LIGHT_BYTES, words::HEAVY_BYTES].iter().all(|size| args.snapshot_bytes.contains(size));
+    (both && !paced).then_some(())?;
+    Some(Trial {
+        path: RowPath::Hop(HopPath::Warm),
+        snapshot_bytes: words::LIGHT_BYTES,
+        concurrency: 1,
+        restless: 0,
+        dwell: Some(args.copying(words::HEAVY_BYTES - words::LIGHT_BYTES)?),
+    })
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -10,6 +10,9 @@ use super::rows::{MESH_THREAD, Row, RowPath, Seen};
 use super::spec::Floor;
 use crate::{Table, figures};
 
+/// The snapshots whose cutovers are compared, in bytes.
+pub(super) const LIGHT_BYTES: usize = 1 << 10;
+pub(super) const HEAVY_BYTES: usize = 256 << 10;
 /// What is promised: times bare quinn at 1 KiB; the heaviest snapshot against the lightest; cold against bare quinn.
 const WARM_RATIO_MAX: f64 = 3.0;
 const WEIGHT_RATIO_MAX: f64 = 1.3;
@@ -130,7 +133,7 @@ pub(super) fn verdict(rows: &[Row]) -> Vec<String> {
         Some(format!("{}: {what}: {ratio:.2} x (bar: {max} x)", word(ratio <= max)))
     };
     let mut sentences = Vec::new();
-    let (one, heavy, middle) = (1 << 10, 256 << 10, 16 << 10);
+    let (one, heavy, middle) = (LIGHT_BYTES, HEAVY_BYTES, 16 << 10);
     sentences.extend(ratio(
         "cutover against a bare quinn round trip of 1 KiB",
         p50(warm, one),
@@ -158,7 +161,7 @@ pub(super) fn verdict(rows: &[Row]) -> Vec<String> {
 /// longer, whatever it weighs: so it is held against a light one that is as seldom, where that was measured.
 fn weight(rows: &[Row], heavy: Option<f64>, light: Option<f64>) -> Option<String> {
     let (heavy, light) = (heavy?, light?);
-    let mut seldom = rows.iter().filter(|row| row.snapshot_bytes == Some(1 << 10));
+    let mut seldom = rows.iter().filter(|row| row.snapshot_bytes == Some(LIGHT_BYTES));
     let Some((row, dwell)) = seldom.find_map(|row| Some((row, row.dwell?))) else {
         let ratio = heavy / light;
         let good = word(ratio <= WEIGHT_RATIO_MAX);

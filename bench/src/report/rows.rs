@@ -115,7 +115,15 @@ impl RawLane {
 
 /// The rows of handoffs and floors.
 pub(super) fn of_paths(report: &Map<String, Value>) -> anyhow::Result<Vec<Row>> {
-    measured(report, RawRow::checked)
+    let mut rows = measured(report, RawRow::checked)?;
+    // At the pace of another row: it must not be taken for one of its own path.
+    if let Some(raw) = report.get("seldom").filter(|raw| !raw.is_null()) {
+        let row = RawRow::deserialize(raw).map_err(anyhow::Error::from).and_then(RawRow::checked);
+        let mut row = row.context("seldom")?;
+        row.key.path += ", seldom";
+        rows.push(row);
+    }
+    Ok(rows)
 }
 
 /// The rows of a link's lanes.

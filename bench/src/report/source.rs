@@ -13,8 +13,8 @@ use super::rows::{self, Row};
 /// Larger files are not read: a report with every histogram has less than a tenth of it.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// What stands in tables of its own on the page, or is too long for a cell.
-const NOT_COUNTED: [&str; 8] =
-    ["version", "machine", "config", "rows", "runs", "doubts", "problems", "nodes"];
+const NOT_COUNTED: [&str; 9] =
+    ["version", "machine", "config", "rows", "seldom", "runs", "doubts", "problems", "nodes"];
 
 /// Which command wrote a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,6 +184,22 @@ pub(super) mod tests {
         assert_eq!(run.conditions["machine.cpu"], "a CPU");
         assert_eq!(run.conditions["config.concurrency"], "1, 64");
         assert_eq!(run.doubts, ["few values"]);
+    }
+
+    #[test]
+    fn a_row_at_the_pace_of_another_stands_apart_and_is_no_count() {
+        let mut report = handoff(&[("warm", Some(1024), 1, 40.0, 3000.0)]);
+        let mut seldom = report["rows"][0].clone();
+        seldom["cutover_us"]["p50"] = json!(60.0);
+        seldom["dwell_s"] = json!(0.005);
+        report["seldom"] = seldom;
+        let both = run("a.json", &report);
+        let [warm, seldom] = &both.rows[..] else { panic!("{:?}", both.rows) };
+        assert_eq!((warm.key.path.as_str(), seldom.key.path.as_str()), ("warm", "warm, seldom"));
+        assert_eq!((warm.latency.figures().p50, seldom.latency.figures().p50), (40.0, 60.0));
+        assert!(both.counts.is_empty(), "{:?}", both.counts);
+        report["seldom"] = Value::Null;
+        assert_eq!(run("b.json", &report).rows.len(), 1);
     }
 
     #[test]

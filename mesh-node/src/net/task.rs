@@ -414,7 +414,8 @@ impl MeshTask {
     }
 }
 
-/// Lets the tasks that are ready have their turn. The runtime's own way looks for new events first, which takes longer.
+/// Lets each task that is ready have a turn: a cutover that QUIC took whole is sent in the first. The runtime's own way looks
+/// for new events before, which takes longer.
 async fn let_others_go_first() {
     let mut had_their_turn = false;
     poll_fn(|context| {

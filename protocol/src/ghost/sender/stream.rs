@@ -116,7 +116,7 @@ impl GhostSender {
     }
 
     /// Cuts the stream here; returns the bytes of the piece.
-    pub(super) fn flush_stream(&mut self) -> usize {
+    fn flush_stream(&mut self) -> usize {
         if self.stream.is_empty() {
             return 0;
         }
