@@ -152,6 +152,16 @@ impl Default for TableSettings {
     }
 }
 
+impl TableSettings {
+    /// Those of a player's client. Whom another node simulates it is shown over two links, the second a tick behind the first:
+    /// it shows everybody a tick later than a node does.
+    #[must_use]
+    pub fn for_client() -> Self {
+        let usual = Self::default();
+        Self { display_lag_ticks: usual.display_lag_ticks + 1, ..usual }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,7 +65,7 @@ impl Client {
     pub(super) fn expect_sights(&mut self) {
         let interval = self.tick_interval;
         if self.sights.table.as_ref().is_none_or(|table| table.settings().interval != interval) {
-            let usual = TableSettings::default();
+            let usual = TableSettings::for_client();
             let settings = TableSettings { interval, linger_ticks: SETTLED_TICKS, ..usual };
             self.sights.table = Some(GhostTable::new(settings));
             self.sights.inlets.clear();
