@@ -118,8 +118,7 @@ pub(super) fn of_paths(report: &Map<String, Value>) -> anyhow::Result<Vec<Row>> 
     let mut rows = measured(report, RawRow::checked)?;
     // At the pace of another row: it must not be taken for one of its own path.
     if let Some(raw) = report.get("seldom").filter(|raw| !raw.is_null()) {
-        let row = RawRow::deserialize(raw).map_err(anyhow::Error::from).and_then(RawRow::checked);
-        let mut row = row.context("seldom")?;
+        let mut row = read(raw, RawRow::checked).context("seldom")?;
         row.key.path += ", seldom";
         rows.push(row);
     }
@@ -142,12 +141,18 @@ fn measured<'a, Raw: Deserialize<'a>>(
     ensure!(raw.len() <= ROWS_MAX, "it has {} rows, more than the {ROWS_MAX} of a page", raw.len());
     let mut rows: Vec<Row> = Vec::with_capacity(raw.len());
     for (at, raw) in raw.iter().enumerate() {
-        let row = Raw::deserialize(raw).map_err(anyhow::Error::from).and_then(checked);
-        let mut row = row.with_context(|| format!("rows[{at}]"))?;
+        let mut row = read(raw, checked).with_context(|| format!("rows[{at}]"))?;
         row.key.nth = rows.iter().filter(|earlier| is_alike(&earlier.key, &row.key)).count();
         rows.push(row);
     }
     Ok(rows)
+}
+
+fn read<'a, Raw: Deserialize<'a>>(
+    raw: &'a Value,
+    checked: fn(Raw) -> anyhow::Result<Row>,
+) -> anyhow::Result<Row> {
+    checked(Raw::deserialize(raw)?)
 }
 
 fn is_alike(one: &Key, other: &Key) -> bool {

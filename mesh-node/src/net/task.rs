@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -113,9 +114,8 @@ impl MeshTask {
     /// Runs until the node stops.
     pub(super) async fn run(mut self, mut links: mpsc::Receiver<LinkEvent>, mut inboxes: Inboxes) {
         let stop = self.shared.stop.clone();
-        let stopped = stop.cancelled();
-        tokio::pin!(stopped);
-        let mut alarm = Box::pin(tokio::time::sleep_until(self.next_wake()));
+        let mut stopped = pin!(stop.cancelled());
+        let mut alarm = pin!(tokio::time::sleep_until(self.next_wake()));
         self.drain();
         loop {
             // One that rings early costs a turn, setting it anew each time costs every turn.
